@@ -1,0 +1,54 @@
+"""The admin site of one tenant, open to people who may manage it."""
+
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.contrib.auth import logout
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from agentops.tenancy.access import can
+from agentops.tenancy.links import global_url
+from agentops.tenancy.scope import TenantModel
+
+
+class TenantAdminSite(AdminSite):
+    """Django's admin below `/t/<tenant>/admin/`; the tenant scope of the request limits every list.
+
+    Signing in, signing out and passwords belong to the whole installation, where rate limits hold; the admin's own
+    pages for them are not used.
+    """
+
+    site_header = "Administration"
+    site_title = "AgentOps administration"
+    index_title = "What the agents of this tenant may do"
+    site_url = None
+    enable_nav_sidebar = False
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Take rows of a tenant only: people, groups and e-mail addresses belong to the whole installation."""
+        models = [model_or_iterable] if isinstance(model_or_iterable, type) else model_or_iterable
+        super().register([one for one in models if issubclass(one, TenantModel)], admin_class, **options)
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Allow a person who may manage the tenant in the path."""
+        actor = getattr(request, "actor", None)
+        return actor is not None and can(actor, "admin.manage")
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Answer 403: whoever gets here is signed in and may not manage the tenant."""
+        raise PermissionDenied("This needs the right admin.manage.")
+
+    def logout(  # type: ignore[override]
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Sign out and go to the sign-in page; only a form does, a link does not."""
+        if request.method == "POST":
+            logout(request)
+        return HttpResponseRedirect(global_url("account_login"))
+
+    def password_change(  # type: ignore[override]
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Go to the page that changes a password."""
+        return HttpResponseRedirect(global_url("account_change_password"))

@@ -1,0 +1,49 @@
+"""The filters of the audit list, as they stand in the address."""
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+
+def _one_uuid(value: str) -> UUID | None:
+    if not value:
+        return None
+    try:
+        return UUID(value.removeprefix("run:"))
+    except ValueError:
+        raise ValidationError("This is not an id; copy it from the run or the proposal.") from None
+
+
+class AuditFilter(forms.Form):
+    """Exact terms; a type ending in a dot or `*` means everything that begins so. All are optional."""
+
+    type = forms.CharField(
+        required=False, max_length=64, help_text="For example proposal.decided, or run. for everything about runs"
+    )
+    actor = forms.CharField(required=False, max_length=150, help_text="User name, worker, system, or token:<id>")
+    tool = forms.CharField(required=False, max_length=128)
+    run = forms.CharField(required=False, max_length=64, label="Run id")
+    proposal = forms.CharField(required=False, max_length=64, label="Proposal id")
+    subject = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
+    since = forms.DateTimeField(required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"}))
+    until = forms.DateTimeField(required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"}))
+    before = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+    def clean_run(self) -> UUID | None:
+        """Accept a run id with or without dashes, or a stream name."""
+        return _one_uuid(self.cleaned_data["run"])
+
+    def clean_proposal(self) -> UUID | None:
+        """Accept a proposal id with or without dashes."""
+        return _one_uuid(self.cleaned_data["proposal"])
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse an empty span of time."""
+        cleaned = super().clean() or self.cleaned_data
+        since, until = cleaned.get("since"), cleaned.get("until")
+        if since and until and since >= until:
+            self.add_error("until", "The end lies before the beginning.")
+        return cleaned

@@ -1,0 +1,164 @@
+"""Read the record for people: filtered lists by keyset, one event with its neighbours."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.urls import reverse
+
+from agentops.audit.models import Event
+from agentops.audit.services import Recorded, read
+from agentops.tenancy.models import Membership
+
+PAGE = 50
+FACT = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a list: the event's row id, its stream and seq, and what was recorded, as texts.
+
+    `actor` is a name, `subject` "kind id" or empty, `run` the run's id or empty, `fact` one line made of the data.
+    """
+
+    id: int
+    stream: str
+    seq: int
+    type: str
+    at: datetime
+    actor_kind: str
+    actor: str
+    subject: str
+    run: str
+    tool: str
+    fact: str
+
+    @property
+    def url(self) -> str:
+        """Return the path of the event's page in the tenant of this request."""
+        return reverse("audit_event", args=[self.id])
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """At most 50 events, newest first. `older` and `newer` are the ids to continue from, None at the ends."""
+
+    rows: tuple[Row, ...]
+    older: int | None
+    newer: int | None
+
+
+def audit_page(filters: Mapping[str, Any], *, before: int | None = None, after: int | None = None) -> Page:
+    """Return the newest matching events, or those just before or just after an event id.
+
+    `filters` are the cleaned values of `forms.AuditFilter`. Nothing is counted: the cost does not grow with the log.
+    """
+    matching = _matching(filters)
+    if after is not None:
+        found = list(matching.filter(pk__gt=after).order_by("pk")[: PAGE + 1])
+        rows, more_newer = found[:PAGE][::-1], len(found) > PAGE
+        more_older = matching.filter(pk__lte=after).exists()
+    else:
+        found = list((matching.filter(pk__lt=before) if before else matching).order_by("-pk")[: PAGE + 1])
+        rows, more_older = found[:PAGE], len(found) > PAGE
+        more_newer = bool(before) and matching.filter(pk__gte=before).exists()
+    return Page(
+        rows=tuple(_row(event) for event in rows),
+        older=rows[-1].pk if rows and more_older else None,
+        newer=rows[0].pk if rows and more_newer else None,
+    )
+
+
+def neighbours(event: Event, count: int = 5) -> tuple[list[Row], list[Row], bytes]:
+    """Return up to `count` events of the same stream before and after this one, oldest first, and the hash before it.
+
+    The hash is empty when the event before is missing or there is none.
+    """
+    stream = Event.objects.filter(stream_id=event.stream_id).select_related("stream")
+    earlier = list(stream.filter(seq__lt=event.seq).order_by("-seq")[:count])
+    later = list(stream.filter(seq__gt=event.seq).order_by("seq")[:count])
+    previous = bytes(earlier[0].hash) if earlier and earlier[0].seq == event.seq - 1 else b""
+    return [_row(row) for row in reversed(earlier)], [_row(row) for row in later], previous
+
+
+def recorded(event: Event) -> Recorded:
+    """Return what the event's text says; for a text somebody has made unreadable, what its columns say."""
+    try:
+        return read(event.body, bytes(event.hash))
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return Recorded(
+            seq=event.seq,
+            type=event.type,
+            at=event.at,
+            actor={"kind": event.actor_kind, "id": event.actor_id, "name": event.actor_id, "roles": []},
+            data={"unreadable": event.body},
+            subject=(event.subject_kind, event.subject_id) if event.subject_kind else None,
+            hash=bytes(event.hash),
+            tool=event.tool,
+            run_id=event.run_id,
+        )
+
+
+def _row(event: Event) -> Row:
+    written = recorded(event)
+    return Row(
+        id=event.pk,
+        stream=event.stream.name,
+        seq=event.seq,
+        type=written.type,
+        at=written.at,
+        actor_kind=str(written.actor.get("kind", "")),
+        actor=str(written.actor.get("name", "")),
+        subject=" ".join(written.subject) if written.subject else "",
+        run=str(written.run_id or ""),
+        tool=written.tool,
+        fact=_fact(written.data),
+    )
+
+
+def _fact(data: Mapping[str, Any]) -> str:
+    """Return the simple values of an event's data on one line; lists and objects are left to the event's page."""
+    simple = (
+        f"{name.replace('_', ' ')} {' '.join(str(value).split())}"
+        for name, value in data.items()
+        if isinstance(value, str | int | float) and value != ""
+    )
+    line = " · ".join(simple)
+    return line if len(line) <= FACT else f"{line[: FACT - 1]}…"
+
+
+def _matching(filters: Mapping[str, Any]) -> QuerySet[Event]:
+    events = Event.objects.select_related("stream")
+    if kind := filters.get("type"):
+        prefix = kind.rstrip("*")
+        events = events.filter(type__startswith=prefix) if kind.endswith((".", "*")) else events.filter(type=kind)
+    if actor := filters.get("actor"):
+        events = events.filter(_actor(actor))
+    if tool := filters.get("tool"):
+        events = events.filter(tool=tool)
+    if run := filters.get("run"):
+        events = events.filter(run_id=run)
+    if proposal := filters.get("proposal"):
+        events = events.filter(subject_kind="proposal", subject_id=str(proposal))
+    if subject := filters.get("subject"):
+        subject_kind, _, subject_id = subject.partition(":")
+        events = events.filter(subject_kind=subject_kind, subject_id=subject_id)
+    if since := filters.get("since"):
+        events = events.filter(at__gte=since)
+    if until := filters.get("until"):
+        events = events.filter(at__lt=until)
+    return events
+
+
+def _actor(text: str) -> Q:
+    kind, _, actor_id = text.partition(":")
+    if kind in {"user", "token"} and actor_id:
+        return Q(actor_kind=kind, actor_id=actor_id)
+    if text in {"worker", "system"}:
+        return Q(actor_kind=text)
+    # Former members keep their events; their id still finds them (user:<id>).
+    people = Membership.objects.filter(Q(user__username__iexact=text) | Q(user__email__iexact=text))
+    ids = people.values_list("user_id", flat=True)
+    return Q(actor_kind="user", actor_id__in=[str(user_id) for user_id in ids.distinct()])

@@ -1,0 +1,95 @@
+"""The Celery application: `celery -A agentops worker` and `celery -A agentops beat`.
+
+Messages are doorbells: they carry ids, and a lost or doubled one changes nothing, because the row is the truth and the
+sweeper rings again. The options below make losing one rare and a worker that dies cheap.
+"""
+
+import os
+from typing import Any
+
+from celery import Celery
+from kombu.entity import Exchange, Queue
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentops.settings")
+
+SWEEP_EVERY_S = 1.0
+# A drive turn ends when it has to wait for a person or for time, so no task lasts long; this is the backstop.
+TASK_LIMIT_S = 600
+
+
+def configuration(broker_url: str, queue: str) -> dict[str, Any]:
+    """Return Celery's settings for a broker: memory:// (one process), redis(s):// or amqp(s)://."""
+    conf: dict[str, Any] = {
+        "broker_url": broker_url,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_timeout": 4,
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_default_queue": queue,
+        "task_time_limit": TASK_LIMIT_S + 30,
+        "task_soft_time_limit": TASK_LIMIT_S,
+        "task_publish_retry_policy": {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
+        "worker_prefetch_multiplier": 1,
+        "worker_max_tasks_per_child": 200,
+        "worker_soft_shutdown_timeout": 30,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        "timezone": "UTC",
+        "imports": ["agentops.worker.tasks"],
+        "beat_schedule": {
+            "sweep": {
+                "task": "agentops.worker.tasks.sweep",
+                "schedule": SWEEP_EVERY_S,
+                "options": {"expires": 5 * SWEEP_EVERY_S},
+            }
+        },
+        # The schedule is static, so what beat could remember between starts is worth nothing: keep it in memory.
+        "beat_scheduler": "celery.beat:Scheduler",
+    }
+    scheme = broker_url.partition("://")[0]
+    if scheme == "memory":
+        # kombu wants a host even where there is none.
+        conf["broker_url"] = "memory://localhost/"
+        conf["broker_transport_options"] = {"polling_interval": 0.1}
+    elif scheme in {"redis", "rediss"}:
+        # visibility_timeout must exceed the longest task; the restore options make a dead worker's messages come back
+        # within seconds after it instead of minutes.
+        conf["broker_transport_options"] = {
+            "visibility_timeout": 900,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "socket_connect_timeout": 4,
+        }
+        conf["worker_disable_prefetch"] = True
+    else:
+        conf["task_default_queue_type"] = "quorum"
+        conf["task_queues"] = [
+            Queue(  # type: ignore[no-untyped-call]
+                queue,
+                # Celery's delayed delivery on quorum queues works through topic exchanges only.
+                Exchange(queue, type="topic"),  # type: ignore[no-untyped-call]
+                routing_key=queue,
+                durable=True,
+                queue_arguments={"x-queue-type": "quorum", "x-delivery-limit": 5},
+            )
+        ]
+        conf["broker_transport_options"] = {"confirm_publish": True}
+        conf["worker_detect_quorum_queues"] = True
+    return conf
+
+
+def _from_settings() -> dict[str, Any]:
+    from django.conf import settings
+
+    return configuration(settings.BROKER_URL, settings.BROKER_QUEUE)
+
+
+app = Celery("agentops")
+app.add_defaults(_from_settings)
+app.set_default()

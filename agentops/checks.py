@@ -1,0 +1,82 @@
+"""Deployment checks: what `manage.py check --deploy` says about a production configuration of ours."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.db import DatabaseError, connections
+
+Message = checks.CheckMessage
+
+
+def production_services(app_configs: Any, **kwargs: Any) -> list[Message]:
+    """Warn about embedded-mode parts left in a configuration that is to serve many processes."""
+    found: list[Message] = []
+    if settings.EMBEDDED:
+        found.append(
+            checks.Warning(
+                "BROKER_URL is not set, so tasks stay inside one process.",
+                hint="Set BROKER_URL to Redis or RabbitMQ, and run a Celery worker and beat (`celery -A agentops`).",
+                id="agentops.W001",
+            )
+        )
+    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        found.append(
+            checks.Warning(
+                "The database is SQLite, which one machine can write to and row-level security does not protect.",
+                hint="Set DATABASE_URL to PostgreSQL.",
+                id="agentops.W002",
+            )
+        )
+    if "locmem" in settings.CACHES["default"]["BACKEND"]:
+        found.append(
+            checks.Warning(
+                "Rate limits are counted per process.",
+                hint="Set CACHE_URL to a Redis database, so that all web processes count together.",
+                id="agentops.W003",
+            )
+        )
+    if "filebased" in settings.EMAIL_BACKEND:
+        found.append(
+            checks.Warning("Mail is written to files.", hint="Set EMAIL_URL to your mail server.", id="agentops.W004")
+        )
+    return found
+
+
+def runtime_role(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[Message]:
+    """Refuse a PostgreSQL role that row-level security does not hold: a superuser, BYPASSRLS, or the tables' owner.
+
+    Runs with `check --deploy --database default`, as the role the web and worker processes use.
+    """
+    found: list[Message] = []
+    for alias in databases or ():
+        connection = connections[alias]
+        if connection.vendor != "postgresql" or settings.PROCESS == "owner":
+            continue
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("select rolname, rolsuper, rolbypassrls from pg_roles where rolname = current_user")
+                name, superuser, bypass = cursor.fetchone()
+                cursor.execute(
+                    "select count(*) from pg_tables where schemaname = current_schema() and tableowner = current_user"
+                )
+                (owned,) = cursor.fetchone()
+        except DatabaseError as error:
+            found.append(checks.Error(f"The database cannot be asked about its role: {error}", id="agentops.E002"))
+            continue
+        if superuser or bypass or owned:
+            found.append(
+                checks.Error(
+                    f"Row-level security does not hold the database role {name}.",
+                    hint="Run `manage.py dbrole` as the owner, and put the role it makes into DATABASE_URL.",
+                    id="agentops.E001",
+                )
+            )
+    return found
+
+
+def register() -> None:
+    """Register the checks with Django; called once, when the project's application is ready."""
+    checks.register(production_services, checks.Tags.security, deploy=True)
+    checks.register(runtime_role, checks.Tags.database, deploy=True)

@@ -1,0 +1,343 @@
+"""What to do next, as a pure function of the state: `decide(state) -> Command`.
+
+The driver performs the command, records what came of it as events and asks again. Limits are checked here, before
+the spend; stop criteria are the ones the task type declared, never inferred from prose.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from agentops.engine.conditions import holds, steps_named_in
+from agentops.engine.events import Event, StepSkipped, StepVerified
+from agentops.engine.plan import Missing, OnFailure, Plan, PlannedCall, Step, confined, resolve
+from agentops.engine.planner import CallView, PlanRequest, ToolView
+from agentops.engine.state import Call, State, StepProgress, output_provenance, repeat_key
+from agentops.engine.transitions import CallState, RunState
+from agentops.guardrails.provenance import Provenance, SourceKind, provenance
+from agentops.wire.parse import JSON
+
+
+@dataclass(frozen=True, slots=True)
+class MakePlan:
+    """Ask the planner for plan `version`."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Nothing to do but to record what follows from the state."""
+
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A planned call with its arguments filled in, before the gate has seen it."""
+
+    call_id: str
+    step_id: str
+    tool: str
+    arguments: JSON
+    provenance: Mapping[str, Provenance]
+    planned: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """Put the calls of a step before the gate."""
+
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Run one granted call."""
+
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reconcile:
+    """A worker died inside an effect that must not be repeated: ask the contract's hook what became of it."""
+
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Let the run go until `until` (retry) or until people have answered."""
+
+    state: RunState
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finalize:
+    """Check the answer and end well. `untrusted`: parts of it are text that an attacker may have written."""
+
+    answer: str
+    untrusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """The run waits for people or has ended; a doorbell rang for nothing."""
+
+
+Command = MakePlan | Record | Select | Execute | Reconcile | Wait | Finalize | Fail | Nothing
+
+REPLANNABLE: Final = frozenset({"failed", "rejected", "expired", "denied", "unverified", "missing"})
+MAX_PLAN_FAILURES: Final = 3
+"""The first answer and two repairs; for transient model failures as well, each after its wait."""
+
+
+def decide(state: State) -> Command:
+    """Return the next command of a run. Deterministic: the same state always gives the same command."""
+    if state.submitted is None or state.state is not RunState.RUNNING:
+        return Nothing()
+    if state.wall_time.total_seconds() > state.limits.wall_time_s:
+        return Fail(
+            "limit_wall_time", f"The run took longer than {state.limits.wall_time_s} s, waits for people apart."
+        )
+    plan = state.plan
+    if plan is None:
+        return _final(state, None) if state.finished is not None else _plan(state)
+    step = state.current_step
+    if step is None:
+        return _after_plan(state, plan)
+    if step.call_ids:
+        return _open_step(state, plan.steps[state.cursor], step)
+    if state.cursor > 0 and (ended := _after_step(state, plan, plan.steps[state.cursor - 1])) is not None:
+        return ended
+    return _next_step(state, plan, plan.steps[state.cursor])
+
+
+def _plan(state: State) -> Command:
+    failure = state.last_plan_failure
+    if state.plan_failures and failure is not None:
+        if failure.code != "plan_invalid" and not failure.retry_at:
+            return Fail(failure.code, failure.message)
+        if state.plan_failures >= MAX_PLAN_FAILURES:
+            return Fail(failure.code, f"{failure.message} (after {state.plan_failures} attempts)")
+        if state.plan_retry_at is not None and state.clock is not None and state.plan_retry_at > state.clock:
+            return Wait(RunState.WAITING_RETRY, state.plan_retry_at)
+    version = len(state.plans) + 1
+    if version > _plans_allowed(state):
+        return Fail("limit_plans", f"The planner may make {_plans_allowed(state)} plans.")
+    if state.usage.requests >= state.limits.model_calls:
+        return Fail("limit_model_calls", f"The run may ask a model {state.limits.model_calls} times.")
+    return MakePlan(version)
+
+
+def _plans_allowed(state: State) -> int:
+    """A reactive planner makes a plan per step and one to finish."""
+    reactive = state.submitted is not None and state.submitted.planning == "reactive"
+    return state.limits.steps + 1 if reactive and _by_model(state) else state.limits.plans
+
+
+def _by_model(state: State) -> bool:
+    return state.submitted is not None and state.submitted.planner.startswith("model:")
+
+
+# --- one step -------------------------------------------------------------------------------------------------------
+
+
+def _next_step(state: State, plan: Plan, step: Step) -> Command:
+    assert state.submitted is not None
+    if step.when and not holds(step.when, state.names(steps_named_in(step.when))):
+        return Record((StepSkipped(step.id, "condition", step.when),))
+    if state.steps_used >= state.limits.steps:
+        return Fail("limit_steps", f"The run may take {state.limits.steps} steps.")
+    if len(step.calls) > state.limits.calls_per_step:
+        return Fail(
+            "limit_calls", f"A step may make {state.limits.calls_per_step} calls; {step.id} has {len(step.calls)}."
+        )
+    candidates: list[Candidate] = []
+    for index, call in enumerate(step.calls):
+        resolved = resolve(call.arguments, state.lookup, _literal(state, plan))
+        if isinstance(resolved, Missing):
+            return Record((StepSkipped(step.id, "missing_value", str(resolved.ref)),))
+        if state.repeats.get(repeat_key(call.tool, resolved.value), 0) >= state.limits.repeats:
+            return Fail(
+                "limit_repeats", f"{call.tool} was called {state.limits.repeats} times with the same arguments."
+            )
+        candidates.append(
+            Candidate(
+                call_id=f"{plan.version}.{step.id}.{index}",
+                step_id=step.id,
+                tool=call.tool,
+                arguments=resolved.value,
+                provenance=resolved.provenance,
+                planned=_planned(state, plan, call),
+                why=step.why,
+            )
+        )
+    return Select(tuple(candidates))
+
+
+def _literal(state: State, plan: Plan) -> Provenance:
+    """What a planner wrote itself: a constant of the playbook, or the model's words, tainted if it had read taint."""
+    if not plan.planner.startswith("model:"):
+        return provenance(SourceKind.CONSTANT, plan.planner)
+    # Plan 1 is made before any tool has answered; every later one may have seen what tools returned.
+    tainted = state.tainted and plan.version > 1
+    return provenance(SourceKind.MODEL, f"{plan.planner}#plan{plan.version}", untrusted=tainted)
+
+
+def _planned(state: State, plan: Plan, call: PlannedCall) -> bool:
+    """Whether the call is in a plan that nothing untrusted could have widened."""
+    assert state.submitted is not None
+    if plan.version == 1 or not state.tainted or state.submitted.planning == "reactive":
+        return True
+    authority = {
+        tool: frozenset(str(name) for name in names)
+        for tool, pin in state.submitted.tools.items()
+        if isinstance(names := pin.get("authority", []), list)
+    }
+    return confined(call, state.plans[:-1], authority)
+
+
+def _open_step(state: State, step: Step, progress: StepProgress) -> Command:
+    calls = [state.calls[call_id] for call_id in progress.call_ids]
+    for call in calls:
+        if call.state is CallState.EXECUTING:
+            return _interrupted(call)
+        if call.state is CallState.UNKNOWN and not call.hook_asked:
+            return Reconcile(call.call_id)
+    if any(call.state is CallState.UNKNOWN for call in calls):
+        return Wait(RunState.AWAITING_RECONCILIATION)
+    for call in calls:
+        if call.state is CallState.GRANTED:
+            return Execute(call.call_id)
+    due = [call for call in calls if call.state is CallState.RETRYING and _due(state, call)]
+    if due:
+        return Execute(due[0].call_id)
+    if any(call.state is CallState.PROPOSED for call in calls):
+        return Wait(RunState.AWAITING_APPROVAL)
+    retries = [call.retry_at for call in calls if call.state is CallState.RETRYING and call.retry_at is not None]
+    if retries:
+        return Wait(RunState.WAITING_RETRY, min(retries))
+    return Record((_verify(state, step, calls),))
+
+
+def _due(state: State, call: Call) -> bool:
+    return call.retry_at is None or state.clock is None or call.retry_at <= state.clock
+
+
+def _interrupted(call: Call) -> Command:
+    """The intent is recorded and no outcome is: repeat what is safe to repeat, ask about everything else."""
+    return Reconcile(call.call_id) if call.effect == "unsafe_write" else Execute(call.call_id)
+
+
+def _verify(state: State, step: Step, calls: list[Call]) -> StepVerified:
+    if any(call.state is not CallState.SUCCEEDED for call in calls):
+        return StepVerified(step.id, ok=False, message=next((c.note for c in calls if c.note), ""))
+    if not step.expect:
+        return StepVerified(step.id, ok=True)
+    names = state.names(steps_named_in(step.expect))
+    outputs = [call.output for call in calls]
+    ok = holds(step.expect, {**names, "output": outputs[0] if len(outputs) == 1 else outputs})
+    return StepVerified(step.id, ok, "" if ok else f"expected {step.expect}")
+
+
+# --- between steps and at the end -----------------------------------------------------------------------------------
+
+
+def _after_step(state: State, plan: Plan, step: Step) -> Command | None:
+    """Look at the step that has just ended: stop, replan, fail, or None to go on."""
+    assert state.submitted is not None
+    stop = state.submitted.stop_when
+    if stop and holds(stop, state.names(steps_named_in(stop))):
+        return _finalize(state, plan)
+    progress = state.steps[step.id]
+    if progress.outcome in REPLANNABLE and _by_model(state) and plan.planner.startswith("model:"):
+        return _plan(state)
+    if step.on_failure is OnFailure.CONTINUE:
+        return None
+    match progress.outcome:
+        case "failed":
+            call = next(state.calls[c] for c in progress.call_ids if state.calls[c].state is CallState.FAILED)
+            return Fail("tool_failed", f"{call.tool} failed with {call.code}: {call.note}")
+        case "denied":
+            call = next(state.calls[c] for c in progress.call_ids if state.calls[c].state is CallState.DENIED)
+            return Fail(f"call_{call.code}", f"{call.tool} was denied: {call.note}")
+        case "unverified":
+            return Fail("verification_failed", f"Step {step.id}: {progress.message}")
+        case _:
+            return None
+
+
+def _after_plan(state: State, plan: Plan) -> Command:
+    assert state.submitted is not None
+    if plan.steps and (ended := _after_step(state, plan, plan.steps[-1])) is not None:
+        return ended
+    if state.submitted.planning == "reactive" and plan.planner.startswith("model:") and state.finished is None:
+        return _plan(state)
+    return _final(state, plan)
+
+
+def _final(state: State, plan: Plan | None) -> Command:
+    assert state.submitted is not None
+    criterion = state.submitted.success_when
+    if criterion and not holds(criterion, state.names(steps_named_in(criterion))):
+        return Fail("criteria_not_met", f"The task type's success criterion does not hold: {criterion}")
+    return _finalize(state, plan)
+
+
+def _finalize(state: State, plan: Plan | None) -> Command:
+    if state.finished is not None:
+        return Finalize(state.finished.answer, untrusted=state.tainted)
+    for answer in plan.answers if plan is not None else ():
+        if not holds(answer.when, state.names(steps_named_in(answer.when))):
+            continue
+        resolved = resolve(answer.text, state.lookup, provenance(SourceKind.CONSTANT, "answer"))
+        if not isinstance(resolved, Missing):
+            text = resolved.value if isinstance(resolved.value, str) else str(resolved.value)
+            return Finalize(text, resolved.joined.untrusted)
+    return Finalize("", untrusted=False)
+
+
+def plan_request(state: State, run_id: str, tools: tuple[ToolView, ...]) -> PlanRequest:
+    """Tell the planner what it may know. `tools` are the ToolViews of the task type's allowed contracts."""
+    assert state.submitted is not None
+    submitted = state.submitted
+    return PlanRequest(
+        run_id=run_id,
+        task_type=submitted.task_type,
+        instructions=submitted.instructions,
+        input=submitted.input,
+        planning=submitted.planning,
+        version=len(state.plans) + 1,
+        tools=tools,
+        calls=tuple(_view(call) for call in state.calls.values()),
+        feedback=state.feedback,
+        tainted=state.tainted,
+        max_steps=state.limits.steps,
+        calls_per_step=state.limits.calls_per_step,
+        steps_left=max(0, state.limits.steps - state.steps_used),
+    )
+
+
+def _view(call: Call) -> CallView:
+    untrusted = call.state is CallState.SUCCEEDED and output_provenance(call, ()).untrusted
+    return CallView(
+        call.call_id,
+        call.step_id,
+        call.tool,
+        call.arguments,
+        call.state.value,
+        call.output,
+        call.code,
+        call.note,
+        untrusted,
+    )

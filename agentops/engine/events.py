@@ -1,0 +1,446 @@
+"""What can happen to a run, as typed values; the written form is `type` plus a JSON object.
+
+A later version of a payload adds a reader to `decode`; the reader of an earlier one stays for ever.
+"""
+
+from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from datetime import datetime
+from typing import Any, ClassVar, Final, Literal, get_args
+
+from agentops.engine.transitions import RunState
+from agentops.wire.parse import JSON, JSONObject
+
+EVENT_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one model request used: tokens, and cost in millionths of a currency unit of the price table (USD)."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_micros: int = 0
+    duration_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunSubmitted:
+    """The task and everything about its type that the run must not see change: limits, criteria, tools, planner."""
+
+    type: ClassVar[str] = "run.submitted"
+    task_type: str
+    input: JSONObject
+    requested_by: str
+    planner: str
+    planning: Literal["plan_first", "reactive"]
+    limits: dict[str, int]
+    tools: dict[str, JSONObject]
+    """Tool name -> {"version", "digest", "authority": [parameter, ...]} of every tool this task type may use."""
+    stop_when: str = ""
+    success_when: str = ""
+    instructions: str = ""
+    origin: str = "submitted"
+
+
+@dataclass(frozen=True, slots=True)
+class RunClaimed:
+    type: ClassVar[str] = "run.claimed"
+    worker: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunWaiting:
+    """The run let its worker go; `until` is the moment of the next retry (RFC 3339) and empty while people decide."""
+
+    type: ClassVar[str] = "run.waiting"
+    state: Literal["waiting_retry", "awaiting_approval", "awaiting_reconciliation"]
+    until: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSucceeded:
+    type: ClassVar[str] = "run.succeeded"
+    answer: str
+    findings: list[JSONObject] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    type: ClassVar[str] = "run.failed"
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunCancelled:
+    type: ClassVar[str] = "run.cancelled"
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanMade:
+    """A usable plan. `tainted`: the planner had seen untrusted text when it made it."""
+
+    type: ClassVar[str] = "plan.made"
+    version: int
+    planner: str
+    plan: JSONObject
+    tainted: bool = False
+    usage: Usage | None = None
+    exchange: JSONObject | None = None
+    """The raw request and answer of a model, or None for a playbook."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFinished:
+    """A reactive planner said that it is done; `answer` is its text."""
+
+    type: ClassVar[str] = "plan.finished"
+    planner: str
+    answer: str
+    tainted: bool = False
+    usage: Usage | None = None
+    exchange: JSONObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFailed:
+    """No usable plan: `code` is plan_invalid or a model failure; `retry_at` (RFC 3339) if waiting may help."""
+
+    type: ClassVar[str] = "plan.failed"
+    planner: str
+    code: str
+    message: str
+    retry_at: str = ""
+    issues: list[JSONObject] = field(default_factory=list)
+    usage: Usage | None = None
+    exchange: JSONObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepSkipped:
+    type: ClassVar[str] = "step.skipped"
+    step_id: str
+    reason: Literal["condition", "missing_value"]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepVerified:
+    """All calls of a step have ended and its `expect` was checked."""
+
+    type: ClassVar[str] = "step.verified"
+    step_id: str
+    ok: bool
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallSelected:
+    """The tool selector resolved a planned call's arguments. `provenance`: JSON pointer of a leaf -> provenance."""
+
+    type: ClassVar[str] = "call.selected"
+    call_id: str
+    step_id: str
+    tool: str
+    version: str
+    effect: str
+    arguments: JSON
+    digest: str
+    idempotency_key: str
+    provenance: dict[str, JSONObject]
+    planned: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CallDenied:
+    """The gate refused the call; nobody was asked and nothing ran."""
+
+    type: ClassVar[str] = "call.denied"
+    call_id: str
+    code: str
+    message: str
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallGranted:
+    """Policy let the call run without a person."""
+
+    type: ClassVar[str] = "call.granted"
+    call_id: str
+    grant_id: str
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallProposed:
+    """The call waits for a person."""
+
+    type: ClassVar[str] = "call.proposed"
+    call_id: str
+    proposal_id: str
+    digest: str
+    band: str
+    score: int
+    rule: str
+    decide_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalDecided:
+    """A person's verdict. On approve and edit `grant_id` is set; on edit the new arguments, digest, provenance too."""
+
+    type: ClassVar[str] = "proposal.decided"
+    proposal_id: str
+    call_id: str
+    version: int
+    verdict: Literal["approve", "edit", "reject"]
+    digest: str
+    by: str
+    reason_code: str = ""
+    note: str = ""
+    grant_id: str = ""
+    arguments: JSON = None
+    provenance: dict[str, JSONObject] = field(default_factory=dict)
+    patch: list[JSONObject] = field(default_factory=list)
+    """JSON Patch (RFC 6902) from what the agent proposed to what was approved."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalExpired:
+    """Nobody answered in time; silence denies."""
+
+    type: ClassVar[str] = "proposal.expired"
+    proposal_id: str
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalWithdrawn:
+    type: ClassVar[str] = "proposal.withdrawn"
+    proposal_id: str
+    call_id: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """The intent, committed together with the grant's consumption before an effect that is not safe to repeat."""
+
+    type: ClassVar[str] = "call.started"
+    call_id: str
+    grant_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallSucceeded:
+    """The tool's validated output. `trust`: top-level output field ("" = the rest) -> trusted | untrusted | inherit."""
+
+    type: ClassVar[str] = "call.succeeded"
+    call_id: str
+    output: JSON
+    digest: str
+    duration_ms: int
+    trust: dict[str, str]
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailed:
+    """The tool refused or failed without an effect; `retry_at` (RFC 3339) is set if it will be tried again."""
+
+    type: ClassVar[str] = "call.failed"
+    call_id: str
+    code: str
+    message: str
+    duration_ms: int = 0
+    retry_at: str = ""
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CallUnknown:
+    """Whether the effect happened is not known; nothing is repeated until somebody or something says."""
+
+    type: ClassVar[str] = "call.unknown"
+    call_id: str
+    message: str
+    asked: bool = False
+    """The contract's reconcile hook was asked and could not tell, so a person must."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallReconciled:
+    """What became of an unknown effect. `did_not_happen` lets the same grant be used again."""
+
+    type: ClassVar[str] = "call.reconciled"
+    call_id: str
+    verdict: Literal["happened", "did_not_happen", "gave_up"]
+    by: str
+    output: JSON = None
+    digest: str = ""
+    trust: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+Event = (
+    RunSubmitted
+    | RunClaimed
+    | RunWaiting
+    | RunSucceeded
+    | RunFailed
+    | RunCancelled
+    | PlanMade
+    | PlanFinished
+    | PlanFailed
+    | StepSkipped
+    | StepVerified
+    | CallSelected
+    | CallDenied
+    | CallGranted
+    | CallProposed
+    | ProposalDecided
+    | ProposalExpired
+    | ProposalWithdrawn
+    | CallStarted
+    | CallSucceeded
+    | CallFailed
+    | CallUnknown
+    | CallReconciled
+)
+
+EVENT_TYPES: Final[Mapping[str, type[Event]]] = {cls.type: cls for cls in Event.__args__}
+WAITS: Final[Mapping[str, RunState]] = {
+    s.value: s for s in (RunState.WAITING_RETRY, RunState.AWAITING_APPROVAL, RunState.AWAITING_RECONCILIATION)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """An event with its place in the run's stream and the time it was recorded (aware, UTC)."""
+
+    seq: int
+    at: datetime
+    event: Event
+
+
+class UnknownEvent(ValueError):
+    """A recorded event has a type or version this program does not read, or a payload that does not fit."""
+
+
+Reader = Callable[[object, str], Any]
+
+
+def _scalar(kind: type) -> Reader:
+    def read(value: object, where: str) -> Any:
+        if type(value) is not kind:
+            raise UnknownEvent(f"{where} must be {kind.__name__}")
+        return value
+
+    return read
+
+
+def _any(value: object, where: str) -> Any:
+    return value
+
+
+def _choice(choices: tuple[object, ...]) -> Reader:
+    def read(value: object, where: str) -> Any:
+        if value not in choices:
+            raise UnknownEvent(f"{where} must be one of {choices}")
+        return value
+
+    return read
+
+
+def _mapping(child: Reader) -> Reader:
+    def read(value: object, where: str) -> Any:
+        if not isinstance(value, dict):
+            raise UnknownEvent(f"{where} must be an object")
+        return {str(key): child(member, f"{where}.{key}") for key, member in value.items()}
+
+    return read
+
+
+def _list(child: Reader) -> Reader:
+    def read(value: object, where: str) -> Any:
+        if not isinstance(value, list):
+            raise UnknownEvent(f"{where} must be a list")
+        return [child(member, f"{where}[]") for member in value]
+
+    return read
+
+
+def _usage(value: object, where: str) -> Usage:
+    if not isinstance(value, dict):
+        raise UnknownEvent(f"{where} must be an object")
+    try:
+        return Usage(**{key: _scalar(int)(member, f"{where}.{key}") for key, member in value.items()})
+    except TypeError as error:
+        raise UnknownEvent(f"{where}: {error}") from error
+
+
+_ANY_OBJECT: Final = _mapping(_any)
+_READERS: Final[Mapping[object, tuple[Reader, object]]] = {
+    str: (_scalar(str), ""),
+    int: (_scalar(int), MISSING),
+    bool: (_scalar(bool), MISSING),
+    JSON: (_any, None),
+    JSONObject: (_ANY_OBJECT, {}),
+    dict[str, int]: (_mapping(_scalar(int)), {}),
+    dict[str, str]: (_mapping(_scalar(str)), {}),
+    dict[str, JSONObject]: (_mapping(_ANY_OBJECT), {}),
+    list[JSONObject]: (_list(_ANY_OBJECT), []),
+    Usage | None: (_usage, None),
+    JSONObject | None: (_ANY_OBJECT, None),
+}
+"""Type of a member -> how to read it and the value that `encode` leaves out."""
+
+
+def _members(cls: type[Event]) -> tuple[tuple[str, Reader, object], ...]:
+    members: list[tuple[str, Reader, object]] = []
+    for f in fields(cls):
+        reader, empty = _READERS[f.type] if f.type in _READERS else (_choice(get_args(f.type)), MISSING)
+        members.append((f.name, reader, empty))
+    return tuple(members)
+
+
+_MEMBERS: Final = {cls: _members(cls) for cls in EVENT_TYPES.values()}
+
+
+def encode(event: Event) -> JSONObject:
+    """Return the JSON payload of an event; empty text, lists and objects are left out."""
+    payload: JSONObject = {}
+    for name, _, empty in _MEMBERS[type(event)]:
+        value = getattr(event, name)
+        if empty is not MISSING and value == empty:
+            continue
+        payload[name] = asdict(value) if isinstance(value, Usage) else value
+    return payload
+
+
+def decode(type_: str, data: Mapping[str, JSON], version: int = EVENT_VERSION) -> Event:
+    """Read a recorded event; raises UnknownEvent."""
+    cls = EVENT_TYPES.get(type_)
+    if cls is None or version != EVENT_VERSION:
+        raise UnknownEvent(f"{type_} version {version} is not known")
+    members = _MEMBERS[cls]
+    values: dict[str, Any] = {}
+    for name, read, empty in members:
+        if name in data:
+            values[name] = read(data[name], f"{type_}.{name}")
+        elif empty is not MISSING:
+            values[name] = copy(empty)
+        else:
+            raise UnknownEvent(f"{type_}.{name} is missing")
+    if unknown := set(data) - set(values):
+        raise UnknownEvent(f"{type_} has no {min(unknown)}")
+    event: Event = cls(**values)
+    return event

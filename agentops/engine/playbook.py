@@ -1,0 +1,41 @@
+"""The deterministic planner: a declared Plan with conditions, the same whatever the world answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agentops.engine.plan import Plan, parse_plan
+from agentops.engine.planner import Planned, PlannerAnswer, PlannerFailed, PlanRequest
+from agentops.wire.parse import JSONObject, WireError, parse_json
+
+
+def read_playbook(
+    body: str, *, max_steps: int, calls_per_step: int, known_tool: Callable[[str], bool] | None = None
+) -> Plan:
+    """Check a playbook's text as it is saved. Raises InvalidPlan or WireError; nothing invalid is ever stored."""
+    raw = parse_json(body)
+    return parse_plan(
+        raw,
+        version=1,
+        planner="playbook",
+        max_steps=max_steps,
+        calls_per_step=calls_per_step,
+        known_tool=known_tool,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybookPlanner:
+    """Answers every request for a first plan with the same one; there is no second."""
+
+    name: str
+    body: str
+
+    def plan(self, request: PlanRequest) -> PlannerAnswer:
+        if request.version > 1:
+            return PlannerFailed("playbook_missing", "A playbook has one plan; there is nothing to replan.")
+        try:
+            raw = parse_json(self.body)
+        except WireError as error:
+            return PlannerFailed("plan_invalid", str(error))
+        plan: JSONObject = raw if isinstance(raw, dict) else {}
+        return Planned(plan)

@@ -1,0 +1,564 @@
+"""What a run is, as a pure function of what happened to it: `apply(state, event) -> state`.
+
+States are frozen values; the mappings inside are copied on change and never mutated. An event that the transition
+tables do not allow raises IllegalTransition: recorded histories never contain one, because the driver applies every
+event before it commits it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
+
+from agentops.engine.events import (
+    WAITS,
+    CallDenied,
+    CallFailed,
+    CallGranted,
+    CallProposed,
+    CallReconciled,
+    CallSelected,
+    CallStarted,
+    CallSucceeded,
+    CallUnknown,
+    Event,
+    PlanFailed,
+    PlanFinished,
+    PlanMade,
+    ProposalDecided,
+    ProposalExpired,
+    ProposalWithdrawn,
+    RunCancelled,
+    RunClaimed,
+    RunFailed,
+    RunSubmitted,
+    RunSucceeded,
+    RunWaiting,
+    Stamped,
+    StepSkipped,
+    StepVerified,
+    Usage,
+)
+from agentops.engine.limits import Limits
+from agentops.engine.plan import Missing, Plan, Ref, parse_plan
+from agentops.engine.transitions import CallState, IllegalTransition, Phase, RunState, change_call, change_run
+from agentops.guardrails.provenance import CONSTANT, Provenance, SourceKind, join, provenance
+from agentops.wire.canonical import digest
+from agentops.wire.parse import JSON, JSONObject
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One tool call as far as the events tell."""
+
+    call_id: str
+    step_id: str
+    tool: str
+    version: str
+    effect: str
+    state: CallState
+    arguments: JSON
+    digest: str
+    idempotency_key: str
+    provenance: Mapping[str, Provenance]
+    planned: bool = True
+    output: JSON = None
+    trust: Mapping[str, str] = field(default_factory=dict)
+    code: str = ""
+    note: str = ""
+    grant_id: str = ""
+    proposal_id: str = ""
+    attempts: int = 0
+    retry_at: datetime | None = None
+    hook_asked: bool = False
+
+    @property
+    def untrusted(self) -> bool:
+        """Whether any leaf of the arguments is untrusted."""
+        return any(p.untrusted for p in self.provenance.values())
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """How far a step is: its calls in order and, once it is over, its outcome."""
+
+    id: str
+    call_ids: tuple[str, ...] = ()
+    outcome: str = "pending"
+    message: str = ""
+
+    @property
+    def over(self) -> bool:
+        return self.outcome != "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A run, folded. `clock` is the time of the last event: the engine has no other."""
+
+    seq: int = 0
+    state: RunState = RunState.QUEUED
+    phase: Phase = Phase.PLAN
+    clock: datetime | None = None
+    submitted: RunSubmitted | None = None
+    limits: Limits = field(default_factory=Limits)
+    plans: tuple[Plan, ...] = ()
+    cursor: int = 0
+    """Index into the current plan of the step the run is at."""
+    steps: Mapping[str, StepProgress] = field(default_factory=lambda: MappingProxyType({}))
+    calls: Mapping[str, Call] = field(default_factory=lambda: MappingProxyType({}))
+    repeats: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """`repeat_key` of a call -> how often it was selected."""
+    tainted: bool = False
+    """Whether untrusted text has entered the run."""
+    finished: PlanFinished | None = None
+    plan_failures: int = 0
+    plan_retry_at: datetime | None = None
+    last_plan_failure: PlanFailed | None = None
+    feedback: tuple[str, ...] = ()
+    steps_used: int = 0
+    calls_used: int = 0
+    denied_calls: int = 0
+    usage: Usage = field(default_factory=Usage)
+    started_at: datetime | None = None
+    waiting_since: datetime | None = None
+    human_wait: timedelta = timedelta(0)
+    failure_code: str = ""
+    failure_message: str = ""
+    answer: str = ""
+
+    @property
+    def plan(self) -> Plan | None:
+        return self.plans[-1] if self.plans else None
+
+    @property
+    def wall_time(self) -> timedelta:
+        """Time since the first claim without the time people took."""
+        if self.started_at is None or self.clock is None:
+            return timedelta(0)
+        waiting = self.clock - self.waiting_since if self.waiting_since else timedelta(0)
+        return self.clock - self.started_at - self.human_wait - waiting
+
+    def open_calls(self, *states: CallState) -> tuple[Call, ...]:
+        """Calls of the current step in one of `states`; all other calls have ended."""
+        step = self.current_step
+        if step is None:
+            return ()
+        return tuple(self.calls[c] for c in step.call_ids if self.calls[c].state in states)
+
+    @property
+    def current_step(self) -> StepProgress | None:
+        plan = self.plan
+        if plan is None or self.cursor >= len(plan.steps):
+            return None
+        return self.steps[plan.steps[self.cursor].id]
+
+    def lookup(self, ref: Ref) -> tuple[JSON, Provenance] | Missing:
+        """Find what a reference names and where that came from."""
+        if self.submitted is None:
+            return Missing(ref)
+        if ref.base == "input":
+            found = _dig(self.submitted.input, ref.path)
+            pointer = "".join(f"/{key}" for key in ref.path)
+            source = provenance(SourceKind.OPERATOR, self.submitted.requested_by, f"/input{pointer}")
+            return Missing(ref) if found is _NOTHING else (found, source)
+        step_id = ref.step_id
+        step = self.steps.get(step_id) if step_id is not None else None
+        part = ref.base.rsplit(".", 1)[1]
+        if step is None or (part != "outcome" and not step.call_ids):
+            return Missing(ref)
+        if part == "outcome":
+            return step.outcome, CONSTANT
+        call = self.calls[step.call_ids[0]]
+        if part == "code":
+            return call.code, CONSTANT
+        if part == "note":
+            return call.note, provenance(SourceKind.REVIEWER, call.proposal_id or call.call_id)
+        if step.outcome != "succeeded":
+            return Missing(ref)
+        if len(step.call_ids) > 1:
+            return self._lookup_many(step, ref)
+        found = _dig(call.output, ref.path)
+        return Missing(ref) if found is _NOTHING else (found, output_provenance(call, ref.path))
+
+    def _lookup_many(self, step: StepProgress, ref: Ref) -> tuple[JSON, Provenance] | Missing:
+        """A step of several calls has a list of outputs: `steps.x.output.1.total`."""
+        if not ref.path:
+            calls = [self.calls[c] for c in step.call_ids]
+            return [c.output for c in calls], join(output_provenance(c, ()) for c in calls)
+        index, rest = ref.path[0], ref.path[1:]
+        if not index.isdecimal() or int(index) >= len(step.call_ids):
+            return Missing(ref)
+        call = self.calls[step.call_ids[int(index)]]
+        found = _dig(call.output, rest)
+        return Missing(ref) if found is _NOTHING else (found, output_provenance(call, rest))
+
+    def names(self, step_ids: Iterable[str]) -> JSONObject:
+        """What a condition sees of the run, limited to the steps it names."""
+        shown: JSONObject = {}
+        for step_id in step_ids:
+            step = self.steps.get(step_id)
+            if step is None:
+                continue
+            first = self.calls[step.call_ids[0]] if step.call_ids else None
+            member: JSONObject = {"outcome": step.outcome, "code": "", "note": ""}
+            if first is not None:
+                member |= {"code": first.code, "note": first.note}
+                if step.outcome == "succeeded":
+                    outputs = [self.calls[c].output for c in step.call_ids]
+                    member["output"] = outputs[0] if len(outputs) == 1 else outputs
+            shown[step_id] = member
+        return {"input": self.submitted.input if self.submitted else {}, "steps": shown}
+
+
+def repeat_key(tool: str, arguments: JSON) -> str:
+    """Name the call whose repetition is counted: same tool, same arguments."""
+    return digest({"tool": tool, "arguments": arguments})
+
+
+_NOTHING: Final = object()
+
+
+def _dig(value: JSON, path: tuple[str, ...]) -> JSON:
+    found: object = value
+    for key in path:
+        if isinstance(found, dict) and key in found:
+            found = found[key]
+        elif isinstance(found, list) and key.isdecimal() and int(key) < len(found):
+            found = found[int(key)]
+        else:
+            return _NOTHING  # type: ignore[return-value]  # a private marker, compared by identity
+    return found  # type: ignore[return-value]  # a member of JSON is JSON
+
+
+def output_provenance(call: Call, path: tuple[str, ...]) -> Provenance:
+    """Say where a member of a call's output comes from.
+
+    The contract's `output_trust` decides per top-level field: `untrusted` text is an attacker's to choose, `trusted`
+    is the tool's own record or a closed output type, `inherit` is as trusted as the call's arguments. The sources of
+    the arguments stay in every case, so that influence can be traced through a trusted record.
+    """
+    own = tuple(_own(call, field_, path) for field_ in ([path[0]] if path else _fields(call.output)))
+    return join(own)
+
+
+def _fields(output: JSON) -> list[str]:
+    return list(output) if isinstance(output, dict) and output else [""]
+
+
+def _own(call: Call, top: str, path: tuple[str, ...]) -> Provenance:
+    trust = call.trust.get(top, call.trust.get("", "untrusted"))
+    pointer = "".join(f"/{key}" for key in (path or ((top,) if top else ())))
+    arguments = join(call.provenance.values())
+    source = provenance(SourceKind.TOOL, f"{call.tool}:{call.call_id}", pointer, untrusted=trust == "untrusted")
+    joined = join((source, arguments))
+    if trust == "trusted":
+        return replace(joined, integrity=source.integrity)
+    return joined
+
+
+LATE: Final = (ProposalWithdrawn, ProposalExpired, CallSucceeded, CallFailed, CallUnknown, CallReconciled)
+"""What may still be recorded after a run was cancelled: its open proposals close, and an effect under way ends."""
+
+
+# --- folding --------------------------------------------------------------------------------------------------------
+
+
+def apply(state: State, stamped: Stamped) -> State:
+    """Fold one recorded event; raises IllegalTransition if the history cannot be."""
+    if stamped.seq != state.seq + 1:
+        raise IllegalTransition(f"event {stamped.seq} cannot follow {state.seq}")
+    if state.state.terminal and not isinstance(stamped.event, LATE):
+        raise IllegalTransition(f"{stamped.event.type} after the end of the run")
+    if (state.submitted is None) != isinstance(stamped.event, RunSubmitted):
+        raise IllegalTransition(f"{stamped.event.type} at event {stamped.seq}")
+    clock = stamped.at if state.clock is None else max(state.clock, stamped.at)
+    return _apply(replace(state, seq=stamped.seq, clock=clock), stamped.event)
+
+
+def fold(events: Iterable[Stamped], state: State | None = None) -> State:
+    """Fold a run's events in order."""
+    folded = state or State()
+    for stamped in events:
+        folded = apply(folded, stamped)
+    return folded
+
+
+def _apply(state: State, event: Event) -> State:
+    match event:
+        case RunSubmitted():
+            return replace(state, submitted=event, limits=Limits.from_json(event.limits))
+        case RunClaimed():
+            return _claimed(state)
+        case RunWaiting():
+            human = event.state != RunState.WAITING_RETRY.value
+            waiting = replace(state, state=change_run(state.state, WAITS[event.state]))
+            return replace(waiting, waiting_since=state.clock) if human else waiting
+        case RunSucceeded(answer=answer):
+            return replace(
+                state, state=change_run(state.state, RunState.SUCCEEDED), phase=Phase.FINALIZE, answer=answer
+            )
+        case RunFailed(code=code, message=message):
+            return replace(
+                state, state=change_run(state.state, RunState.FAILED), failure_code=code, failure_message=message
+            )
+        case RunCancelled(reason=reason):
+            return replace(
+                state,
+                state=change_run(state.state, RunState.CANCELLED),
+                failure_code="cancelled",
+                failure_message=reason,
+            )
+        case PlanMade() | PlanFinished() | PlanFailed():
+            return _planned(state, event)
+        case StepSkipped(step_id=step_id, reason=reason, detail=detail):
+            outcome = "skipped" if reason == "condition" else "missing"
+            return _end_step(state, step_id, outcome, detail)
+        case StepVerified(step_id=step_id, ok=ok, message=message):
+            return _verified(state, step_id, ok, message)
+        case CallSelected():
+            return _selected(state, event)
+        case ProposalDecided():
+            return _resume_after_people(_decided(state, event))
+        case ProposalExpired(call_id=call_id):
+            return _resume_after_people(_closed(state, call_id, CallState.EXPIRED, "nobody_answered"))
+        case ProposalWithdrawn(call_id=call_id):
+            return _closed(state, call_id, CallState.WITHDRAWN, "withdrawn")
+        case CallReconciled():
+            return _resume_after_people(_reconciled(state, event))
+        case _:
+            return _called(state, event)
+
+
+def _claimed(state: State) -> State:
+    human_wait = state.human_wait
+    if state.waiting_since is not None and state.clock is not None:
+        human_wait += state.clock - state.waiting_since
+    running = RunState.RUNNING if state.state is RunState.RUNNING else change_run(state.state, RunState.RUNNING)
+    return replace(
+        state,
+        state=running,
+        started_at=state.started_at or state.clock,
+        waiting_since=None,
+        human_wait=human_wait,
+    )
+
+
+def _planned(state: State, event: PlanMade | PlanFinished | PlanFailed) -> State:
+    usage = _add(state.usage, event.usage)
+    match event:
+        case PlanMade(version=version, planner=planner, plan=raw, tainted=tainted):
+            if version != len(state.plans) + 1:
+                raise IllegalTransition(f"plan {version} after {len(state.plans)} plans")
+            plan = parse_plan(raw, version=version, planner=planner, known_steps=frozenset(state.steps))
+            steps = {**state.steps, **{step.id: StepProgress(step.id) for step in plan.steps}}
+            return replace(
+                state,
+                plans=(*state.plans, plan),
+                cursor=0,
+                steps=MappingProxyType(steps),
+                phase=Phase.SELECT,
+                usage=usage,
+                feedback=(),
+                plan_failures=0,
+                plan_retry_at=None,
+                tainted=state.tainted or tainted,
+            )
+        case PlanFinished():
+            return replace(state, finished=event, phase=Phase.FINALIZE, usage=usage, plan_retry_at=None)
+        case PlanFailed(code=code, message=message, retry_at=retry_at):
+            return replace(
+                state,
+                plan_failures=state.plan_failures + 1,
+                plan_retry_at=datetime.fromisoformat(retry_at) if retry_at else None,
+                last_plan_failure=event,
+                feedback=(*state.feedback, f"{code}: {message}") if code == "plan_invalid" else state.feedback,
+                usage=usage,
+            )
+
+
+def _add(total: Usage, more: Usage | None) -> Usage:
+    if more is None:
+        return total
+    return Usage(
+        total.requests + more.requests,
+        total.input_tokens + more.input_tokens,
+        total.output_tokens + more.output_tokens,
+        total.cost_micros + more.cost_micros,
+        total.duration_ms + more.duration_ms,
+    )
+
+
+def _selected(state: State, event: CallSelected) -> State:
+    if event.call_id in state.calls:
+        raise IllegalTransition(f"call {event.call_id} selected twice")
+    step = state.current_step
+    if step is None or step.id != event.step_id or step.over:
+        raise IllegalTransition(f"call for step {event.step_id}, which is not the current one")
+    call = Call(
+        call_id=event.call_id,
+        step_id=event.step_id,
+        tool=event.tool,
+        version=event.version,
+        effect=event.effect,
+        state=CallState.SELECTED,
+        arguments=event.arguments,
+        digest=event.digest,
+        idempotency_key=event.idempotency_key,
+        provenance={path: Provenance.from_json(raw) for path, raw in event.provenance.items()},
+        planned=event.planned,
+    )
+    first = not step.call_ids
+    progress = replace(step, call_ids=(*step.call_ids, event.call_id))
+    same = repeat_key(event.tool, event.arguments)
+    repeats = {**state.repeats, same: state.repeats.get(same, 0) + 1}
+    return replace(
+        state,
+        calls=MappingProxyType({**state.calls, event.call_id: call}),
+        steps=MappingProxyType({**state.steps, step.id: progress}),
+        repeats=MappingProxyType(repeats),
+        steps_used=state.steps_used + first,
+        calls_used=state.calls_used + 1,
+        phase=Phase.EXECUTE,
+    )
+
+
+def _call(state: State, call_id: str) -> Call:
+    try:
+        return state.calls[call_id]
+    except KeyError:
+        raise IllegalTransition(f"no call {call_id}") from None
+
+
+def _put(state: State, call: Call) -> State:
+    return replace(state, calls=MappingProxyType({**state.calls, call.call_id: call}))
+
+
+def _called(
+    state: State,
+    event: CallDenied | CallGranted | CallProposed | CallStarted | CallSucceeded | CallFailed | CallUnknown,
+) -> State:
+    call = _call(state, event.call_id)
+    match event:
+        case CallDenied(code=code, message=message):
+            denied = replace(call, state=change_call(call.state, CallState.DENIED), code=code, note=message)
+            feedback = (*state.feedback, f"{call.tool} was denied ({code}): {message}")
+            return replace(_put(state, denied), denied_calls=state.denied_calls + 1, feedback=feedback)
+        case CallGranted(grant_id=grant_id):
+            return _put(state, replace(call, state=change_call(call.state, CallState.GRANTED), grant_id=grant_id))
+        case CallProposed(proposal_id=proposal_id):
+            proposed = replace(call, state=change_call(call.state, CallState.PROPOSED), proposal_id=proposal_id)
+            return _put(state, proposed)
+        case CallStarted(attempt=attempt):
+            started = change_call(call.state, CallState.EXECUTING)
+            return _put(state, replace(call, state=started, attempts=attempt, retry_at=None, hook_asked=False))
+        case CallSucceeded(output=output, trust=trust, attempt=attempt):
+            ended = replace(
+                call,
+                state=change_call(call.state, CallState.SUCCEEDED),
+                output=output,
+                trust=trust,
+                code="",
+                attempts=attempt,
+                retry_at=None,
+            )
+            return _taint(_put(state, ended), ended)
+        case CallFailed(code=code, message=message, retry_at=retry_at, attempt=attempt):
+            failed = replace(
+                call,
+                state=change_call(call.state, CallState.RETRYING if retry_at else CallState.FAILED),
+                code=code,
+                note=message,
+                attempts=attempt,
+                retry_at=datetime.fromisoformat(retry_at) if retry_at else None,
+            )
+            if retry_at:
+                return _put(state, failed)
+            feedback = (*state.feedback, f"{call.tool} failed ({code}): {message}")
+            return replace(_put(state, failed), feedback=feedback)
+        case CallUnknown(message=message, asked=asked):
+            new = call.state if call.state is CallState.UNKNOWN else change_call(call.state, CallState.UNKNOWN)
+            return _put(state, replace(call, state=new, code="outcome_unknown", note=message, hook_asked=asked))
+
+
+def _taint(state: State, call: Call) -> State:
+    return state if state.tainted or not output_provenance(call, ()).untrusted else replace(state, tainted=True)
+
+
+def _decided(state: State, event: ProposalDecided) -> State:
+    call = _call(state, event.call_id)
+    if call.proposal_id != event.proposal_id:
+        raise IllegalTransition(f"{event.proposal_id} is not the proposal of {event.call_id}")
+    if event.verdict == "reject":
+        note = f"{event.reason_code}: {event.note}" if event.note else event.reason_code
+        rejected = replace(call, state=change_call(call.state, CallState.REJECTED), code="rejected", note=note)
+        return replace(_put(state, rejected), feedback=(*state.feedback, f"A reviewer rejected {call.tool}: {note}"))
+    granted = replace(call, state=change_call(call.state, CallState.GRANTED), grant_id=event.grant_id, note=event.note)
+    if event.verdict == "edit":
+        granted = replace(
+            granted,
+            arguments=event.arguments,
+            digest=event.digest,
+            provenance={path: Provenance.from_json(raw) for path, raw in event.provenance.items()},
+        )
+    return _put(state, granted)
+
+
+def _closed(state: State, call_id: str, new: CallState, code: str) -> State:
+    call = _call(state, call_id)
+    return _put(state, replace(call, state=change_call(call.state, new), code=code))
+
+
+def _reconciled(state: State, event: CallReconciled) -> State:
+    call = _call(state, event.call_id)
+    match event.verdict:
+        case "happened":
+            done = replace(
+                call,
+                state=change_call(call.state, CallState.SUCCEEDED),
+                output=event.output,
+                trust=event.trust,
+                code="",
+                note=event.note,
+            )
+            return _taint(_put(state, done), done)
+        case "did_not_happen":
+            granted = change_call(call.state, CallState.GRANTED)
+            return _put(state, replace(call, state=granted, code="", note=event.note))
+        case "gave_up":
+            return _put(state, replace(call, state=change_call(call.state, CallState.FAILED), note=event.note))
+
+
+def _resume_after_people(state: State) -> State:
+    """Queue a waiting run once no call of its step waits for a person any more."""
+    if state.state not in (RunState.AWAITING_APPROVAL, RunState.AWAITING_RECONCILIATION):
+        return state
+    if state.open_calls(CallState.PROPOSED, CallState.UNKNOWN):
+        return state
+    return replace(state, state=change_run(state.state, RunState.QUEUED))
+
+
+def _verified(state: State, step_id: str, ok: bool, message: str) -> State:
+    progress = state.steps.get(step_id)
+    if progress is None or not progress.call_ids:
+        raise IllegalTransition(f"step {step_id} verified before it was called")
+    calls = [state.calls[c] for c in progress.call_ids]
+    if not all(call.state.terminal for call in calls):
+        raise IllegalTransition(f"step {step_id} verified while a call is open")
+    outcome = next((call.state.value for call in calls if call.state is not CallState.SUCCEEDED), "succeeded")
+    if outcome == "succeeded" and not ok:
+        outcome = "unverified"
+    ended = _end_step(state, step_id, outcome, message)
+    if outcome == "unverified":
+        ended = replace(ended, feedback=(*ended.feedback, f"Step {step_id} did not pass its check: {message}"))
+    return ended
+
+
+def _end_step(state: State, step_id: str, outcome: str, message: str) -> State:
+    step = state.current_step
+    if step is None or step.id != step_id or step.over:
+        raise IllegalTransition(f"step {step_id} is not the current one")
+    ended = replace(step, outcome=outcome, message=message)
+    steps = MappingProxyType({**state.steps, step_id: ended})
+    return replace(state, steps=steps, cursor=state.cursor + 1, phase=Phase.SELECT)

@@ -1,0 +1,141 @@
+"""What the generated schema lacks: the bearer token, query parameters from their models, and every problem."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.utils import OpenApiParameter
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from agentops.gateway.problems import CATALOG, CONTENT_TYPE, Fault, FaultDocument, ProblemDocument, describe
+from agentops.wire.parse import WireCode
+
+_REFERENCE: Final = "#/components/schemas/{model}"
+
+IDEMPOTENCY_KEY: Final = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    OpenApiParameter.HEADER,
+    description="Any text that is new for every new request, such as a UUID. Remembered for 24 hours.",
+)
+RUN_ID: Final = OpenApiParameter("run_id", {"type": "string", "format": "uuid"}, OpenApiParameter.PATH)
+SUBMIT_HEADERS: Final = (
+    OpenApiParameter(
+        "Location", {"type": "string"}, OpenApiParameter.HEADER, description="Address of the run.", response=[202]
+    ),
+    OpenApiParameter(
+        "Idempotent-Replayed",
+        {"type": "string", "enum": ["true"]},
+        OpenApiParameter.HEADER,
+        description="Present if an earlier request with the same key made the run.",
+        response=[200, 202],
+    ),
+    OpenApiParameter(
+        "Retry-After",
+        {"type": "integer"},
+        OpenApiParameter.HEADER,
+        description="Seconds; present if `wait` was given and the run has not ended.",
+        response=[202],
+    ),
+)
+
+_ALWAYS: Final = ("unauthenticated", "invalid_token", "insufficient_scope", "throttled", "internal", "unavailable")
+_BODY: Final = (*WireCode, "bad_request", "length_required", "unsupported_media_type", "invalid_request")
+_OWN: Final[Mapping[str, tuple[str, ...]]] = {
+    "submit_run": (
+        "idempotency_key_invalid",
+        "idempotency_in_progress",
+        "idempotency_key_reused",
+        "unknown_task_type",
+        "task_type_unusable",
+        "invalid_task",
+    ),
+    "cancel_run": ("run_ended",),
+}
+_FAULTS: Final[Mapping[str, Fault]] = {
+    "invalid_request": Fault("missing", "Field required.", pointer="/task_type"),
+    "invalid_task": Fault("required", "message_id is missing.", pointer="/input/message_id"),
+    "invalid_parameter": Fault("less_than_equal", "Input should be less than or equal to 30.", parameter="wait"),
+}
+
+
+class BearerToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describe `ServiceTokenAuthentication`."""
+
+    target_class = "agentops.gateway.authentication.ServiceTokenAuthentication"
+    name = "serviceToken"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        """Return the security scheme."""
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "aod_<tenant>_<prefix>_<secret>",
+            "description": "A service token of one tenant, made by an admin. Its scopes say what it may do.",
+        }
+
+
+def query_parameters(model: type[BaseModel]) -> list[OpenApiParameter]:
+    """Return the query parameters that a model of them accepts."""
+    schema = model.model_json_schema()
+    parameters = []
+    for name, described in schema["properties"].items():
+        branches = [branch for branch in described.get("anyOf", [described]) if branch.get("type") != "null"]
+        inner = dict(branches[0])
+        if reference := inner.pop("$ref", ""):
+            inner |= schema["$defs"][reference.rpartition("/")[2]]
+        if described.get("default") is not None:
+            inner["default"] = described["default"]
+        kept = {key: value for key, value in inner.items() if key not in {"title", "description"}}
+        parameters.append(
+            OpenApiParameter(name, kept, OpenApiParameter.QUERY, description=described.get("description", ""))
+        )
+    return parameters
+
+
+def complete(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Add the problem documents to every operation (a drf-spectacular postprocessing hook)."""
+    _, definitions = models_json_schema(
+        [(ProblemDocument, "serialization"), (FaultDocument, "serialization")], ref_template=_REFERENCE
+    )
+    result.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
+    for path, operations in result["paths"].items():
+        for operation in operations.values():
+            for status, codes in _by_status(_codes(operation)).items():
+                operation["responses"][str(status)] = _response(path, codes)
+            operation["responses"] = dict(sorted(operation["responses"].items()))
+    return result
+
+
+def _codes(operation: Mapping[str, Any]) -> Iterator[str]:
+    places = {parameter["in"] for parameter in operation.get("parameters", ())}
+    yield from _ALWAYS
+    if "query" in places:
+        yield "invalid_parameter"
+    if "path" in places:
+        yield "not_found"
+    if "requestBody" in operation:
+        yield from _BODY
+    yield from _OWN.get(operation["operationId"], ())
+
+
+def _by_status(codes: Iterator[str]) -> dict[int, list[str]]:
+    grouped: dict[int, list[str]] = {}
+    for code in codes:
+        grouped.setdefault(CATALOG[code][0], []).append(str(code))
+    return grouped
+
+
+def _response(path: str, codes: list[str]) -> dict[str, Any]:
+    examples = {
+        code: {
+            "summary": CATALOG[code][1],
+            "value": describe(
+                code, CATALOG[code][1] + ".", instance=path, faults=[_FAULTS[code]] if code in _FAULTS else []
+            ),
+        }
+        for code in codes
+    }
+    content = {"schema": {"$ref": _REFERENCE.format(model="ProblemDocument")}, "examples": examples}
+    return {"description": ", ".join(f"`{code}`" for code in codes), "content": {CONTENT_TYPE: content}}

@@ -1,0 +1,72 @@
+"""Take a task from a caller: once, however often the request arrives."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from agentops.gateway import idempotency
+from agentops.gateway.answers import RunAccepted, run_accepted
+from agentops.gateway.authentication import Caller
+from agentops.gateway.forms import RunRequest
+from agentops.gateway.problems import Fault, Problem
+from agentops.runs.models import Origin, Run, TaskType
+from agentops.runs.services import InvalidTask, submit, task_type_issues
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The run of a task; `replayed` if an earlier request with the same key made it."""
+
+    answer: RunAccepted
+    replayed: bool = False
+
+
+def take_task(*, caller: Caller, task: RunRequest, key: str | None, fingerprint: str, now: datetime) -> Taken | Problem:
+    """Queue a run for a task in one transaction, or return why not; a refused request leaves nothing behind.
+
+    `key` is the Idempotency-Key, None without one, and `fingerprint` what makes two requests the same.
+    """
+    with transaction.atomic():
+        claim = idempotency.claim(key=key, actor=caller.actor, fingerprint=fingerprint, now=now) if key else None
+        match claim:
+            case idempotency.Replayed(body=body):
+                return Taken(RunAccepted.model_validate(body), replayed=True)
+            case idempotency.Reused():
+                return Problem("idempotency_key_reused", "Use a new key for another request.")
+            case idempotency.InProgress():
+                return Problem(
+                    "idempotency_in_progress", "Send the request again in a moment.", headers={"Retry-After": "1"}
+                )
+        made = _run(caller, task, now)
+        if isinstance(made, Problem):
+            if claim is not None:
+                idempotency.give_up(claim)
+            return made
+        answer = run_accepted(made, caller.tenant)
+        if claim is not None:
+            idempotency.keep_answer(claim, status=202, body=answer.model_dump(mode="json"), run=made)
+        return Taken(answer)
+
+
+def _run(caller: Caller, task: RunRequest, now: datetime) -> Run | Problem:
+    task_type = TaskType.objects.select_related("playbook").filter(slug=task.task_type).first()
+    if task_type is None:
+        detail = "This tenant has no task type of that name."
+        return Problem("unknown_task_type", detail, faults=[Fault("unknown_task_type", detail, pointer="/task_type")])
+    made = submit(
+        task_type=task_type, input=task.input, actor=caller.actor, origin=Origin.API, title=task.title, now=now
+    )
+    return _refusal(task_type, made) if isinstance(made, InvalidTask) else made
+
+
+def _refusal(task_type: TaskType, invalid: InvalidTask) -> Problem:
+    """Tell apart what the caller got wrong and what is wrong with the task type."""
+    unusable = {issue for issue in invalid.issues if issue.path == "task_type"} | set(task_type_issues(task_type))
+    faults = [
+        Fault(issue.code, issue.message, pointer="/task_type" if issue in unusable else f"/input{issue.path}")
+        for issue in invalid.issues
+    ]
+    if unusable.intersection(invalid.issues):
+        return Problem("task_type_unusable", "An admin must change the task type first.", faults=faults)
+    return Problem("invalid_task", "The input does not fit the input_schema of the task type.", faults=faults)

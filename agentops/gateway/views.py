@@ -1,0 +1,237 @@
+"""The API. Every view parses, calls one service or selector, and answers."""
+
+from contextlib import nullcontext
+from typing import ClassVar, assert_never
+from uuid import UUID
+
+from django.http import Http404
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from pydantic import BaseModel
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agentops.gateway.answers import (
+    EventPage,
+    RunAccepted,
+    RunPage,
+    RunResult,
+    TaskTypes,
+    event_info,
+    run_accepted,
+    run_summary,
+    task_type_info,
+)
+from agentops.gateway.base import ApiView, must, read_body, read_query
+from agentops.gateway.forms import CancelRequest, EventsQuery, RunRequest, RunsQuery, SubmitQuery
+from agentops.gateway.idempotency import fingerprint_of, read_key
+from agentops.gateway.openapi import IDEMPOTENCY_KEY, RUN_ID, SUBMIT_HEADERS, query_parameters
+from agentops.gateway.problems import Fault, Problem
+from agentops.gateway.selectors import (
+    InvalidCursor,
+    events_page,
+    find_run,
+    full_result,
+    open_task_types,
+    runs_page,
+)
+from agentops.gateway.services import take_task
+from agentops.gateway.waiting import SEATS, wait_until_ended
+from agentops.runs.models import Run
+from approvals.intervention import AlreadyEnded, Cancelled, NotFound, cancel_run
+
+
+class SubmitView(ApiView):
+    """Submit a task to an agent."""
+
+    throttle_scope = "submit"
+    scopes: ClassVar = {"POST": ("run.submit",)}
+
+    @extend_schema(
+        operation_id="submit_run",
+        summary="Submit a task",
+        description=(
+            "Queues a run and answers 202 with its address. With `wait`, the answer is held back for up to that many "
+            "seconds and is 200 with the result if the run has ended by then; this also needs the scope `run.view`. "
+            "Repeating the request with the same `Idempotency-Key` within 24 hours never makes a second run."
+        ),
+        parameters=[*query_parameters(SubmitQuery), IDEMPOTENCY_KEY, *SUBMIT_HEADERS],
+        request=RunRequest,
+        responses={202: RunAccepted, 200: RunResult},
+        tags=["runs"],
+    )
+    def post(self, request: Request) -> Response:
+        """Queue a run, and wait for its end if asked to."""
+        wait = read_query(SubmitQuery, request).wait
+        if wait:
+            must(self.caller, "run.view")
+        task = read_body(RunRequest, request)
+        key = _idempotency_key(request)
+        fingerprint = fingerprint_of("POST", request.path, request.data)
+        taken = take_task(caller=self.caller, task=task, key=key, fingerprint=fingerprint, now=timezone.now())
+        if isinstance(taken, Problem):
+            raise taken
+        headers = {"Idempotent-Replayed": "true"} if taken.replayed else {}
+        answer = self._awaited(taken.answer, wait)
+        if isinstance(answer, RunResult):
+            return _answer(answer, headers=headers | {"Content-Location": answer.links.self})
+        if wait:
+            headers["Retry-After"] = "1"
+        return _answer(answer, 202, headers | {"Location": answer.links.self})
+
+    def _awaited(self, accepted: RunAccepted, seconds: int) -> RunAccepted:
+        """Return the result if the run ends in time, and where it is otherwise or if too many requests wait already."""
+        tenant = self.caller.tenant
+        with SEATS.seat() if seconds else nullcontext(False) as seated:
+            if not seated:
+                return accepted
+            self.leave_tenant()
+            ended = wait_until_ended(tenant, accepted.run_id, seconds)
+            self.enter_tenant()
+        run = _run_or_404(accepted.run_id)
+        return full_result(run, tenant) if ended else run_accepted(run, tenant)
+
+
+class RunsView(ApiView):
+    """The runs of the tenant."""
+
+    scopes: ClassVar = {"GET": ("run.view",)}
+
+    @extend_schema(
+        operation_id="list_runs",
+        summary="List runs",
+        description="Newest first. Pages are found by position, so new runs do not shift them.",
+        parameters=query_parameters(RunsQuery),
+        responses=RunPage,
+        tags=["runs"],
+    )
+    def get(self, request: Request) -> Response:
+        """Return one page of runs."""
+        query = read_query(RunsQuery, request)
+        try:
+            runs, following = runs_page(
+                state=query.state or "", task_type=query.task_type or "", after=query.after or "", limit=query.limit
+            )
+        except InvalidCursor:
+            detail = "Use the value of `next` of the page before."
+            fault = Fault("invalid_cursor", detail, parameter="after")
+            raise Problem("invalid_parameter", detail, faults=[fault]) from None
+        return _answer(RunPage(runs=[run_summary(run, self.caller.tenant) for run in runs], next=following))
+
+
+class RunView(ApiView):
+    """One run."""
+
+    scopes: ClassVar = {"GET": ("run.view",)}
+
+    @extend_schema(
+        operation_id="get_run",
+        summary="Get a run with its result, steps and audit trail",
+        parameters=[RUN_ID],
+        responses=RunResult,
+        tags=["runs"],
+    )
+    def get(self, request: Request, run_id: UUID) -> Response:
+        """Return everything about the run."""
+        return _answer(full_result(_run_or_404(run_id), self.caller.tenant))
+
+
+class RunEventsView(ApiView):
+    """The audit trail of one run."""
+
+    scopes: ClassVar = {"GET": ("run.view",)}
+
+    @extend_schema(
+        operation_id="list_run_events",
+        summary="List the events of a run",
+        description="Oldest first. A run that has not ended gets more of them.",
+        parameters=[RUN_ID, *query_parameters(EventsQuery)],
+        responses=EventPage,
+        tags=["runs"],
+    )
+    def get(self, request: Request, run_id: UUID) -> Response:
+        """Return one page of events."""
+        query = read_query(EventsQuery, request)
+        run = _run_or_404(run_id)
+        events, following = events_page(run, after=query.after, limit=query.limit)
+        return _answer(EventPage(run_id=run.id, events=[event_info(one) for one in events], next=following))
+
+
+class RunCancelView(ApiView):
+    """The end of a run before its end."""
+
+    throttle_scope = "submit"
+    scopes: ClassVar = {"POST": ("run.cancel",)}
+
+    @extend_schema(
+        operation_id="cancel_run",
+        summary="Cancel a run",
+        description=(
+            "Ends the run, withdraws its open proposals and revokes unused permissions. An effect that is under way is "
+            "not undone. Cancelling a cancelled run again changes nothing."
+        ),
+        parameters=[RUN_ID],
+        request=CancelRequest,
+        responses=RunResult,
+        tags=["runs"],
+    )
+    def post(self, request: Request, run_id: UUID) -> Response:
+        """Cancel the run and return it."""
+        reason = read_body(CancelRequest, request).reason
+        outcome = cancel_run(run_id=run_id, actor=self.caller.actor, reason=reason, now=timezone.now())
+        match outcome:
+            case NotFound():
+                raise Http404
+            case AlreadyEnded(state=state) if state != "cancelled":
+                raise Problem("run_ended", f"The run has {state} already.", extra={"run_status": state})
+            case Cancelled() | AlreadyEnded():
+                return _answer(full_result(_run_or_404(run_id), self.caller.tenant))
+            case _:
+                assert_never(outcome)
+
+
+class TaskTypesView(ApiView):
+    """What can be submitted."""
+
+    scopes: ClassVar = {"GET": ("run.submit", "run.view")}
+
+    @extend_schema(
+        operation_id="list_task_types",
+        summary="List the task types",
+        responses=TaskTypes,
+        tags=["task types"],
+    )
+    def get(self, request: Request) -> Response:
+        """Return every task type that is switched on."""
+        return _answer(TaskTypes(task_types=[task_type_info(one) for one in open_task_types()]))
+
+
+class UnknownView(ApiView):
+    """Every other address below the API: a problem document instead of a page."""
+
+    schema = None
+
+    def http_method_not_allowed(self, request: Request, *args: object, **kwargs: object) -> Response:  # type: ignore[override]
+        """Answer 404 to every method."""
+        raise Http404
+
+
+def _answer(document: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(document.model_dump(mode="json"), status=status, headers=headers)
+
+
+def _run_or_404(run_id: UUID) -> Run:
+    run = find_run(run_id)
+    if run is None:
+        raise Http404
+    return run
+
+
+def _idempotency_key(request: Request) -> str | None:
+    header = request.headers.get("Idempotency-Key")
+    if header is None:
+        return None
+    key = read_key(header)
+    if key is None:
+        raise Problem("idempotency_key_invalid", "Use 1 to 255 visible ASCII characters.")
+    return key

@@ -1,0 +1,114 @@
+"""Task types with their allowlist, and playbooks, in the admin of a tenant. What cannot run cannot be saved."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import HttpRequest
+
+from agentops.runs.models import Playbook, TaskType
+from agentops.runs.services import InvalidTask, playbook_issues, save_playbook, task_type_issues
+from agentops.tenancy.admin_base import TenantModelAdmin, TenantModelForm, actor_of
+from tools.admin import AllowlistInline
+
+
+class TaskTypeForm(TenantModelForm):
+    """Refuses a task type whose runs could only fail: bad limits, schema, conditions, no playbook, no model."""
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # the hook that runs once the instance is filled
+        if self.errors:
+            return
+        for issue in task_type_issues(self.instance):
+            name = issue.path if issue.path in self.fields else "playbook" if issue.path.startswith("/") else None
+            place = f"{issue.path}: " if name != issue.path else ""
+            self.add_error(name, ValidationError(f"{place}{issue.message}", code=issue.code))
+
+
+@admin.register(TaskType)
+class TaskTypeAdmin(TenantModelAdmin):
+    """A kind of work, with what it may use right below it."""
+
+    form = TaskTypeForm
+    inlines = (AllowlistInline,)
+    list_display = ("name", "slug", "planner", "playbook", "critical", "enabled")
+    list_filter = ("enabled", "planner")
+    list_select_related = ("playbook",)
+    search_fields = ("name", "slug")
+    prepopulated_fields = {"slug": ("name",)}
+    fieldsets = (
+        (None, {"fields": ("name", "slug", "description", "enabled", "critical")}),
+        ("Planning", {"fields": ("planner", "planning", "playbook", "instructions")}),
+        ("Task and stop criteria", {"fields": ("input_schema", "stop_when", "success_when")}),
+        ("Limits and deadlines", {"fields": ("limits", "decide_within_s", "execute_within_s", "allow_self_approval")}),
+    )
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Keep what runs refer to: a task type is switched off, not deleted."""
+        return False
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Save the rules with who changed them."""
+        for rule in formset.forms:
+            if rule.has_changed():
+                rule.instance.updated_by_id = actor_of(request).user_id
+        super().save_formset(request, form, formset, change)
+
+
+class PlaybookForm(TenantModelForm):
+    """The text of a playbook. An edit becomes the next version; earlier ones stay for the runs that use them."""
+
+    use_now = forms.BooleanField(
+        required=False,
+        initial=True,
+        label="Use this version now",
+        help_text="Task types that use an earlier version of this playbook change to this one for new runs.",
+    )
+
+    class Meta:
+        model = Playbook
+        fields = ("slug", "body")
+        widgets = {"body": forms.Textarea(attrs={"rows": 40, "cols": 110, "spellcheck": "false"})}
+
+    def clean_body(self) -> str:
+        """Check the whole plan, and say everything that is wrong with it."""
+        body = str(self.cleaned_data["body"])
+        issues = playbook_issues(body)
+        if issues:
+            raise ValidationError([ValidationError(f"{i.path or '/'}: {i.message}", code=i.code) for i in issues])
+        return body
+
+
+@admin.register(Playbook)
+class PlaybookAdmin(TenantModelAdmin):
+    """Playbooks and their versions."""
+
+    form = PlaybookForm
+    fields = ("slug", "body", "use_now")
+    list_display = ("slug", "version", "created_at", "created_by")
+    list_select_related = ("created_by",)
+    search_fields = ("slug",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Keep the name: another name is another playbook."""
+        return ("slug",) if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Keep what runs refer to."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Store the next version, and let task types use it if that was asked for."""
+        actor = actor_of(request)
+        with transaction.atomic():
+            saved = save_playbook(slug=obj.slug, body=obj.body, actor=actor)
+            if isinstance(saved, InvalidTask):
+                raise ValidationError([issue.message for issue in saved.issues])
+            self._record(request, saved, "added", {}, self._values(saved))
+            if form.cleaned_data.get("use_now"):
+                for task_type in TaskType.objects.filter(playbook__slug=obj.slug).exclude(playbook=saved):
+                    task_type.playbook = saved
+                    self._save(request, task_type, change=True)
+        obj.pk, obj.version = saved.pk, saved.version

@@ -1,0 +1,177 @@
+"""Rows of the run side: what a tenant allows (TaskType, Playbook) and what happened (Run, ToolCall).
+
+The events of a run's stream are the truth; Run and ToolCall are their projection, written in the same transaction.
+"""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from agentops.engine.limits import Limits
+from agentops.engine.transitions import CallState, Phase, RunState
+from agentops.tenancy.scope import TenantModel
+from agentops.wire.ids import uuid7
+
+
+class PlannerKind(models.TextChoices):
+    """Who makes the plan. `auto` uses the model where one is configured and the playbook otherwise."""
+
+    PLAYBOOK = "playbook", "Playbook"
+    MODEL = "model", "Model"
+    AUTO = "auto", "Model if configured, else playbook"
+
+
+class Planning(models.TextChoices):
+    """When the model plans: once before any untrusted text is read, or one step at a time."""
+
+    PLAN_FIRST = "plan_first", "Plan first (the default wherever untrusted content is read)"
+    REACTIVE = "reactive", "Reactive (one step at a time, everything after untrusted text is tainted)"
+
+
+class Origin(models.TextChoices):
+    """Why a run exists."""
+
+    SUBMITTED = "submitted", "Submitted in the browser"
+    API = "api", "API"
+    SCHEDULE = "schedule", "Schedule"
+    REGRESSION = "regression", "Regression"
+    REPLAY = "replay", "Replay"
+    FORK = "fork", "Fork"
+
+
+class Playbook(TenantModel):
+    """One immutable version of a deterministic planner; saving an edit makes the next version."""
+
+    slug = models.SlugField(max_length=64)
+    version = models.PositiveIntegerField()
+    body = models.TextField(help_text="JSON: steps with tools, arguments, conditions (CEL) and answers.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.PROTECT, related_name="+"
+    )
+
+    class Meta:
+        ordering = ("slug", "-version")
+        constraints = (models.UniqueConstraint(fields=("tenant", "slug", "version"), name="playbook_version_unique"),)
+
+    def __str__(self) -> str:
+        return f"{self.slug} v{self.version}"
+
+
+def default_limits() -> dict[str, int]:
+    return Limits().to_json()
+
+
+class TaskType(TenantModel):
+    """A kind of work a tenant allows: planner, limits, stop criteria, deadlines."""
+
+    slug = models.SlugField(max_length=64)
+    name = models.CharField(max_length=120)
+    description = models.TextField(blank=True, max_length=2000)
+    planner = models.CharField(max_length=16, choices=PlannerKind.choices, default=PlannerKind.PLAYBOOK)
+    planning = models.CharField(max_length=16, choices=Planning.choices, default=Planning.PLAN_FIRST)
+    playbook = models.ForeignKey(Playbook, null=True, blank=True, on_delete=models.PROTECT, related_name="task_types")
+    instructions = models.TextField(blank=True, max_length=8000, help_text="What the model planner is told to do.")
+    input_schema = models.JSONField(help_text="Strict JSON Schema 2020-12 of a task of this type.")
+    limits = models.JSONField(default=default_limits, help_text="Checked before the spend.")
+    stop_when = models.TextField(blank=True, max_length=2000, help_text="CEL; the run ends well as soon as it holds.")
+    success_when = models.TextField(
+        blank=True, max_length=2000, help_text="CEL; if it does not hold at the end, the run failed."
+    )
+    decide_within_s = models.PositiveIntegerField(default=24 * 3600, help_text="Seconds; silence denies.")
+    execute_within_s = models.PositiveIntegerField(default=3600, help_text="Seconds from the decision to execution.")
+    critical = models.BooleanField(default=False)
+    allow_self_approval = models.BooleanField(
+        default=False, help_text="May the person who submitted a task approve its proposals?"
+    )
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (models.UniqueConstraint(fields=("tenant", "slug"), name="task_type_slug_unique"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Run(TenantModel):
+    """One execution of a task. `lease_owner`, `lease_until` and `fence` say which worker may write its events."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    task_type = models.ForeignKey(TaskType, on_delete=models.PROTECT, related_name="runs")
+    origin = models.CharField(max_length=16, choices=Origin.choices, default=Origin.SUBMITTED)
+    title = models.CharField(max_length=200, blank=True)
+    state = models.CharField(
+        max_length=24, choices=[(s.value, s.value) for s in RunState], default=RunState.QUEUED.value
+    )
+    phase = models.CharField(max_length=12, choices=[(p.value, p.value) for p in Phase], default=Phase.PLAN.value)
+    input = models.TextField(help_text="Canonical JSON of the validated task.")
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    requested_by_token = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    lease_owner = models.CharField(max_length=64, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    fence = models.PositiveBigIntegerField(default=0)
+    attempts = models.PositiveIntegerField(default=0)
+    not_before = models.DateTimeField(null=True, blank=True)
+    rung_at = models.DateTimeField(null=True, blank=True, help_text="When a worker was last told to look.")
+    steps_used = models.PositiveIntegerField(default=0)
+    calls_used = models.PositiveIntegerField(default=0)
+    denied_calls = models.PositiveIntegerField(default=0)
+    failure_code = models.CharField(max_length=40, blank=True)
+    failure_message = models.TextField(blank=True)
+    answer = models.TextField(blank=True)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=Q(state__in=[s.value for s in RunState]), name="run_state_known"),
+            models.CheckConstraint(
+                condition=Q(state__in=[s.value for s in RunState if s.terminal], ended_at__isnull=False)
+                | Q(state__in=[s.value for s in RunState if not s.terminal], ended_at__isnull=True),
+                name="run_ended_when_terminal",
+            ),
+        )
+        indexes = (
+            models.Index(fields=("tenant", "-created_at", "-id"), name="run_newest"),
+            models.Index(
+                fields=("tenant", "not_before", "lease_until"),
+                condition=Q(state__in=[s.value for s in RunState if s.claimable]),
+                name="run_due",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.title or self.task_type_id} ({self.id})"
+
+
+class ToolCall(TenantModel):
+    """One invocation, projected from the events of its run."""
+
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="calls")
+    call_id = models.CharField(max_length=64)
+    step_id = models.CharField(max_length=64)
+    tool = models.CharField(max_length=64)
+    version = models.CharField(max_length=32)
+    effect = models.CharField(max_length=20, blank=True)
+    digest = models.CharField(max_length=64, blank=True)
+    state = models.CharField(max_length=16, choices=[(s.value, s.value) for s in CallState])
+    code = models.CharField(max_length=40, blank=True)
+    idempotency_key = models.CharField(max_length=64, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "run", "call_id"), name="tool_call_unique"),
+            models.CheckConstraint(condition=Q(state__in=[s.value for s in CallState]), name="tool_call_state_known"),
+        )
+        indexes = (models.Index(fields=("tenant", "tool", "-id"), name="tool_call_by_tool"),)
+
+    def __str__(self) -> str:
+        return f"{self.tool} {self.call_id}"

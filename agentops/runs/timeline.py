@@ -1,0 +1,471 @@
+"""A run's recorded events told as steps, in words. Pure: no queries.
+
+Nothing here decides anything. What cannot be read (a type or version this program does not know) becomes a gap with its
+sequence number, and the rest is still shown.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Literal, assert_never
+
+from agentops.audit.services import Recorded
+from agentops.engine.events import (
+    CallDenied,
+    CallFailed,
+    CallGranted,
+    CallProposed,
+    CallReconciled,
+    CallSelected,
+    CallStarted,
+    CallSucceeded,
+    CallUnknown,
+    Event,
+    PlanFailed,
+    PlanFinished,
+    PlanMade,
+    ProposalDecided,
+    ProposalExpired,
+    ProposalWithdrawn,
+    RunCancelled,
+    RunClaimed,
+    RunFailed,
+    RunSubmitted,
+    RunSucceeded,
+    RunWaiting,
+    Stamped,
+    StepSkipped,
+    StepVerified,
+    UnknownEvent,
+    decode,
+)
+from agentops.engine.plan import ArrayTree, ObjectTree, Plan, Ref, Text, Tree
+from agentops.engine.plan import Literal as PlanLiteral
+from agentops.engine.state import State, apply
+from agentops.engine.transitions import CallState, IllegalTransition, RunState
+from agentops.wire.canonical import canonical
+from agentops.wire.parse import JSON
+
+Tone = Literal["", "ok", "error", "wait", "gate", "taint"]
+
+MAX_DATA: Final = 8_000
+"""Characters of an event's data shown on the page; the audit page has the whole of it."""
+
+_BEGINNING: Final = "start"
+_END: Final = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the timeline. `data` is what the event recorded, a path and a value per line; empty when too long.
+
+    `call_id` is empty where the event is not about one call.
+    """
+
+    seq: int
+    at: datetime
+    kind: str
+    text: str
+    actor: str = ""
+    tone: Tone = ""
+    url: str = ""
+    data: str = ""
+    call_id: str = ""
+
+
+@dataclass(slots=True)
+class Group:
+    """The lines of one step, of a plan, of the beginning or of the end. `state` is empty where nothing is decided."""
+
+    id: str
+    title: str
+    state: str = ""
+    events: list[Entry] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A run as its page shows it. `state` is folded from the readable events; `broken` names the first bad one."""
+
+    groups: tuple[Group, ...]
+    state: State
+    broken: str = ""
+
+
+def tell(recorded: Sequence[Recorded], proposal_url: Callable[[str], str] = lambda _: "") -> Told:
+    """Group a run's events by step and put each into words; `proposal_url` makes the address of a proposal."""
+    teller = _Teller(proposal_url)
+    for one in recorded:
+        teller.hear(one)
+    return Told(tuple(teller.groups.values()), teller.state, teller.broken)
+
+
+class _Teller:
+    def __init__(self, proposal_url: Callable[[str], str]) -> None:
+        self.proposal_url = proposal_url
+        self.groups: dict[str, Group] = {}
+        self.here = _BEGINNING
+        self.state = State()
+        self.broken = ""
+        self.tools: dict[str, str] = {}
+        self.steps: dict[str, str] = {}
+        self.proposed_at: dict[str, datetime] = {}
+
+    def hear(self, one: Recorded) -> None:
+        try:
+            event = decode(one.type, one.data)
+        except UnknownEvent as error:
+            self.broken = self.broken or f"event {one.seq}: {error}"
+            self.put(self.here, one, f"Event {one.seq} cannot be read: {error}", "error")
+            return
+        self.fold(one, event)
+        where = self.where(event)
+        self.here = where
+        text, tone, url = self.words(event, one)
+        self.put(where, one, text, tone, url)
+        self.mark(where, event)
+
+    def fold(self, one: Recorded, event: Event) -> None:
+        if self.broken:
+            return
+        try:
+            self.state = apply(self.state, Stamped(one.seq, one.at, event))
+        except (IllegalTransition, ValueError) as error:
+            self.broken = f"event {one.seq}: {error}"
+
+    def put(self, where: str, one: Recorded, text: str, tone: Tone = "", url: str = "") -> None:
+        group = self.groups.setdefault(where, Group(where, self.title(where)))
+        data = listing(one.data)
+        data = data if len(data) <= MAX_DATA else ""
+        # Where the sentence is about what a person did, it names the person already.
+        actor = _who(one) if one.type == RunSubmitted.type else ""
+        call_id = str(one.data.get("call_id") or "")
+        group.events.append(Entry(one.seq, one.at, one.type, text, actor, tone, url, data, call_id))
+
+    def title(self, where: str) -> str:
+        if where == _BEGINNING:
+            return "Task"
+        if where == _END:
+            return "End"
+        if where.startswith("plan:"):
+            return f"Plan {where.removeprefix('plan:')}"
+        return self.steps.get(where.removeprefix("step:"), where.removeprefix("step:"))
+
+    def where(self, event: Event) -> str:
+        match event:
+            case RunSubmitted():
+                return _BEGINNING
+            case RunSucceeded() | RunFailed() | RunCancelled():
+                return _END
+            case PlanMade(version=version):
+                for step in self.planned_steps(event):
+                    self.steps.setdefault(*step)
+                return f"plan:{version}"
+            case PlanFailed() | PlanFinished():
+                return f"plan:{len(self.state.plans) + 1}" if not self.broken else self.here
+            case StepSkipped(step_id=step_id) | StepVerified(step_id=step_id):
+                return f"step:{step_id}"
+            case CallSelected(call_id=call_id, step_id=step_id, tool=tool):
+                self.tools[call_id] = tool
+                self.steps.setdefault(step_id, tool)
+                return f"step:{step_id}"
+            case RunClaimed() | RunWaiting():
+                return self.here
+            case _:
+                return f"step:{self.step_of(event.call_id)}"
+
+    def step_of(self, call_id: str) -> str:
+        call = self.state.calls.get(call_id)
+        return call.step_id if call is not None else call_id
+
+    def planned_steps(self, event: PlanMade) -> list[tuple[str, str]]:
+        plan = self.state.plan
+        if plan is None or plan.version != event.version:
+            return []
+        return [(step.id, step.why or _tools_of(step.calls)) for step in plan.steps]
+
+    def mark(self, where: str, event: Event) -> None:
+        """Keep the state word of a group: what its step has come to so far."""
+        group = self.groups[where]
+        match event:
+            case StepSkipped(reason=reason):
+                group.state = "skipped" if reason == "condition" else "no value"
+            case StepVerified(step_id=step_id, ok=ok):
+                progress = self.state.steps.get(step_id)
+                group.state = progress.outcome if progress is not None else ("succeeded" if ok else "failed")
+            case RunSucceeded():
+                group.state = "succeeded"
+            case RunFailed():
+                group.state = "failed"
+            case RunCancelled():
+                group.state = "cancelled"
+            case _ if where.startswith("step:") and (call := self.state.calls.get(getattr(event, "call_id", ""))):
+                group.state = call.state.value
+
+    def words(self, event: Event, one: Recorded) -> tuple[str, Tone, str]:
+        match event:
+            case RunSubmitted() | RunClaimed() | RunWaiting() | RunSucceeded() | RunFailed() | RunCancelled():
+                return *self.run_words(event, _who(one)), ""
+            case PlanMade() | PlanFinished() | PlanFailed():
+                return *_plan_words(event), ""
+            case StepSkipped(reason="condition", detail=detail):
+                return f"Skipped, because its condition does not hold: {detail}", "", ""
+            case StepSkipped(detail=detail):
+                return f"Skipped, because there is no value for {detail}", "wait", ""
+            case StepVerified(ok=True):
+                return "Verified", "ok", ""
+            case StepVerified(message=message):
+                return f"Not verified{': ' + message if message else ''}", "error", ""
+            case CallProposed() | ProposalDecided() | ProposalExpired() | ProposalWithdrawn():
+                return *self.proposal_words(event, one), self.proposal_url(event.proposal_id)
+            case _:
+                return *self.call_words(event, one), ""
+
+    def run_words(
+        self, event: RunSubmitted | RunClaimed | RunWaiting | RunSucceeded | RunFailed | RunCancelled, who: str
+    ) -> tuple[str, Tone]:
+        match event:
+            case RunSubmitted(task_type=task_type, planner=planner):
+                return f"Task of type {task_type} submitted, to be planned by {planner_words(planner)}", ""
+            case RunClaimed(attempt=attempt):
+                if attempt <= 1:
+                    return "A worker took it up", ""
+                return f"A worker took it up, attempt {attempt}", "wait"
+            case RunWaiting(state=RunState.WAITING_RETRY.value):
+                return "Waits for the next try", "wait"
+            case RunWaiting(state=RunState.AWAITING_APPROVAL.value):
+                return "Waits for a person to decide", "gate"
+            case RunWaiting():
+                return "Waits for somebody to say whether the effect happened", "error"
+            case RunSucceeded(findings=findings):
+                found = f", {len(findings)} finding{'s' * (len(findings) != 1)} in its answer" if findings else ""
+                return f"Finished{found}", "ok"
+            case RunFailed(code=code, message=message):
+                return f"Failed with {code}: {message}", "error"
+            case RunCancelled(reason=reason):
+                return f"Cancelled by {who}{': ' + reason if reason else ''}", "error"
+
+    def proposal_words(
+        self, event: CallProposed | ProposalDecided | ProposalExpired | ProposalWithdrawn, one: Recorded
+    ) -> tuple[str, Tone]:
+        tool, at, who = self.tool(event.call_id), one.at, _who(one)
+        match event:
+            case CallProposed(band=band, score=score):
+                self.proposed_at[event.proposal_id] = at
+                return f"{tool} is put before a person, {band} risk {score}", "gate"
+            case ProposalDecided(verdict="approve"):
+                return f"{tool} approved by {who}{self.waited(event.proposal_id, at)}", "gate"
+            case ProposalDecided(verdict="edit"):
+                return f"{tool} changed and approved by {who}{self.waited(event.proposal_id, at)}", "gate"
+            case ProposalDecided(reason_code=code, note=note):
+                return f"{tool} rejected by {who}, {code.replace('_', ' ')}{': ' + note if note else ''}", "error"
+            case ProposalExpired():
+                return f"Nobody decided about {tool} in time, so it will not run", "error"
+            case ProposalWithdrawn(reason=reason):
+                return f"The question about {tool} was withdrawn{': ' + reason if reason else ''}", ""
+
+    def call_words(
+        self,
+        event: CallSelected
+        | CallDenied
+        | CallGranted
+        | CallStarted
+        | CallSucceeded
+        | CallFailed
+        | CallUnknown
+        | CallReconciled,
+        one: Recorded,
+    ) -> tuple[str, Tone]:
+        tool = self.tool(event.call_id)
+        match event:
+            case CallSelected(version=version, planned=planned):
+                call = self.state.calls.get(event.call_id)
+                off_plan = "" if planned else ", which is not in the plan"
+                if call is not None and call.untrusted:
+                    return f"{tool} {version} selected with untrusted values in its arguments{off_plan}", "taint"
+                return f"{tool} {version} selected{off_plan}", ""
+            case CallDenied(code=code, message=message):
+                return f"{tool} denied, {code}: {message}", "error"
+            case CallGranted(rule=rule):
+                return f"{tool} allowed by {rule or 'the allowlist'}", ""
+            case CallStarted(attempt=attempt):
+                return f"{tool} started{f', attempt {attempt}' if attempt > 1 else ''}", ""
+            case CallSucceeded(duration_ms=duration):
+                return f"{tool} succeeded in {_milliseconds(duration)}", "ok"
+            case CallFailed(code=code, message=message, retry_at=retry_at):
+                again = ", will be tried again" if retry_at else ""
+                return f"{tool} failed with {code}{again}: {message}", "wait" if retry_at else "error"
+            case CallUnknown(message=message):
+                return f"Nobody knows whether {tool} had its effect: {message}", "error"
+            case CallReconciled(verdict=verdict, note=note):
+                said = {
+                    "happened": "did happen",
+                    "did_not_happen": "did not happen",
+                    "gave_up": "cannot be found out about",
+                }[verdict]
+                told = f"{tool} {said}, says {_who(one)}{': ' + note if note else ''}"
+                return told, "ok" if verdict == "happened" else "wait"
+            case _:
+                assert_never(event)
+
+    def tool(self, call_id: str) -> str:
+        return self.tools.get(call_id, call_id)
+
+    def waited(self, proposal_id: str, at: datetime) -> str:
+        since = self.proposed_at.get(proposal_id)
+        return f" after {length(at - since)}" if since is not None else ""
+
+
+def _who(one: Recorded) -> str:
+    return str(one.actor.get("name") or one.actor.get("kind") or "somebody")
+
+
+def planner_words(planner: str) -> str:
+    """Name a planner such as `playbook:support@3` or `model:gpt` for people."""
+    kind, _, name = planner.partition(":")
+    if kind == "playbook" and name:
+        slug, _, version = name.rpartition("@")
+        return f"playbook {slug} version {version}" if slug else f"playbook {name}"
+    return f"the model {name}" if kind == "model" and name else planner
+
+
+def length(span: timedelta) -> str:
+    """Say how long something took, largest unit only."""
+    seconds = max(0, int(span.total_seconds()))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size or (unit == "min" and seconds >= size):
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def verdict(state: RunState, told: Told) -> str:
+    """Say in one sentence where a run stands."""
+    s = told.state
+    match state:
+        case RunState.QUEUED:
+            return "Queued; a worker takes it up in a moment."
+        case RunState.RUNNING:
+            return f"Running, {_step_words(s)}."
+        case RunState.WAITING_RETRY:
+            return f"A tool or the model was not available; the next try comes by itself, {_step_words(s)}."
+        case RunState.AWAITING_APPROVAL:
+            tools = ", ".join(sorted({c.tool for c in s.open_calls(CallState.PROPOSED)}))
+            return f"Waits for a person to decide about {tools or 'a call'}."
+        case RunState.AWAITING_RECONCILIATION:
+            tools = ", ".join(sorted({c.tool for c in s.open_calls(CallState.UNKNOWN)}))
+            return f"Nobody knows whether {tools or 'a call'} had its effect. Nothing is repeated until somebody says."
+        case RunState.SUCCEEDED:
+            done = sum(1 for c in s.calls.values() if c.state is CallState.SUCCEEDED)
+            return f"Succeeded with {_count(s.steps_used, 'step')} and {_count(done, 'successful call')}{_denied(s)}."
+        case RunState.FAILED:
+            return f"Failed, {_step_words(s)}: {s.failure_message or s.failure_code or 'no reason was recorded'}"
+        case RunState.CANCELLED:
+            return f"Cancelled, {_step_words(s)}. What was under way was not repeated."
+
+
+def _step_words(state: State) -> str:
+    plan, step = state.plan, state.current_step
+    if plan is None:
+        return "before there was a plan"
+    if step is None:
+        return f"after all {len(plan.steps)} steps of its plan"
+    return f"at step {state.cursor + 1} of {len(plan.steps)} ({step.id})"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _denied(state: State) -> str:
+    return f"; {_count(state.denied_calls, 'call')} denied" if state.denied_calls else ""
+
+
+def _milliseconds(duration: int) -> str:
+    return f"{duration} ms" if duration < 1000 else f"{duration / 1000:.1f} s"
+
+
+def _plan_words(event: PlanMade | PlanFinished | PlanFailed) -> tuple[str, Tone]:
+    match event:
+        case PlanMade(plan=plan, planner=planner, tainted=tainted):
+            steps = plan.get("steps")
+            count = _count(len(steps) if isinstance(steps, list) else 0, "step")
+            by = planner_words(planner)
+            if tainted:
+                return f"Planned {count} by {by}, after it had seen untrusted text", "taint"
+            return f"Planned {count} by {by}", ""
+        case PlanFinished(planner=planner):
+            return f"{planner_words(planner).capitalize()} says that it is done", "ok"
+        case PlanFailed(planner=planner, code=code, message=message, retry_at=retry_at):
+            again = ", will be asked again" if retry_at else ""
+            return f"No plan from {planner_words(planner)}, {code}{again}: {message}", "wait" if retry_at else "error"
+
+
+# --- the plan in readable form --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """One step of a plan in words. `calls` are (tool, ((argument, text), ...))."""
+
+    id: str
+    why: str
+    when: str
+    expect: str
+    goes_on: bool
+    calls: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+
+
+def plan_steps(plan: Plan | None) -> tuple[PlannedStep, ...]:
+    """Put a plan into words; references are written as `{steps.order.output.total}`."""
+    if plan is None:
+        return ()
+    return tuple(
+        PlannedStep(
+            id=step.id,
+            why=step.why,
+            when=step.when,
+            expect=step.expect,
+            goes_on=step.on_failure.value == "continue",
+            calls=tuple(
+                (call.tool, tuple((name, tree_words(tree)) for name, tree in call.arguments.members))
+                for call in step.calls
+            ),
+        )
+        for step in plan.steps
+    )
+
+
+def tree_words(tree: Tree) -> str:
+    """Write an argument tree as text; what is filled in later stands in braces."""
+    match tree:
+        case PlanLiteral(value):
+            return value if isinstance(value, str) else canonical(value)
+        case Ref():
+            return f"{{{tree}}}"
+        case Text(parts):
+            return "".join(part if isinstance(part, str) else f"{{{part}}}" for part in parts)
+        case ObjectTree(members):
+            return ", ".join(f"{name}: {tree_words(child)}" for name, child in members)
+        case ArrayTree(items):
+            return ", ".join(tree_words(child) for child in items)
+
+
+def listing(value: JSON) -> str:
+    """Write a JSON value as one line per leaf, `steps.0.tool: "mail.read"`; text stays quoted, so it cannot pose."""
+    return "\n".join(f"{path}: {canonical(leaf)}" for path, leaf in _leaves(value, ""))
+
+
+def _leaves(value: JSON, path: str) -> Iterator[tuple[str, JSON]]:
+    match value:
+        case dict() if value:
+            for name, member in value.items():
+                yield from _leaves(member, f"{path}.{name}" if path else name)
+        case list() if value:
+            for index, member in enumerate(value):
+                yield from _leaves(member, f"{path}.{index}")
+        case _:
+            yield path, value
+
+
+def _tools_of(calls: Sequence[object]) -> str:
+    return " and ".join(str(getattr(call, "tool", "")) for call in calls)

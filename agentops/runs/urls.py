@@ -1,0 +1,11 @@
+"""Run pages, below a tenant. Cancelling and reconciling are in `approvals.urls`, because proposals close with them."""
+
+from django.urls import path
+
+from agentops.runs import views
+
+urlpatterns = [
+    path("runs", views.run_list, name="runs"),
+    path("runs/<uuid:pk>", views.run_detail, name="run"),
+    path("submit", views.submit, name="submit"),
+]

@@ -1,0 +1,103 @@
+"""Who acts, and what each role may do. Every default is no."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import Any, Literal, Self, TypeVar, cast
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+
+ActorKind = Literal["user", "token", "worker", "system"]
+V = TypeVar("V", bound=Callable[..., Any])
+
+_READ = frozenset({"queue.view", "proposal.view", "run.view"})
+_OPERATE = _READ | {"proposal.decide", "run.submit", "run.cancel", "audit.view"}
+
+# Admins set the rules and therefore do not decide under them; a person who does both has both roles.
+ACTIONS_BY_ROLE: dict[str, frozenset[str]] = {
+    "viewer": _READ,
+    "operator": _OPERATE,
+    "senior": _OPERATE | {"call.reconcile"},
+    "engineer": _READ | {"run.submit", "run.cancel", "audit.view"},
+    "auditor": _READ | {"audit.view"},
+    "admin": _READ | {"run.submit", "run.cancel", "audit.view", "call.reconcile", "admin.manage", "token.manage"},
+}
+ACTIONS = frozenset().union(*ACTIONS_BY_ROLE.values())
+
+# A token's scopes are actions. Deciding needs a person, and a token that makes tokens never expires.
+TOKEN_SCOPES = _READ | {"run.submit", "run.cancel", "audit.view"}
+
+_SYSTEM_ACTIONS = ACTIONS - {"proposal.decide", "call.reconcile"}
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who did something, as it is written into events.
+
+    `roles` are the roles of a person in the tenant, or the scopes of a token. `user_id` is set for people only.
+    """
+
+    kind: ActorKind
+    id: str
+    name: str
+    roles: frozenset[str] = frozenset()
+    user_id: int | None = None
+
+    @classmethod
+    def user(cls, user: AbstractBaseUser, roles: Iterable[str]) -> Self:
+        """Return the actor for a signed-in person with these roles in the tenant."""
+        return cls("user", str(user.pk), user.get_username(), frozenset(str(role) for role in roles), user.pk)
+
+    @classmethod
+    def token(cls, token_id: int, name: str, scopes: Iterable[str]) -> Self:
+        """Return the actor for a program that showed a service token."""
+        return cls("token", str(token_id), name, frozenset(scopes) & TOKEN_SCOPES)
+
+
+WORKER = Actor("worker", "worker", "Worker")
+SYSTEM = Actor("system", "system", "System")
+
+
+def can(actor: Actor, action: str) -> bool:
+    """Say whether the actor may do `action` in the tenant it acts in. Unknown actions and roles are refused."""
+    match actor.kind:
+        case "user":
+            return any(action in ACTIONS_BY_ROLE.get(role, frozenset()) for role in actor.roles)
+        case "token":
+            return action in actor.roles and action in TOKEN_SCOPES
+        case "system":
+            return action in _SYSTEM_ACTIONS
+        case "worker":
+            return False
+
+
+def require(action: str) -> Callable[[V], V]:
+    """Let only actors who may do `action` into a (sync or async) view; others get 403."""
+    if action not in ACTIONS:
+        raise ValueError(f"Unknown action {action!r}: no role has it.")
+
+    def decorate(view: V) -> V:
+        def check(request: HttpRequest) -> None:
+            actor = getattr(request, "actor", None)
+            if not isinstance(actor, Actor) or not can(actor, action):
+                raise PermissionDenied(f"This needs the right {action}.")
+
+        if iscoroutinefunction(view):
+
+            @wraps(view)
+            async def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+                check(request)
+                return await view(request, *args, **kwargs)
+        else:
+
+            @wraps(view)
+            def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+                check(request)
+                return view(request, *args, **kwargs)
+
+        return cast(V, guarded)
+
+    return decorate

@@ -1,0 +1,220 @@
+"""What every admin page of a tenant's rows has in common: the tenant's rows only, and an event for every change."""
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.contrib.auth import get_user_model
+from django.db import models, transaction
+from django.forms.models import BaseInlineFormSet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from agentops.tenancy.access import Actor, can
+from agentops.tenancy.journal import record
+from agentops.tenancy.scope import TenantModel, current_tenant_id
+from agentops.wire.parse import JSON, JSONObject, WireError, clean
+
+# The stubs make these generic; at run time they are not.
+if TYPE_CHECKING:
+    _Form = forms.ModelForm[Any]
+    _Options = admin.options.BaseModelAdmin[Any]
+    _Inline = admin.TabularInline[Any, Any]
+    _Page = admin.ModelAdmin[Any]
+    _Formset = BaseInlineFormSet[Any, Any, Any]
+else:
+    _Form, _Options = forms.ModelForm, admin.options.BaseModelAdmin
+    _Inline, _Page = admin.TabularInline, admin.ModelAdmin
+    _Formset = BaseInlineFormSet
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Return the acting person that `TenantMiddleware` found."""
+    actor = getattr(request, "actor", None)
+    assert isinstance(actor, Actor)
+    return actor
+
+
+def snapshot(row: models.Model, *, secret: tuple[str, ...] = ()) -> JSONObject:
+    """Return the column values of a row as JSON for an event; of `secret` columns only that there is something."""
+    values: JSONObject = {}
+    for field in row._meta.concrete_fields:
+        value = field.value_from_object(row)
+        if field.name == "tenant" or field.primary_key:
+            continue
+        values[field.name] = "(hidden)" if field.name in secret and value else _json(field, row, value)
+    return values
+
+
+def _json(field: "models.Field[Any, Any]", row: models.Model, value: object) -> JSON:
+    if isinstance(value, bytes | memoryview):
+        return f"sha256:{hashlib.sha256(bytes(value)).hexdigest()}"
+    try:
+        return clean(value)
+    except WireError:
+        return clean(field.value_to_string(row))
+
+
+class TenantModelForm(_Form):
+    """A form whose new row already belongs to the open tenant, so that unique constraints are checked before saving."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.tenant_id is None:
+            self.instance.tenant_id = current_tenant_id()
+
+    def _get_validation_exclusions(self) -> set[str]:
+        # Django leaves fields out of the checks that are not in the form; the tenant never is, and always matters.
+        return super()._get_validation_exclusions() - {"tenant"}  # type: ignore[misc,no-any-return]
+
+
+class _TenantOptions(_Options):
+    """The part that pages and inlines share: rights, and choices of this tenant only."""
+
+    action_right = "admin.manage"
+    form = TenantModelForm
+
+    def _allowed(self, request: HttpRequest) -> bool:
+        actor = getattr(request, "actor", None)
+        return isinstance(actor, Actor) and can(actor, self.action_right)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow whoever may manage the tenant."""
+        return self._allowed(request)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow whoever may manage the tenant."""
+        return self._allowed(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow whoever may manage the tenant."""
+        return self._allowed(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow whoever may manage the tenant."""
+        return self._allowed(request)
+
+    def get_exclude(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Never ask for the tenant: it is the one in the path."""
+        return (*(super().get_exclude(request, obj) or ()), "tenant")
+
+    def formfield_for_foreignkey(
+        self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        """Offer rows of this tenant, and people who are members of it."""
+        related = db_field.related_model
+        if related is get_user_model():
+            people = get_user_model()._default_manager.filter(memberships__tenant_id=current_tenant_id())
+            kwargs.setdefault("queryset", people.distinct())
+        elif issubclass(related, TenantModel):
+            kwargs.setdefault("queryset", related._default_manager.all())
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+
+class TenantTabularInline(_TenantOptions, _Inline):  # type: ignore[misc]  # the stub's `form` is invariant
+    """Rows of this tenant inside the page of their parent."""
+
+    extra = 0
+
+
+class TenantModelAdmin(_TenantOptions, _Page):
+    """Base of every admin page of tenant rows.
+
+    Adding, changing and deleting (inlines too) each append `admin.changed` to the stream "tenant" in the same
+    transaction, with the values before and after of what differs: {"model", "object", "change":
+    added|changed|deleted, "before", "after"}. Columns named in `secret_fields` appear as "(hidden)". Django's own log
+    entries are not written; the history page is the audit list.
+    """
+
+    secret_fields: tuple[str, ...] = ()
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Allow whoever may manage the tenant."""
+        return self._allowed(request)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save one row and its event."""
+        self._save(request, obj, change=change)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: _Formset, change: bool) -> None:
+        """Save inline rows, each with its event."""
+        rows = formset.save(commit=False)
+        for gone in formset.deleted_objects:
+            self._delete(request, gone)
+        added = formset.new_objects
+        for row in rows:
+            self._save(request, row, change=not any(row is new for new in added))
+        formset.save_m2m()
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Delete one row and write its event."""
+        self._delete(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        """Delete the selected rows, all or none, each with its event."""
+        with transaction.atomic():
+            for row in queryset:
+                self._delete(request, row)
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Write nothing: the event is the log."""
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Write nothing: the event is the log."""
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """Write nothing: the event is the log."""
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Show the row's events in the audit list."""
+        subject = f"{self.opts.model_name}:{unquote(object_id)}"
+        return redirect(f"{reverse('audit')}?{urlencode({'subject': subject})}")
+
+    def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
+        # Django leads back to the index, which tells a stranger's row from a page that is not there.
+        raise Http404
+
+    def _save(self, request: HttpRequest, row: models.Model, *, change: bool) -> None:
+        with transaction.atomic():
+            before: JSONObject = {}
+            if change:
+                stored = type(row)._default_manager.select_for_update().get(pk=row.pk)
+                before = self._values(stored)
+            row.save()
+            after = self._values(row)
+            differing = [name for name in after if not change or before[name] != after[name]]
+            if differing or not change:
+                self._record(
+                    request,
+                    row,
+                    "changed" if change else "added",
+                    {name: before[name] for name in differing if change},
+                    {name: after[name] for name in differing},
+                )
+
+    def _delete(self, request: HttpRequest, row: models.Model) -> None:
+        with transaction.atomic():
+            before, pk = self._values(row), row.pk
+            row.delete()
+            row.pk = pk
+            self._record(request, row, "deleted", before, {})
+
+    def _values(self, row: models.Model) -> JSONObject:
+        return snapshot(row, secret=self.secret_fields)
+
+    def _record(
+        self, request: HttpRequest, row: models.Model, change: str, before: JSONObject, after: JSONObject
+    ) -> None:
+        data: JSONObject = {
+            "model": row._meta.label_lower,
+            "object": str(row),
+            "change": change,
+            "before": before,
+            "after": after,
+        }
+        subject = (str(row._meta.model_name), str(row.pk))
+        record("admin.changed", data, subject=subject, actor=actor_of(request))

@@ -1,0 +1,67 @@
+"""From the path to the tenant: everything below `/t/<slug>/` runs inside that tenant's scope, or not at all."""
+
+import re
+from collections.abc import Callable
+
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.urls import get_script_prefix, set_script_prefix
+
+from agentops.tenancy.access import Actor
+from agentops.tenancy.links import PATH, tenant_urlconf
+from agentops.tenancy.models import SLUG_PATTERN, Tenant
+from agentops.tenancy.scope import tenant_scope
+from agentops.tenancy.selectors import membership_of
+
+_SLUG = re.compile(SLUG_PATTERN)
+_TENANT_PATH = re.compile(rf"{PATH}(?P<slug>[^/]+)(?P<rest>/.*)", re.DOTALL)
+
+
+class TenantMiddleware:
+    """Open the tenant named in the path for the signed-in member, for the time of the view.
+
+    Sets `request.tenant` and `request.actor`, resolves the rest of the path with `agentops.tenant_urls` and moves
+    `/t/<slug>/` into the script prefix, so that `reverse()`, the templates and the admin make addresses of the same
+    tenant. Anonymous people go to the sign-in page whatever the slug is; for members of other tenants the tenant does
+    not exist (404).
+
+    It is synchronous on purpose: under ASGI Django runs it in the request's own thread, which is also the thread (and
+    the database connection) of every ORM call below it, so the scope and the session setting are in one place. A
+    response that streams after the view has returned is outside of the scope and uses `scope.run_in_tenant`.
+    """
+
+    sync_capable = True
+    async_capable = False
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer one request."""
+        path = _TENANT_PATH.fullmatch(request.path_info)
+        if path is None:
+            return self.get_response(request)
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path(), str(settings.LOGIN_URL))
+        member = membership_of(request.user, path["slug"]) if _SLUG.match(path["slug"]) else None
+        if member is None:
+            raise Http404
+        tenant, roles = member
+        request.actor = Actor.user(request.user, roles)  # type: ignore[attr-defined]
+        return self._inside(request, tenant, path["rest"])
+
+    def _inside(self, request: HttpRequest, tenant: Tenant, rest: str) -> HttpResponseBase:
+        outer = get_script_prefix()
+        request.tenant = tenant  # type: ignore[attr-defined]
+        request.urlconf = tenant_urlconf()
+        request.path_info = rest
+        set_script_prefix(f"{outer}{PATH[1:]}{tenant.slug}/")
+        try:
+            with tenant_scope(tenant):
+                response = self.get_response(request)
+        finally:
+            set_script_prefix(outer)
+        # One tenant's page must not come back from a cache for the next person at this screen.
+        response.headers.setdefault("Cache-Control", "private, no-store")
+        return response

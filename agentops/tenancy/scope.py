@@ -1,0 +1,196 @@
+"""The tenant scope: whose rows this piece of work may see. Without one there are no rows, only an error."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError, connection, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.sql.compiler import SQLCompiler
+from django_scopes import scope, scopes_disabled
+from django_scopes.exceptions import ScopeError
+from django_scopes.state import get_scope
+
+if TYPE_CHECKING:
+    from agentops.tenancy.models import Tenant
+
+P = ParamSpec("P")
+R = TypeVar("R")
+M = TypeVar("M", bound=models.Model, covariant=True)
+
+
+class NoTenantScope(ScopeError):  # type: ignore[misc]
+    """A tenant's rows were asked for outside of any tenant scope."""
+
+
+class NestedTenantScope(RuntimeError):
+    """A scope for one tenant was opened inside the scope of another."""
+
+
+class ForeignTenant(RuntimeError):
+    """A row of one tenant was about to be written inside the scope of another."""
+
+
+@contextmanager
+def tenant_scope(tenant: "Tenant | int") -> Iterator[None]:
+    """Open the scope of one tenant: for the ORM, and on PostgreSQL for row-level security (`app.tenant`).
+
+    The setting belongs to the database session of this thread, so threads open their own scope. Opening the same
+    tenant again is harmless; another one raises `NestedTenantScope`. Costs two small statements on PostgreSQL, none
+    on SQLite.
+    """
+    tenant_id = tenant if isinstance(tenant, int) else getattr(tenant, "pk", None)
+    if not isinstance(tenant_id, int) or isinstance(tenant_id, bool):
+        raise NoTenantScope("A tenant scope needs a saved tenant; None never means all of them.")
+    outer = open_tenant_id()
+    if outer is not None and outer != tenant_id:
+        raise NestedTenantScope(f"The scope of tenant {outer} is open; tenant {tenant_id} cannot be entered inside it.")
+    with scope(tenant=tenant_id), _session_setting("app.tenant", tenant_id, nested=outer is not None):
+        yield
+
+
+@contextmanager
+def user_scope(user_id: int) -> Iterator[None]:
+    """Open a person's view of their own memberships across tenants; queries inside must filter by that person.
+
+    The ORM filter is off inside, so this is for the few selectors of this package. On PostgreSQL row-level security
+    still shows nothing but the person's own memberships (`app.user`).
+    """
+    with scopes_disabled(), _session_setting("app.user", user_id, nested=False):
+        yield
+
+
+def open_tenant_id() -> int | None:
+    """Return the id of the tenant whose scope is open, or None."""
+    current = get_scope()
+    tenant_id = current.get("tenant") if current.get("_enabled", True) else None
+    return tenant_id if isinstance(tenant_id, int) else None
+
+
+def current_tenant_id() -> int:
+    """Return the id of the tenant whose scope is open; raise `NoTenantScope` outside."""
+    tenant_id = open_tenant_id()
+    if tenant_id is None:
+        raise NoTenantScope("No tenant scope is open: use tenant_scope(tenant) around this code.")
+    return tenant_id
+
+
+def scope_is_lifted() -> bool:
+    """Say whether the ORM filter was switched off on purpose (`user_scope`, django_scopes.scopes_disabled)."""
+    return not get_scope().get("_enabled", True)
+
+
+async def run_in_tenant(tenant: "Tenant | int", func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a synchronous function inside the tenant's scope from an async view or stream, and return its result.
+
+    The database connection goes back as soon as the function returns, so an open stream holds none. The result must
+    not be a lazy queryset.
+    """
+
+    def call() -> R:
+        try:
+            with tenant_scope(tenant):
+                return func(*args, **kwargs)
+        finally:
+            if not connection.in_atomic_block:
+                connection.close()
+
+    return await sync_to_async(call, thread_sensitive=True)()
+
+
+class OpenTenant(models.Expression):
+    """The tenant whose scope is open when the statement is compiled; `NoTenantScope` when there is none."""
+
+    output_field = models.BigIntegerField()
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[int, ...]]:
+        """Return a placeholder and the id."""
+        return "%s", (current_tenant_id(),)
+
+
+class TenantManager(models.Manager[M]):
+    """Show the rows of the open tenant scope; without a scope a query raises `NoTenantScope` instead of showing all.
+
+    The tenant is looked up when the query runs, not when it is built: forms and API views may be declared at import,
+    and a queryset that is kept never carries one tenant's filter into another's scope.
+    """
+
+    def get_queryset(self) -> models.QuerySet[M]:
+        """Return the tenant's rows."""
+        rows = super().get_queryset()
+        return rows if scope_is_lifted() else rows.filter(tenant_id=OpenTenant())
+
+    def none(self) -> models.QuerySet[M]:
+        """Return the empty set, which needs no scope."""
+        return super().get_queryset().none()
+
+
+class TenantForeignKey(models.ForeignKey[Any, Any]):
+    """The `tenant` column of every tenant row, guarded on the way into the database.
+
+    Managers do not see `Model.save()` and `bulk_create()`, and SQLite has no row-level security, so the field itself
+    checks what every INSERT and UPDATE writes into it: a new row takes the tenant of the open scope, another tenant
+    raises `ForeignTenant`, no scope raises `NoTenantScope`. Not seen here, and left to PostgreSQL: deleting, or
+    saving with `update_fields`, an object that was loaded in an earlier scope of another tenant.
+    """
+
+    def __init__(self, to: Any = "tenancy.Tenant", on_delete: Any = models.PROTECT, **kwargs: Any) -> None:
+        kwargs.setdefault("related_name", "+")
+        super().__init__(to, on_delete, **kwargs)
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        """Fill in the tenant of the open scope."""
+        if add and getattr(model_instance, self.attname) is None:
+            setattr(model_instance, self.attname, current_tenant_id())
+        return super().pre_save(model_instance, add)
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        """Refuse the tenant of another scope."""
+        if not scope_is_lifted():
+            opened = open_tenant_id()
+            if opened is None:
+                raise NoTenantScope(f"Writing to {self.model._meta.db_table} needs a tenant scope.")
+            if value != opened:
+                raise ForeignTenant(f"A row of tenant {value} cannot be written in the scope of tenant {opened}.")
+        return super().get_db_prep_save(value, connection)
+
+
+class TenantModel(models.Model):
+    """Base of every row that belongs to a tenant. Its table also needs `rls.EnableRowSecurity` in a migration."""
+
+    tenant = TenantForeignKey()
+
+    objects: ClassVar[models.Manager[Self]] = TenantManager()
+
+    class Meta:
+        abstract = True
+
+
+@contextmanager
+def _session_setting(name: str, value: int, *, nested: bool) -> Iterator[None]:
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("select current_setting(%s, true), set_config(%s, %s, false)", [name, name, str(value)])
+        found = cursor.fetchone()[0] or ""
+    # Outside of any scope the session ends up clean, whatever an earlier user of a pooled connection left in it.
+    previous = found if nested else ""
+    used = connection.connection
+    try:
+        yield
+    finally:
+        if connection.connection is used and used is not None:
+            _restore(name, previous)
+
+
+def _restore(name: str, previous: str) -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("select set_config(%s, %s, false)", [name, previous])
+    except DatabaseError:
+        # Inside a failed transaction nothing can be said any more; its rollback takes the setting back with it.
+        # Anywhere else the session cannot be trusted to be clean, so it ends here.
+        if not connection.in_atomic_block:
+            connection.close()

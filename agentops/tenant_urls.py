@@ -1,0 +1,11 @@
+"""Addresses of one tenant, below `/t/<tenant>/`, which the tenant middleware makes the script prefix."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("", include("approvals.urls")),
+    path("", include("agentops.runs.urls")),
+    path("", include("agentops.audit.urls")),
+    path("admin/", admin.site.urls),
+]

@@ -1,0 +1,20 @@
+"""The one text of a JSON value (RFC 8785) and its SHA-256."""
+
+import hashlib
+
+import rfc8785
+
+from agentops.wire.parse import guard
+
+# An envelope wraps values that were themselves allowed `parse.MAX_DEPTH` levels.
+_MAX_DEPTH = 128
+
+
+def canonical(value: object) -> str:
+    """Return the RFC 8785 text of `value`; raise `WireError` for what `guard` refuses (there is no size limit here)."""
+    return rfc8785.dumps(guard(value, max_depth=_MAX_DEPTH, max_bytes=None)).decode("utf-8")
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 of the canonical UTF-8 text of `value` as 64 hex digits."""
+    return hashlib.sha256(canonical(value).encode("utf-8")).hexdigest()

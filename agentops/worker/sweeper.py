@@ -1,0 +1,62 @@
+"""What makes every ring dispensable: find runs that are due and nobody works on, and proposals nobody answered."""
+
+import logging
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db.models import F, Q
+from django.utils import timezone
+
+from agentops.runs import lease
+from agentops.runs.dispatch import ring_now
+from agentops.runs.models import Run
+from agentops.tenancy.models import Tenant
+from agentops.tenancy.scope import tenant_scope
+from approvals.deadlines import expire_due
+
+logger = logging.getLogger(__name__)
+
+RING_AGAIN: Final = timedelta(seconds=5)
+BATCH: Final = 200
+
+
+def sweep(now: datetime | None = None) -> int:
+    """Ring for due runs and expire overdue proposals of every tenant, taking turns; return how many rings there were.
+
+    Safe to run anywhere at any time: claiming and expiring are conditional updates. One tenant's error does not keep
+    the others waiting.
+    """
+    moment = now or timezone.now()
+    rings = 0
+    for tenant in Tenant.objects.order_by("pk"):
+        try:
+            rings += sweep_tenant(tenant, moment)
+        except Exception:
+            logger.exception("sweeping tenant %s failed", tenant.slug)
+    return rings
+
+
+def sweep_tenant(tenant: Tenant, now: datetime) -> int:
+    """Sweep one tenant; return the number of rings."""
+    with tenant_scope(tenant):
+        expire_due(now, BATCH)
+        quiet = Q(rung_at__isnull=True) | Q(rung_at__lt=now - RING_AGAIN)
+        overdue = Run.objects.filter(lease.due(now), quiet).order_by(F("not_before").asc(nulls_first=True))
+        run_ids = list(overdue.values_list("pk", flat=True)[:BATCH])
+        if run_ids:
+            Run.objects.filter(pk__in=run_ids).update(rung_at=now)
+        for run_id in run_ids:
+            ring_now(tenant.pk, run_id)
+    return len(run_ids)
+
+
+def take_over() -> int:
+    """Free the runs of every tenant that a worker held when it was killed; return how many are unfinished.
+
+    Otherwise they would wait for their leases to end. Only for the one process that has a database to itself.
+    """
+    freed = 0
+    for tenant in Tenant.objects.order_by("pk"):
+        with tenant_scope(tenant):
+            freed += lease.break_all()
+    return freed

@@ -1,0 +1,10 @@
+"""A synchronous web process, for hosts that offer nothing else; live updates need `agentops.asgi`."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentops.settings")
+os.environ.setdefault("AGENTOPS_PROCESS", "web")
+
+from django.core.wsgi import get_wsgi_application
+
+application = get_wsgi_application()

@@ -1,0 +1,93 @@
+"""What a person is told about the verdict they sent: status, sentence, and what they had typed. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from approvals.card import RULES, Draft, Notice
+from approvals.models import Proposal, Status, Verdict
+from approvals.services import Decided, Expired, Forbidden, Invalid, Lost, Reconfirm, Stale
+from tools.schema import Issue
+
+_SAID = {Verdict.APPROVE: "approved", Verdict.EDIT: "changed and approved", Verdict.REJECT: "rejected"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP status, the notice above the card, and the draft its forms show."""
+
+    status: int
+    notice: Notice
+    draft: Draft
+
+
+def headline(decided: Decided, tool: str) -> str:
+    """Say in one line what a recorded verdict means; made of our words and the tool's name only."""
+    match decided.verdict:
+        case Verdict.APPROVE:
+            return f"Approved. {tool} runs now."
+        case Verdict.EDIT:
+            return f"Changed and approved. {tool} runs now, with your values."
+        case Verdict.REJECT:
+            return f"Rejected. {tool} does not run; the agent is told why."
+
+
+def incomplete(draft: Draft, errors: dict[str, str]) -> Answer:
+    """Answer a form that is not a verdict, or whose values cannot be read."""
+    text = errors.get("") or ("See what stands beside the fields." if errors else "The form was incomplete; try again.")
+    return Answer(422, Notice("error", "Nothing was decided.", text), replace(draft, errors=errors))
+
+
+def answer_to(
+    outcome: Lost | Stale | Expired | Forbidden | Invalid | Reconfirm, now: Proposal, draft: Draft, me: str
+) -> Answer:
+    """Answer a verdict that was not recorded; `now` is the proposal as it is now, `me` the person's user name."""
+    match outcome:
+        case Lost(verdict=Status.WITHDRAWN.value):
+            text = now.closing_note or "The run ended before anybody decided."
+            return Answer(410, Notice("error", "This was withdrawn.", text + _note_back(draft)), draft)
+        case Lost(by=by, verdict=verdict, at=at):
+            who = "You" if by == me else by
+            title = f"{who} {_SAID.get(Verdict(verdict), verdict)} this already, at {at:%H:%M:%S} UTC."
+            return Answer(409, Notice("error", title, f"Your verdict was not recorded.{_note_back(draft)}"), draft)
+        case Stale():
+            kept = bool(draft.open or draft.note)
+            notice = Notice("error", "This has changed since you opened it.", changes(now), draft_kept=kept)
+            return Answer(409, notice, draft)
+        case Expired():
+            text = f"Nobody decided in time, so nothing was executed, and the agent is told so.{_note_back(draft)}"
+            return Answer(410, Notice("error", "The deadline has passed.", text), draft)
+        case Forbidden(rule=rule):
+            return Answer(403, Notice("error", "You may not decide this.", RULES.get(rule, rule)), draft)
+        case Invalid(issues=issues):
+            return incomplete(draft, field_errors(issues))
+        case Reconfirm(version=version, band=band):
+            text = (
+                f"Your edit is kept as version {version}. The risk is {band.value} now: approve it as it stands here."
+            )
+            return Answer(422, Notice("error", "Not approved yet.", text), Draft(note=draft.note))
+        case _:
+            assert_never(outcome)
+
+
+def changes(now: Proposal) -> str:
+    """Name the arguments a person has changed since the agent proposed them; the card marks each of them."""
+    values, original = now.argument_values, now.original_values
+    names = [name for name in values if name not in original or values[name] != original[name]]
+    if not names:
+        return "It stands below as it is now."
+    return f"Somebody changed {', '.join(names)}. It stands below as it is now, with each change marked."
+
+
+def field_errors(issues: Iterable[Issue]) -> dict[str, str]:
+    """Return the first message per field: `reason_code`, `note`, the pointer of an argument, or "" for the whole."""
+    errors: dict[str, str] = {}
+    for issue in issues:
+        top = f"/{issue.path.split('/')[1]}" if issue.path.startswith("/") else issue.path
+        errors.setdefault({"/reason_code": "reason_code", "/note": "note"}.get(top, top), issue.message)
+    return errors
+
+
+def _note_back(draft: Draft) -> str:
+    """Give back the one thing that a closed proposal has no field for."""
+    return f" Your note was: {draft.note}" if draft.note.strip() else ""

@@ -1,0 +1,25 @@
+"""Close what nobody answered in time. Silence denies."""
+
+import logging
+from datetime import datetime
+
+from approvals.models import Proposal, Status
+from approvals.services import expire
+
+logger = logging.getLogger(__name__)
+
+
+def expire_due(now: datetime, limit: int) -> int:
+    """Expire up to `limit` overdue proposals of the open tenant scope, oldest deadline first; return how many.
+
+    One transaction each, safe to run anywhere at any time. One that cannot be expired is logged and does not keep the
+    others waiting.
+    """
+    overdue = Proposal.objects.filter(status=Status.PENDING, decide_by__lte=now).order_by("decide_by", "id")
+    expired = 0
+    for proposal_id in list(overdue.values_list("pk", flat=True)[:limit]):
+        try:
+            expired += expire(proposal_id=proposal_id, now=now)
+        except Exception:
+            logger.exception("proposal %s could not be expired", proposal_id)
+    return expired

@@ -1,0 +1,112 @@
+"""What people send to the queue and to a proposal: filters in the address, and decisions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from agentops.runs.fields import CURRENCY, SchemaField, UnreadableValue, schema_fields
+from agentops.wire.parse import JSON, JSONObject
+from approvals.models import Status
+from approvals.risk import Band
+from approvals.selectors import Filters, Place
+from tools.contracts import ToolContract
+
+ARGUMENT = "arg:"
+BANDS: tuple[tuple[str, str], ...] = tuple((band.value, band.value.title()) for band in reversed(Band))
+TAINTED: tuple[tuple[str, str], ...] = (("yes", "untrusted"), ("no", "no untrusted text"))
+
+
+class QueueFilter(forms.Form):
+    """The filters of the queue as they stand in the address. `after` continues a list, `open` shows one proposal."""
+
+    band = forms.ChoiceField(required=False, choices=[("", "any"), *BANDS])
+    tool = forms.CharField(required=False, max_length=100)
+    task_type = forms.SlugField(required=False, max_length=64)
+    tainted = forms.ChoiceField(required=False, choices=[("", "any"), *TAINTED])
+    status = forms.ChoiceField(required=False, choices=[("", "waiting"), *Status.choices])
+    after = forms.CharField(required=False, max_length=80)
+    open = forms.UUIDField(required=False)
+
+    def clean_after(self) -> Place | None:
+        """Read the place the previous page ended at."""
+        text = self.cleaned_data["after"]
+        if not text:
+            return None
+        try:
+            return Place.parse(text)
+        except ValueError:
+            raise ValidationError("This page address is damaged; start from the first page.") from None
+
+    @property
+    def filters(self) -> Filters:
+        """What is asked for; call after validation."""
+        asked = self.cleaned_data
+        return Filters(
+            band=asked.get("band", ""),
+            tool=asked.get("tool", ""),
+            task_type=asked.get("task_type", ""),
+            tainted=asked.get("tainted", ""),
+            status=asked.get("status") or Status.PENDING.value,
+        )
+
+    @property
+    def opened(self) -> UUID | None:
+        """The proposal to show beside the list."""
+        return self.cleaned_data.get("open")
+
+
+class DecisionForm(forms.Form):
+    """A verdict on what the person saw: version and digest of the proposal come back with it."""
+
+    DECISIONS = (("approve", "Approve"), ("edit", "Edit and approve"), ("reject", "Reject"))
+    decision = forms.ChoiceField(choices=DECISIONS)
+    version = forms.IntegerField(min_value=1, max_value=2**31 - 1)
+    args_digest = forms.RegexField(r"\A[0-9a-f]{64}\Z")
+    reason_code = forms.CharField(required=False, max_length=40)
+    note = forms.CharField(required=False, max_length=20_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """The arguments a person wants. `errors` are what could not be read, by pointer."""
+
+    arguments: JSONObject
+    errors: Mapping[str, str]
+
+
+def read_edit(contract: ToolContract | None, current: JSONObject, values: Mapping[str, str]) -> Edit:
+    """Read an edit from what was typed (`typed_values`); what was not sent, or not touched, stays as it is."""
+    arguments: JSONObject = dict(current)
+    errors: dict[str, str] = {}
+    if contract is None:
+        return Edit(arguments, {"": "The tool of this proposal is not there any more."})
+    before = _currency_of(current)
+    now = values.get(f"/{CURRENCY}", before)
+    for field in schema_fields(contract.input_schema):
+        raw = values.get(field.pointer)
+        if raw is None:
+            continue
+        try:
+            arguments[field.name] = field.keep_or_read(raw, current.get(field.name), before, now)
+        except UnreadableValue as problem:
+            errors[field.pointer] = str(problem)
+    return Edit(arguments, errors)
+
+
+def typed_values(posted: Mapping[str, str]) -> dict[str, str]:
+    """Return what stands in the argument fields of a posted form, by JSON pointer."""
+    return {name.removeprefix(ARGUMENT): posted[name] for name in posted if name.startswith(ARGUMENT)}
+
+
+def shown_value(field: SchemaField, arguments: JSONObject) -> str:
+    """Return what an edit form shows for an argument."""
+    value: JSON = arguments.get(field.name)
+    return field.show(value, _currency_of(arguments))
+
+
+def _currency_of(arguments: JSONObject) -> str:
+    value = arguments.get(CURRENCY)
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,158 @@
+"""Single-use permissions: made by a person's decision or by policy, consumed once, checked again when consumed.
+
+No grant row, no dispatch. `consume` is what the executor is given; it runs in the transaction that records the intent,
+so that a crash leaves either neither or both.
+"""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from django.utils import timezone
+
+from agentops.runs.models import Run
+from agentops.tenancy.scope import current_tenant_id
+from agentops.wire.ids import uuid7
+from agentops.wire.parse import WireError, guard, parse_json
+from approvals.models import Grant, GrantSource, Proposal
+from tools.allowlist import AllowlistState, lookup
+from tools.contracts import Effect, action_digest
+from tools.executor import CallRequest, Permit, PermitRefused
+from tools.registry import registry
+
+GRANT_MISSING: Final = "grant_missing"
+GRANT_USED: Final = "grant_used"
+GRANT_EXPIRED: Final = "grant_expired"
+DIGEST_MISMATCH: Final = "digest_mismatch"
+CONTRACT_CHANGED: Final = "contract_changed"
+NOT_ALLOWED: Final = "not_allowed"
+
+
+def issue(
+    *,
+    run_id: UUID,
+    call_id: str,
+    source: GrantSource | str,
+    tool: str,
+    contract_version: str,
+    digest: str,
+    expires_at: datetime,
+    grant_id: UUID | None = None,
+    consumed_at: datetime | None = None,
+    proposal: Proposal | None = None,
+    now: datetime | None = None,
+) -> Grant:
+    """Give the permission to execute one digest for one call, under the contract that is registered now.
+
+    Must run in the transaction that records why. `consumed_at` is only for a read that has run already, recorded
+    together with its result: the intent of anything else must be committed first (ValueError). Raises
+    `PermitRefused` (contract_changed) when the contract is gone, IntegrityError when the call has a grant.
+    """
+    contract = registry.get(tool, contract_version)
+    if contract is None:
+        raise PermitRefused(CONTRACT_CHANGED, f"There is no contract {tool} {contract_version} any more.")
+    if consumed_at is not None and contract.effect is not Effect.READ:
+        raise ValueError(f"{tool} is not a read: its grant is consumed before it runs, never afterwards")
+    return Grant.objects.create(
+        id=grant_id or uuid7(),
+        run_id=run_id,
+        call_id=call_id,
+        proposal=proposal,
+        source=source,
+        tool=tool,
+        contract_version=contract_version,
+        contract_digest=contract.digest,
+        digest=digest,
+        created_at=now or timezone.now(),
+        expires_at=expires_at,
+        consumed_at=consumed_at,
+    )
+
+
+def issue_for(proposal: Proposal, *, now: datetime) -> Grant:
+    """Give a person's permission: for what the proposal says now, until its `execute_by`.
+
+    Must run in the transaction that records the decision. IntegrityError when the call has a grant.
+    """
+    return Grant.objects.create(
+        run_id=proposal.run_id,
+        call_id=proposal.call_id,
+        proposal=proposal,
+        source=GrantSource.PROPOSAL,
+        tool=proposal.tool,
+        contract_version=proposal.contract_version,
+        contract_digest=proposal.contract_digest,
+        digest=proposal.digest,
+        created_at=now,
+        expires_at=proposal.execute_by,
+    )
+
+
+def consume(request: CallRequest, *, now: datetime) -> Permit:
+    """Consume the grant of a call, once, and return the permit for it.
+
+    Must run in the transaction that records the intent. Checks again what may have changed since the grant was
+    given: the digest of the arguments, the contract, the allowlist (the stricter of then and now), the deadline.
+    Raises PermitRefused with one of the codes of this module; nothing is written then.
+    """
+    grant = Grant.objects.filter(run_id=request.run_id, call_id=request.call_id).first()
+    if grant is None or request.tenant_id != current_tenant_id():
+        raise PermitRefused(GRANT_MISSING, "Nobody gave permission for this call.")
+    _check(grant, request, now)
+    consumed = Grant.objects.filter(
+        pk=grant.pk, consumed_at__isnull=True, digest=request.digest, expires_at__gt=now
+    ).update(consumed_at=now)
+    if not consumed:
+        raise PermitRefused(GRANT_USED, "The permission for this call was used in the meantime.")
+    return Permit(grant.pk, grant.digest)
+
+
+def rearm(*, run_id: UUID, call_id: str) -> bool:
+    """Make a used grant usable again, because the effect it stood for is known not to have happened.
+
+    For a call that was reconciled as `did_not_happen`, and for the next attempt of a call that failed without an
+    effect; the caller's event in the same transaction says which. Deadlines stay. Returns whether there was one.
+    """
+    return bool(
+        Grant.objects.filter(run_id=run_id, call_id=call_id, consumed_at__isnull=False).update(consumed_at=None)
+    )
+
+
+def revoke_unused(*, run_id: UUID, now: datetime) -> int:
+    """End the permissions of a run that nothing has used yet; return how many there were."""
+    unused = Grant.objects.filter(run_id=run_id, consumed_at__isnull=True, expires_at__gt=now)
+    return unused.update(expires_at=now)
+
+
+def _check(grant: Grant, request: CallRequest, now: datetime) -> None:
+    if grant.consumed_at is not None:
+        raise PermitRefused(GRANT_USED, "The permission for this call has been used.")
+    if not grant.digest == request.digest == _digest(request):
+        raise PermitRefused(DIGEST_MISMATCH, "The permission is for a different action.")
+    contract = registry.get(request.tool, request.version)
+    frozen = (grant.tool, grant.contract_version, grant.contract_digest)
+    if contract is None or frozen != (contract.name, contract.version, contract.digest):
+        raise PermitRefused(CONTRACT_CHANGED, f"The contract of {grant.tool} has changed since permission was given.")
+    task_type_id = Run.objects.values_list("task_type_id", flat=True).get(pk=request.run_id)
+    rule = lookup(task_type_id, request.tool)
+    allowed = (
+        {AllowlistState.AUTO} if grant.source == GrantSource.POLICY else {AllowlistState.AUTO, AllowlistState.GATED}
+    )
+    if rule.state not in allowed:
+        raise PermitRefused(NOT_ALLOWED, f"The allowlist no longer lets {grant.tool} run this way.")
+    if not rule.admits(contract.version):
+        raise PermitRefused(CONTRACT_CHANGED, f"Version {contract.version} is outside the allowed range now.")
+    if grant.expires_at <= now:
+        raise PermitRefused(GRANT_EXPIRED, "The time to execute this has passed.")
+
+
+def _digest(request: CallRequest) -> str:
+    """The digest of the arguments as they are about to execute; empty if they cannot be read."""
+    raw = request.arguments
+    try:
+        arguments = parse_json(raw) if isinstance(raw, str | bytes) else guard(raw)
+        return action_digest(
+            tenant_id=request.tenant_id, tool=request.tool, version=request.version, arguments=arguments
+        )
+    except WireError:
+        return ""

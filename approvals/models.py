@@ -1,0 +1,214 @@
+"""Rows of the human side: what waits for a person, what the person said, and what that allows once."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from agentops.tenancy.scope import TenantModel
+from agentops.wire.ids import uuid7
+from agentops.wire.parse import MAX_BYTES, JSONObject, as_object, parse_json
+
+
+class Status(models.TextChoices):
+    """The life of a proposal; everything but pending is final."""
+
+    PENDING = "pending", "Waiting"
+    APPROVED = "approved", "Approved"
+    REJECTED = "rejected", "Rejected"
+    EXPIRED = "expired", "Expired"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+
+
+class Verdict(models.TextChoices):
+    """What a person can say about a proposal. An edit approves what the person changed it to."""
+
+    APPROVE = "approve", "Approved"
+    EDIT = "edit", "Edited and approved"
+    REJECT = "reject", "Rejected"
+
+
+class RejectReason(models.TextChoices):
+    """Why a person says no; the agent is told the label and the note."""
+
+    WRONG_TARGET = "wrong_target", "Wrong target"
+    WRONG_AMOUNT = "wrong_amount", "Wrong amount"
+    NOT_PERMITTED = "not_permitted", "Not permitted"
+    NOT_ENOUGH_EVIDENCE = "not_enough_evidence", "Not enough evidence"
+    SUSPECTED_INJECTION = "suspected_injection", "Suspected injection"
+    DUPLICATE = "duplicate", "Duplicate"
+    WRONG_TIME = "wrong_time", "Wrong time"
+    WRONG_TOOL = "wrong_tool", "Wrong tool"
+    EXPOSES_DATA = "exposes_data", "Exposes data"
+    OTHER = "other", "Other"
+
+
+class GrantSource(models.TextChoices):
+    """Who gave the permission."""
+
+    POLICY = "policy", "Policy"
+    PROPOSAL = "proposal", "A person"
+
+
+_BANDS = (("low", "Low"), ("medium", "Medium"), ("high", "High"), ("critical", "Critical"))
+_BY_PEOPLE = (Status.APPROVED, Status.REJECTED)
+_BY_TIME = (Status.EXPIRED, Status.WITHDRAWN)
+# Arguments were bounded before they were frozen; escapes make their canonical text longer.
+_MAX_TEXT = 8 * MAX_BYTES
+
+
+class Proposal(TenantModel):
+    """A tool call frozen for a person.
+
+    `arguments` and `original_arguments` are canonical JSON text, because a database may rewrite its own JSON type and
+    the digest covers the exact text. `version` counts edits. Every other text a reviewer sees was written by this
+    system from `arguments`; `explanation` alone is the agent's own and is never trusted.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    run = models.ForeignKey("runs.Run", on_delete=models.PROTECT, related_name="proposals")
+    call_id = models.CharField(max_length=64)
+    step_id = models.CharField(max_length=64)
+    task_type = models.ForeignKey("runs.TaskType", on_delete=models.PROTECT, related_name="+")
+    tool = models.CharField(max_length=100)
+    contract_version = models.CharField(max_length=32)
+    contract_digest = models.CharField(max_length=64)
+    arguments = models.TextField()
+    original_arguments = models.TextField()
+    digest = models.CharField(max_length=64)
+    provenance = models.JSONField(help_text="JSON pointer of an argument leaf -> where it came from.")
+    sentence = models.JSONField()
+    consequence = models.JSONField()
+    risk_score = models.PositiveSmallIntegerField()
+    risk_band = models.CharField(max_length=10, choices=_BANDS)
+    band_rank = models.PositiveSmallIntegerField(help_text="0 low, 1 medium, 2 high, 3 critical.")
+    risk = models.JSONField()
+    sensitivity = models.JSONField(default=list)
+    policy_rule = models.CharField(max_length=64)
+    reasons = models.JSONField(default=list, help_text="Why a person is asked, in sentences.")
+    attacked = models.JSONField(default=list, help_text="JSON pointers of arguments that untrusted text chose.")
+    explanation = models.TextField(blank=True, help_text="The agent's own words; untrusted.")
+    tainted = models.BooleanField(default=False)
+    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
+    version = models.PositiveIntegerField(default=1)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    decide_by = models.DateTimeField()
+    execute_by = models.DateTimeField(help_text="The latest moment at which the call may start.")
+    created_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+
+    closing_note = models.CharField(max_length=200, blank=True, help_text="Why it was withdrawn.")
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant", "run", "call_id"),
+                condition=Q(status=Status.PENDING),
+                name="proposal_one_open_per_call",
+            ),
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="proposal_status_known"),
+            models.CheckConstraint(
+                condition=Q(risk_band="low", band_rank=0)
+                | Q(risk_band="medium", band_rank=1)
+                | Q(risk_band="high", band_rank=2)
+                | Q(risk_band="critical", band_rank=3),
+                name="proposal_band_known",
+            ),
+            models.CheckConstraint(condition=Q(risk_score__lte=100), name="proposal_score_bounded"),
+            models.CheckConstraint(
+                condition=Q(status=Status.PENDING, decided_at__isnull=True, decided_by__isnull=True)
+                | Q(status__in=_BY_PEOPLE, decided_at__isnull=False, decided_by__isnull=False)
+                | Q(status__in=_BY_TIME, decided_at__isnull=False, decided_by__isnull=True),
+                name="proposal_decided_by_somebody",
+            ),
+        )
+        indexes = (
+            models.Index(fields=("tenant", "status", "decide_by"), name="proposal_deadline"),
+            models.Index(fields=("tenant", "status", "-band_rank", "created_at", "id"), name="proposal_queue"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.tool} ({self.id})"
+
+    @property
+    def argument_values(self) -> JSONObject:
+        """The frozen arguments, parsed."""
+        return _values(self.arguments)
+
+    @property
+    def original_values(self) -> JSONObject:
+        """The arguments as the agent proposed them, parsed."""
+        return _values(self.original_arguments)
+
+    @property
+    def edited(self) -> bool:
+        """Whether a person has changed the arguments since the agent proposed them."""
+        return self.arguments != self.original_arguments
+
+
+def _values(text: str) -> JSONObject:
+    return as_object(parse_json(text, max_bytes=_MAX_TEXT))
+
+
+class Decision(TenantModel):
+    """One person's final verdict on one version of a proposal, by the digest of what they saw."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    proposal = models.ForeignKey(Proposal, on_delete=models.PROTECT, related_name="decisions")
+    version = models.PositiveIntegerField()
+    verdict = models.CharField(max_length=10, choices=Verdict)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    reason_code = models.CharField(max_length=40, choices=RejectReason, blank=True)
+    note = models.TextField(blank=True)
+    digest = models.CharField(max_length=64)
+    patch = models.JSONField(default=list, help_text="JSON Patch (RFC 6902) from the agent's arguments to these.")
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("proposal",), name="decision_once"),
+            models.CheckConstraint(condition=Q(verdict__in=Verdict.values), name="decision_verdict_known"),
+            models.CheckConstraint(
+                condition=Q(verdict=Verdict.REJECT, reason_code__in=RejectReason.values)
+                | (~Q(verdict=Verdict.REJECT) & Q(reason_code="")),
+                name="decision_reason_iff_rejected",
+            ),
+        )
+        indexes = (models.Index(fields=("tenant", "user", "-at"), name="decision_by_person"),)
+
+    def __str__(self) -> str:
+        return f"{self.get_verdict_display()} ({self.proposal_id})"
+
+
+class Grant(TenantModel):
+    """The permission to execute exactly one digest for one call, once."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    run = models.ForeignKey("runs.Run", on_delete=models.PROTECT, related_name="grants")
+    call_id = models.CharField(max_length=64)
+    proposal = models.OneToOneField(Proposal, null=True, blank=True, on_delete=models.PROTECT, related_name="grant")
+    source = models.CharField(max_length=10, choices=GrantSource)
+    tool = models.CharField(max_length=100)
+    contract_version = models.CharField(max_length=32)
+    contract_digest = models.CharField(max_length=64)
+    digest = models.CharField(max_length=64)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    consumed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "run", "call_id"), name="grant_once_per_call"),
+            models.CheckConstraint(
+                condition=Q(source=GrantSource.PROPOSAL, proposal__isnull=False)
+                | Q(source=GrantSource.POLICY, proposal__isnull=True),
+                name="grant_has_its_source",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.tool} {self.call_id} ({self.source})"

@@ -1,0 +1,291 @@
+"""What the pages of the desk need to print: foreign text made harmless, money, times in words, bands, provenance.
+
+{% load desk %}
+<bdi class="inert">{{ value|inert }}</bdi>            foreign text, nothing renders, nothing hides
+{% foreign_text value %}                              the same for long text: twelve lines, the rest unfolds
+{{ 124000|money:"EUR" }}  {{ consequence.money|money }}
+{{ when|ago }}  {{ deadline|until }}                  <time> elements that the script keeps current
+{% band_badge band score %}  {% band_shape band %}
+{% provenance_chip "untrusted" %}
+{{ digest|words }}                                    9f27ac copper-lantern-ridge
+{% sentence parts attacked %}                         the server's sentence, values in ink
+{% if request.actor|may:"audit.view" %}
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django import template
+from django.conf import settings
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from agentops.tenancy.access import Actor, can
+from agentops.wire.money import format_money
+from approvals import inert as inert_text
+from approvals.words import digest_words
+
+register = template.Library()
+
+BANDS = ("low", "medium", "high", "critical")
+LINES_SHOWN = 12
+LINES_NOT_WORTH_FOLDING = 3
+CHARACTERS_SHOWN = 4_000
+CHARACTERS_INLINE = 65_536
+
+_CHIPS = {
+    "operator": ("O", "Typed by a person in this tenant"),
+    "system": ("S", "From this system's own records"),
+    "tool": ("T", "From a trusted tool"),
+    "agent": ("A", "Written by the model"),
+    "untrusted": ("U", "Copied or derived from mail, web, documents or third-party tools"),
+    "mixed": ("M", "Put together from trusted and untrusted sources"),
+}
+
+
+@register.filter
+def inert(value: object) -> SafeString:
+    """Print foreign text: escaped, with shapeless and misleading characters drawn as marks."""
+    return inert_text.inert("" if value is None else str(value))
+
+
+@register.inclusion_tag("desk/_foreign_text.html")
+def foreign_text(value: object) -> dict[str, Any]:
+    """Print long foreign text: the first twelve lines, then the rest on demand.
+
+    Beyond 65,536 characters only the first 4,000 are shown, with the exact size and the SHA-256 of the whole.
+    """
+    text = "" if value is None else str(value)
+    whole = len(text)
+    cut = whole > CHARACTERS_INLINE
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() if cut else ""
+    if cut:
+        text = text[:CHARACTERS_SHOWN]
+    lines = text.split("\n")
+    shown = LINES_SHOWN if len(lines) > LINES_SHOWN + LINES_NOT_WORTH_FOLDING else len(lines)
+    return {
+        "head": "\n".join(lines[:shown]),
+        "tail": "\n".join(lines[shown:]),
+        "shown": shown,
+        "total": len(lines),
+        "cut": cut,
+        "kept": CHARACTERS_SHOWN,
+        "size": whole,
+        "digest": digest,
+    }
+
+
+@register.filter
+def money(value: object, currency: str = "") -> str:
+    """Print money: minor units with a currency code, a (minor, currency) pair, or a text that is formatted already."""
+    match value:
+        case None | "":
+            return ""
+        case {"minor": int(minor), "currency": str(code)}:
+            return format_money(minor, code)
+        case {"amount_minor": int(minor), "currency": str(code)}:
+            return format_money(minor, code)
+        case (int(minor), str(code)):
+            return format_money(minor, code)
+        case bool():
+            return str(value)
+        case int() if currency:
+            return format_money(value, currency)
+        case _:
+            return str(value)
+
+
+def _moment(value: object) -> datetime | None:
+    parsed = parse_datetime(value) if isinstance(value, str) else value
+    if not isinstance(parsed, datetime):
+        return None
+    return parsed if timezone.is_aware(parsed) else parsed.replace(tzinfo=UTC)
+
+
+def span(delta: timedelta) -> str:
+    """Return a length of time in words, largest unit only: `40 s`, `12 min`, `3 h`, `5 days`."""
+    seconds = max(0, int(delta.total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600} h"
+    return f"{seconds // 86400} days"
+
+
+def _time(moment: datetime, words: str, kind: str) -> SafeString:
+    exact = moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return format_html(
+        '<time datetime="{}" title="{}" data-time="{}">{}</time>', moment.isoformat(), exact, kind, words
+    )
+
+
+@register.filter
+def ago(value: object) -> SafeString | str:
+    """Print how long ago something was, as a `<time>` with the exact moment in it."""
+    moment = _moment(value)
+    if moment is None:
+        return ""
+    return _time(moment, f"{span(timezone.now() - moment)} ago", "ago")
+
+
+@register.filter
+def until(value: object) -> SafeString | str:
+    """Print what is left before a deadline: `25 min left`, or `4 min late`."""
+    moment = _moment(value)
+    if moment is None:
+        return ""
+    left = moment - timezone.now()
+    words = f"{span(left)} left" if left > timedelta(0) else f"{span(-left)} late"
+    return _time(moment, words, "until")
+
+
+@register.filter
+def clock(value: object) -> SafeString | str:
+    """Print the exact time of day in UTC, the date in the title."""
+    moment = _moment(value)
+    if moment is None:
+        return ""
+    utc = moment.astimezone(UTC)
+    return format_html(
+        '<time class="exact" datetime="{}" title="{}">{}</time>',
+        moment.isoformat(),
+        utc.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        utc.strftime("%H:%M:%S"),
+    )
+
+
+@register.filter
+def stamp(value: object) -> SafeString | str:
+    """Print date and time in UTC."""
+    moment = _moment(value)
+    if moment is None:
+        return ""
+    text = moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return format_html('<time class="exact" datetime="{}">{}</time>', moment.isoformat(), text)
+
+
+@register.filter
+def length_of_time(value: object) -> str:
+    """Print a duration, given as timedelta or seconds, in words."""
+    match value:
+        case timedelta():
+            seconds = value.total_seconds()
+        case bool() | None:
+            return ""
+        case int() | float() | Decimal():
+            seconds = float(value)
+        case _:
+            return str(value)
+    return f"{seconds:.1f} s" if seconds < 10 else span(timedelta(seconds=seconds))
+
+
+@register.filter
+def words(digest: object) -> str:
+    """Print the short name of a SHA-256 digest; text that is no digest is printed as it is."""
+    try:
+        return digest_words(str(digest))
+    except ValueError:
+        return str(digest or "")
+
+
+@register.inclusion_tag("desk/_band.html")
+def band_badge(band: object, score: object = None) -> dict[str, Any]:
+    """Print a risk band as shape, word and number."""
+    return {"band": _band(band), "score": score}
+
+
+@register.inclusion_tag("desk/_shape.html")
+def band_shape(band: object) -> dict[str, Any]:
+    """Print the shape of a risk band alone; the word stands beside it."""
+    return {"band": _band(band)}
+
+
+def _band(band: object) -> str:
+    return str(band).lower() if str(band).lower() in BANDS else "critical"
+
+
+@register.filter
+def band_class(band: object) -> str:
+    """Return the class that fills an element with the colour of a band; unknown is critical."""
+    return f"band-{_band(band)}"
+
+
+@register.inclusion_tag("desk/_chip.html")
+def provenance_chip(label: object) -> dict[str, Any]:
+    """Print where a value came from; an unknown label counts as untrusted."""
+    name = str(label or "").lower()
+    kind = name if name in _CHIPS else "untrusted"
+    letter, title = _CHIPS[kind]
+    return {"kind": kind, "letter": letter, "word": kind.upper(), "title": title}
+
+
+@register.inclusion_tag("desk/_sentence.html")
+def sentence(parts: object, attacked: object = ()) -> dict[str, Any]:
+    """Print the server's action sentence; values are in ink, those in `attacked` (argument paths) marked."""
+    marked = {str(path) for path in attacked} if isinstance(attacked, Sequence | frozenset | set) else set()
+    shown = []
+    for part in parts if isinstance(parts, Sequence) else ():
+        if isinstance(part, Mapping):
+            arg = part.get("arg")
+            text = part.get("t") if arg is None else part.get("text")
+            shown.append({"text": text, "arg": arg, "bad": str(arg).lstrip("/") in marked})
+    return {"parts": shown}
+
+
+@register.filter
+def attacked_paths(arguments: object) -> list[str]:
+    """Return the paths of the arguments marked as attacked, without a leading slash."""
+    if not isinstance(arguments, Sequence):
+        return []
+    return [str(_part(one, "path")).lstrip("/") for one in arguments if _part(one, "attacked")]
+
+
+def _part(thing: object, name: str) -> object:
+    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+
+
+@register.filter
+def pretty(value: object) -> str:
+    """Print a JSON value on several lines; text is printed as it is."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, indent=2, default=str)
+
+
+@register.filter
+def counted(thing: object) -> str:
+    """Print a count of things, {"kind": "orders", "count": 1}, in words: `1 order`, `unknown orders`."""
+    kind, count = str(_part(thing, "kind") or ""), _part(thing, "count")
+    if count is None:
+        return f"unknown {kind}"
+    if count != 1:
+        return f"{count:,} {kind}" if isinstance(count, int) else f"{count} {kind}"
+    # Kinds are plural ("orders", "external recipients", "messages erased"); one of them loses the s of its noun.
+    return "1 " + re.sub(r"(?<=ss)es\b|(?<=[^s])s\b", "", kind, count=1)
+
+
+@register.filter
+def listed(values: object) -> str:
+    """Print a set of names in order, with commas."""
+    return ", ".join(sorted(str(value) for value in values)) if isinstance(values, Iterable) else ""
+
+
+@register.filter
+def may(actor: object, action: str) -> bool:
+    """Say whether an actor may do something; nobody may do nothing."""
+    return isinstance(actor, Actor) and can(actor, action)
+
+
+@register.simple_tag
+def htmx_config() -> SafeString:
+    """Print the `<meta>` that configures htmx before it starts."""
+    return format_html('<meta name="htmx-config" content="{}">', json.dumps(settings.HTMX_CONFIG, sort_keys=True))

@@ -1,0 +1,44 @@
+"""Who gets into a tenant's administration, and where its doors to accounts lead."""
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+SignedIn = Callable[[User], Client]
+
+
+def test_an_admin_of_the_tenant_gets_in(alice: User, signed_in: SignedIn) -> None:
+    response = signed_in(alice).get("/t/acme/admin/")
+    assert response.status_code == 200
+    assert b"What the agents of this tenant may do" in response.content
+
+
+@pytest.mark.parametrize("path", ["/t/acme/admin/", "/t/acme/admin/login/"])
+def test_other_members_are_refused_and_never_offered_a_second_sign_in(
+    bob: User, signed_in: SignedIn, path: str
+) -> None:
+    client = signed_in(bob)
+    response = client.get(path, follow=True)
+    assert response.status_code == 403
+    assert client.post("/t/acme/admin/login/", {"username": "alice", "password": "guess"}).status_code == 403
+
+
+def test_people_of_other_tenants_do_not_learn_that_it_exists(
+    alice: User, charlie: User, client: Client, signed_in: SignedIn
+) -> None:
+    assert signed_in(charlie).get("/t/acme/admin/").status_code == 404
+    assert client.get("/t/acme/admin/").headers["Location"] == "/sign-in?next=/t/acme/admin/"
+
+
+def test_signing_out_needs_a_form(alice: User, signed_in: SignedIn) -> None:
+    client = signed_in(alice)
+    client.get("/t/acme/admin/logout/")
+    assert client.get("/t/acme/admin/").status_code == 200
+    assert client.post("/t/acme/admin/logout/").headers["Location"] == "/sign-in"
+    assert client.get("/t/acme/admin/").status_code == 302
+
+
+def test_passwords_are_changed_outside_of_the_tenant(alice: User, signed_in: SignedIn) -> None:
+    assert signed_in(alice).get("/t/acme/admin/password_change/").headers["Location"] == "/account/password"

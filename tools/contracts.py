@@ -1,0 +1,377 @@
+"""What a tool promises: the immutable, versioned contract and the values that pass through it.
+
+A contract is data. It is compared, hashed and shown; it never runs anything. Handlers live behind
+`tools.registry` and only `tools.executor` reaches them.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn
+from uuid import UUID
+
+from agentops.wire.canonical import digest as wire_digest
+from agentops.wire.parse import JSON, JSONObject
+
+
+class Effect(StrEnum):
+    """What a crash or a timeout means for a call (architecture, "Tool calls")."""
+
+    READ = "read"
+    IDEMPOTENT_WRITE = "idempotent_write"
+    UNSAFE_WRITE = "unsafe_write"
+
+
+class Sensitivity(StrEnum):
+    """The four classes that always need a person."""
+
+    FINANCIAL = "financial"
+    DATA_DELETION = "data_deletion"
+    EXTERNAL_COMMUNICATION = "external_communication"
+    PERMISSION_CHANGE = "permission_change"
+
+
+class ErrorCode(StrEnum):
+    """The closed list of reasons for which a call fails."""
+
+    INVALID_INPUT = "invalid_input"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    PERMISSION_DENIED = "permission_denied"
+    RATE_LIMITED = "rate_limited"
+    TIMEOUT = "timeout"
+    UNAVAILABLE = "unavailable"
+    POLICY_BLOCKED = "policy_blocked"
+    BUDGET_EXCEEDED = "budget_exceeded"
+    BREAKER_OPEN = "breaker_open"
+    OUTPUT_INVALID = "output_invalid"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    INTERNAL = "internal"
+
+
+TRANSIENT: frozenset[ErrorCode] = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.TIMEOUT, ErrorCode.UNAVAILABLE})
+
+
+class ArgumentRole(StrEnum):
+    """Whether an argument decides where an effect lands (authority) or only what it says (content)."""
+
+    AUTHORITY = "authority"
+    CONTENT = "content"
+
+
+class Trust(StrEnum):
+    """Integrity of an output field: fixed by the tool, or that of the arguments it was selected with."""
+
+    TRUSTED = "trusted"
+    UNTRUSTED = "untrusted"
+    INHERIT = "inherit"
+
+
+class Reversal(StrEnum):
+    """How an effect can be taken back."""
+
+    NONE_NEEDED = "none_needed"
+    UNDO_TOOL = "undo_tool"
+    BY_HAND = "by_hand"
+    COMPENSABLE = "compensable"
+    IRREVERSIBLE = "irreversible"
+
+
+@dataclass(frozen=True, slots=True)
+class Reversibility:
+    """How an effect can be taken back, and in words at what cost and until when."""
+
+    state: Reversal
+    text: str
+
+
+class ContractError(ValueError):
+    """Raised when a contract breaks a rule every contract must keep."""
+
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\Z")
+_VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\Z")
+_SENTENCE_FIELD = re.compile(r"\{([a-z_][a-z0-9_]*)(?:\|([a-z]+)(?::([a-z_][a-z0-9_]*))?)?\}")
+
+
+def parse_version(text: str) -> tuple[int, int, int]:
+    """Return the three numbers of a semantic version such as "1.0.0".
+
+    Raises `ContractError` for anything else; pre-release and build parts are not used here.
+    """
+    if not _VERSION.match(text):
+        raise ContractError(f"{text!r} is not a version of the form 1.2.3")
+    major, minor, patch = text.split(".")
+    return int(major), int(minor), int(patch)
+
+
+class SentenceField(NamedTuple):
+    """One placeholder of a sentence template: `{amount_minor|money:currency}`."""
+
+    argument: str
+    formatter: str
+    parameter: str
+
+
+def sentence_fields(template: str) -> list[SentenceField]:
+    """Return the placeholders of a sentence template, in order; formatter and parameter may be empty."""
+    return [SentenceField(a, f or "", p or "") for a, f, p in _SENTENCE_FIELD.findall(template)]
+
+
+class _SealedDict(dict[str, Any]):
+    """A JSON object nobody can change in place."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a contract is immutable")
+
+    __setitem__ = __delitem__ = update = pop = popitem = clear = setdefault = __ior__ = _refuse
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return _thaw(self)
+
+
+class _SealedList(list[Any]):
+    """A JSON array nobody can change in place."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a contract is immutable")
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    append = extend = insert = pop = remove = clear = sort = reverse = _refuse
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return _thaw(self)
+
+
+def _seal(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _SealedDict({k: _seal(v) for k, v in value.items()})
+    if isinstance(value, list | tuple):
+        return _SealedList([_seal(v) for v in value])
+    return value
+
+
+def _thaw(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _thaw(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_thaw(v) for v in value]
+    return value
+
+
+@dataclass(frozen=True)
+class ToolContract:
+    """One version of one tool.
+
+    `roles` names every top-level parameter of `input_schema`; `output_trust` names every top-level output
+    field, or the empty string for all that are not named. Schemas are strict JSON Schema 2020-12
+    (see `tools.schema.assert_strict`). `sentence` is a template over the parameters.
+
+    Raises `ContractError` when a part is missing or names something that does not exist.
+    """
+
+    name: str
+    version: str
+    title: str
+    description: str
+    input_schema: JSONObject
+    output_schema: JSONObject
+    effect: Effect
+    roles: Mapping[str, ArgumentRole]
+    output_trust: Mapping[str, Trust]
+    error_codes: frozenset[ErrorCode]
+    sentence: str
+    reversible: Reversibility
+    sensitivity: frozenset[Sensitivity] = frozenset()
+    must_see: tuple[str, ...] = ()
+    egress: tuple[str, ...] = ()
+    timeout_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "input_schema", _seal(self.input_schema))
+        object.__setattr__(self, "output_schema", _seal(self.output_schema))
+        object.__setattr__(self, "roles", MappingProxyType(dict(self.roles)))
+        object.__setattr__(self, "output_trust", MappingProxyType(dict(self.output_trust)))
+        problems = list(self._problems())
+        if problems:
+            raise ContractError(f"{self.name} {self.version}: " + "; ".join(problems))
+
+    def _problems(self) -> Iterator[str]:
+        if not _NAME.match(self.name) or len(self.name) > 100:
+            yield "the name must be dotted lower-case words"
+        parse_version(self.version)
+        parameters, outputs = set(self.parameters), set(self.outputs)
+        if set(self.roles) != parameters:
+            yield f"roles must name exactly the parameters {sorted(parameters)}"
+        if not set(self.output_trust) <= outputs | {""}:
+            yield "output_trust names a field that does not exist"
+        if "" not in self.output_trust and set(self.output_trust) != outputs:
+            yield "output_trust must name every output field or give a default"
+        if not set(self.must_see) <= parameters or not set(self.egress) <= parameters:
+            yield "must_see and egress may only name parameters"
+        for part in sentence_fields(self.sentence):
+            if part.argument not in parameters or (part.parameter and part.parameter not in parameters):
+                yield f"the sentence names the unknown parameter {part.argument!r}"
+        if "{" in _SENTENCE_FIELD.sub("", self.sentence) or "}" in _SENTENCE_FIELD.sub("", self.sentence):
+            yield "the sentence has a malformed placeholder"
+        if self.effect is Effect.READ and self.sensitivity:
+            yield "a read cannot be sensitive"
+        if self.timeout_s <= 0 or self.timeout_s > 600:
+            yield "timeout_s must be above 0 and at most 600"
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The top-level parameter names, in schema order."""
+        return _properties(self.input_schema)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The top-level output field names, in schema order."""
+        return _properties(self.output_schema)
+
+    @property
+    def authority(self) -> tuple[str, ...]:
+        """The parameters that decide where the effect lands."""
+        return tuple(p for p in self.parameters if self.roles[p] is ArgumentRole.AUTHORITY)
+
+    @property
+    def writes(self) -> bool:
+        """Whether the tool changes anything."""
+        return self.effect is not Effect.READ
+
+    def trust_of(self, output_field: str) -> Trust:
+        """Return the declared integrity of one top-level output field; undeclared means untrusted."""
+        return self.output_trust.get(output_field, self.output_trust.get("", Trust.UNTRUSTED))
+
+    def to_json(self) -> JSONObject:
+        """Return every part of the contract as plain JSON, the text that `digest` covers."""
+        timeout: JSON = int(self.timeout_s) if float(self.timeout_s).is_integer() else self.timeout_s
+        return {
+            "name": self.name,
+            "version": self.version,
+            "title": self.title,
+            "description": self.description,
+            "input_schema": _thaw(self.input_schema),
+            "output_schema": _thaw(self.output_schema),
+            "effect": str(self.effect),
+            "sensitivity": sorted(str(s) for s in self.sensitivity),
+            "roles": {k: str(v) for k, v in self.roles.items()},
+            "output_trust": {k: str(v) for k, v in self.output_trust.items()},
+            "error_codes": sorted(str(c) for c in self.error_codes),
+            "timeout_s": timeout,
+            "sentence": self.sentence,
+            "reversible": {"state": str(self.reversible.state), "text": self.reversible.text},
+            "must_see": list(self.must_see),
+            "egress": list(self.egress),
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) over the canonical JSON of the whole contract (RFC 8785)."""
+        return wire_digest(self.to_json())
+
+
+def _properties(schema: JSONObject) -> tuple[str, ...]:
+    properties = schema.get("properties")
+    return tuple(properties) if isinstance(properties, dict) else ()
+
+
+def action_digest(*, tenant_id: int, tool: str, version: str, arguments: JSON) -> str:
+    """Return the SHA-256 (hex) that an approval and an execution are bound to."""
+    return wire_digest({"tenant": tenant_id, "tool": tool, "version": version, "arguments": arguments})
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """What a handler knows about the call besides its arguments. The tenant scope is already open."""
+
+    tenant_id: int
+    run_id: UUID
+    call_id: str
+    idempotency_key: str
+    deadline: datetime
+
+
+class ToolError(Exception):
+    """Raised by a handler that knows the call had no effect, with a code of its contract.
+
+    The one exception is `ErrorCode.OUTCOME_UNKNOWN`: the handler does not know.
+    `retry_after` is in seconds and only meant for transient codes.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+
+class Blast(NamedTuple):
+    """One kind of real thing a call touches; `count` is None when it is not known (never 0 for unknown)."""
+
+    kind: str
+    count: int | None  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
+    detail: str = ""
+
+
+class Money(NamedTuple):
+    """An amount in minor units with its ISO 4217 code."""
+
+    minor: int
+    currency: str
+
+
+class Fact(NamedTuple):
+    """A labelled value from our own records, shown beside the action."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """What a call will touch, built from our own database and never from an agent's words."""
+
+    summary: str
+    blast: tuple[Blast, ...] = ()
+    money: Money | None = None
+    egress: tuple[str, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> JSONObject:
+        """Return the consequence as plain JSON, for the frozen proposal."""
+        return {
+            "summary": self.summary,
+            "blast": [{"kind": b.kind, "count": b.count, "detail": b.detail} for b in self.blast],
+            "money": None if self.money is None else {"minor": self.money.minor, "currency": self.money.currency},
+            "egress": list(self.egress),
+            "facts": [{"label": f.label, "value": f.value} for f in self.facts],
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """The effect is on record; `output` is what the call returned or would have returned."""
+
+    output: JSONObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DidNotHappen:
+    """There is no trace of the effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class CannotTell:
+    """Our records do not settle it; a person has to look."""
+
+    message: str
+
+
+Reconciled = Happened | DidNotHappen | CannotTell
