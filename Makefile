@@ -33,7 +33,7 @@ fmt: install-dev ## rewrite code and templates in the house style
 	$(BIN)/ruff format .
 
 lock: install-dev ## resolve dependencies again and export them for pip (UPGRADE=1: to the newest allowed)
-	$(BIN)/uv lock $(if $(UPGRADE),--upgrade) --default-index https://pypi.org/simple
+	$(BIN)/uv lock $(if $(UPGRADE),--upgrade)
 	$(BIN)/uv export --frozen --quiet --no-dev --no-emit-project --no-header --output-file requirements.txt
 	$(BIN)/uv export --frozen --quiet --no-emit-project --no-header --output-file requirements-dev.txt
 	@$(PYTHON) agentops/bootstrap.py --dev

@@ -107,11 +107,14 @@ class SchemaField:
 
 
 def schema_fields(schema: Mapping[str, Any]) -> tuple[SchemaField, ...]:
-    """Return the fields of an object schema in its order."""
+    """Return the fields of an object schema, in the order of `required` (a database may lose that of the members)."""
     properties = schema.get("properties")
     if not isinstance(properties, Mapping):
         return ()
-    return tuple(_field(str(name), part, properties) for name, part in properties.items() if isinstance(part, Mapping))
+    required = schema.get("required")
+    listed = [name for name in required if name in properties] if isinstance(required, list) else []
+    parts = {name: properties[name] for name in (*listed, *properties)}
+    return tuple(_field(str(name), part, properties) for name, part in parts.items() if isinstance(part, Mapping))
 
 
 def is_money(name: str, schema: Mapping[str, Any], siblings: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import User
 from django.core.asgi import get_asgi_application
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.backends.signals import connection_created
 from django.test import Client
 
@@ -49,7 +49,14 @@ def happen(tenant_id: int, kind: str, subject: tuple[str, str] = ("proposal", "p
 
 async def elsewhere(work: Callable[..., Any], *args: Any) -> Any:
     """Do something with the database as another process would, while streams are open."""
-    return await asyncio.to_thread(work, *args)
+
+    def and_close() -> Any:
+        try:
+            return work(*args)
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(and_close)
 
 
 async def hear(stream: AsyncIterator[bytes], within_s: float = 3.0) -> tuple[str, dict[str, Any], int]:

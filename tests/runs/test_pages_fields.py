@@ -168,3 +168,8 @@ def test_json_shown_is_the_json_read(value: JSON) -> None:
     field = FIELDS["tags"]
     if value is not None and "\x00" not in json.dumps(value, ensure_ascii=False) and "\\u0000" not in json.dumps(value):
         assert field.read(field.show(value)) == value
+
+
+def test_fields_come_in_the_order_of_required_which_every_database_keeps() -> None:
+    shuffled = {"properties": {"b": {"type": "string"}, "a": {"type": "string"}, "c": {"type": "string"}}}
+    assert [field.name for field in schema_fields(shuffled | {"required": ["c", "a"]})] == ["c", "a", "b"]

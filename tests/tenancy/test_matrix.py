@@ -156,7 +156,7 @@ def ask(client: Client, method: str, path: str, **headers: str) -> HttpResponse:
 
 def shape(answer: HttpResponse, row: object) -> tuple[object, ...]:
     """Return what a reader can tell about an answer besides the id they typed."""
-    return answer.status_code, answer.get("Location", "").replace(str(row), "<id>")
+    return answer.status_code, re.sub(rf"{re.escape(str(row))}(?=/|$)", "<id>", answer.get("Location", ""))
 
 
 REFUSED_WHATEVER_THE_ID = {302, 403, 405}
