@@ -18,7 +18,7 @@ Kind = Literal["text", "textarea", "number", "money", "select", "json"]
 
 MONEY_SUFFIX: Final = "_minor"
 CURRENCY: Final = "currency"
-_ONE_LINE: Final = 200
+_ONE_LINE: Final = 254  # an e-mail address
 
 
 class UnreadableValue(ValueError):
