@@ -22,6 +22,7 @@ class TenantAdminSite(AdminSite):
     site_header = "Administration"
     site_title = "AgentOps administration"
     index_title = "What the agents of this tenant may do"
+    index_template = "admin/tenant_index.html"
     site_url = None
     enable_nav_sidebar = False
 
@@ -29,6 +30,10 @@ class TenantAdminSite(AdminSite):
         """Take rows of a tenant only: people, groups and e-mail addresses belong to the whole installation."""
         models = [model_or_iterable] if isinstance(model_or_iterable, type) else model_or_iterable
         super().register([one for one in models if issubclass(one, TenantModel)], admin_class, **options)
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """List what agents may do first, and the records they work on last."""
+        return sorted(super().get_app_list(request, app_label), key=lambda app: app["app_label"] == "backoffice")
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Allow a person who may manage the tenant in the path."""

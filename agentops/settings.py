@@ -115,6 +115,7 @@ INSTALLED_APPS = [
     "tools.backoffice",
     "agentops.runs",
     "approvals",
+    "agentops.memory",
     "agentops.worker",
     "agentops.gateway",
 ]

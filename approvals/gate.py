@@ -129,7 +129,7 @@ def _gated(c: Candidate) -> Gate | None:
     kept_back = restricted_egress(contract, c.arguments, c.provenance)
     rules: list[tuple[str, str]] = [(f"sensitive.{s}", SENSITIVE[s]) for s in sensitivity]
     if attacked:
-        where = ", ".join(attacked)
+        where = ", ".join(path.removeprefix("/") for path in attacked)
         rules.append(("provenance.untrusted_authority", f"Untrusted text decides where it goes: {where}."))
     if kept_back:
         rules.append(("provenance.readers", f"Not everybody may read what it sends: {', '.join(kept_back)}."))

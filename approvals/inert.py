@@ -27,7 +27,7 @@ _COMBINING = "\u0300-\u034e\u0350-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\
 _SPECIAL = re.compile(
     f"(?P<hidden>[{_HIDDEN}]+)"
     f"|(?P<blank>[{_BLANK}]+)"
-    r"|(?P<lines>(?:[ \t]*\n){7,})"
+    r"|(?P<lines>(?<![ \t])(?:[ \t]*\n){7,})"
     r"|(?P<spaces>\x20{4,}|\t{4,})"
     f"|(?P<marks>(?<=[{_COMBINING}]{{2}})[{_COMBINING}]+)"
 )

@@ -121,9 +121,16 @@ def in_scope(tenant_id: int, read: Callable[[], Any]) -> Any:
 
 
 def release_connection() -> None:
-    """Give back the connection of the request's thread, which Django would keep until the stream has ended."""
-    if not connection.in_atomic_block:
-        connection.close()
+    """Give back the connection of the request's thread, which Django would keep until the stream has ended.
+
+    A pooled connection goes on to somebody else, so it forgets the tenant first.
+    """
+    if connection.in_atomic_block:
+        return
+    if connection.vendor == "postgresql" and connection.connection is not None:
+        with connection.cursor() as cursor:
+            cursor.execute("select set_config('app.tenant', '', false)")
+    connection.close()
 
 
 # --- one hub per event loop -------------------------------------------------------------------------------------------

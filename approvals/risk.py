@@ -325,7 +325,7 @@ def _lower(subject: Subject, risk: Risk) -> Iterator[Lower]:
     known = per_leaf(subject.arguments, subject.provenance)
     for path in untrusted_authority(subject.contract, subject.arguments, subject.provenance):
         after = _assess(replace(subject, provenance=known | {path: typed}))
-        yield from _hint(path, f"Type {path} yourself, from your own records", after, risk)
+        yield from _hint(path, f"Type {path.lstrip('/')} yourself, from your own records", after, risk)
     for name, amount, currency in _money(subject):
         for limit in (HIGH_MONEY, CRITICAL_MONEY):
             if not name or not amount or _major(amount, currency) < limit:

@@ -51,6 +51,8 @@ class Place:
         at = datetime.fromisoformat(moment)
         if at.tzinfo is None:
             raise ValueError("a place needs an aware moment")
+        if not 1970 < at.year < 9999:
+            raise ValueError("a place lies within the calendar, with room on both sides")
         return cls(at, UUID(proposal_id))
 
 

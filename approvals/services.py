@@ -317,7 +317,7 @@ def withdraw_proposals(run_id: UUID, *, reason: str, now: datetime) -> int:
 
     Must run in the transaction that records the `proposal.withdrawn` events. Locks the run's stream.
     """
-    _lock_run(run_id)
+    lock_run(run_id)
     return Proposal.objects.filter(run_id=run_id, status=Status.PENDING).update(
         status=Status.WITHDRAWN, decided_at=now, closing_note=reason[:200]
     )
@@ -326,14 +326,14 @@ def withdraw_proposals(run_id: UUID, *, reason: str, now: datetime) -> int:
 # --- steps of a decision --------------------------------------------------------------------------------------------
 
 
-def _lock_run(run_id: UUID) -> None:
+def lock_run(run_id: UUID) -> None:
     """Hold everybody off the run until the transaction ends."""
     list(Stream.objects.select_for_update().filter(name=stream_of(run_id)).values_list("pk"))
 
 
 def _locked(proposal_id: UUID) -> Proposal:
     run_id = Proposal.objects.values_list("run_id", flat=True).get(pk=proposal_id)
-    _lock_run(run_id)
+    lock_run(run_id)
     return Proposal.objects.select_related("task_type").get(pk=proposal_id)
 
 
@@ -536,14 +536,21 @@ def _edited(proposal: Proposal, actor: Actor, arguments: JSON) -> _Frozen | Inva
 
 
 def _after_edit(proposal: Proposal, actor: Actor, arguments: JSON) -> dict[str, Provenance]:
-    """Leaves that stayed keep their provenance; those that changed were typed by the person."""
+    """Leaves that stayed keep their provenance; those that changed were typed by the person.
+
+    A value that only moved within its argument, because a member of a list was taken out before it, has stayed.
+    """
     before = {path: canonical(value) for path, value in leaves(proposal.argument_values)}
     known = {path: Provenance.from_json(raw) for path, raw in proposal.provenance.items()}
+    # Of two places with the same value the untrusted one counts.
+    moved = sorted(before, key=lambda path: known.get(path, gates.UNVOUCHED).untrusted)
+    places = {(path.split("/")[1], before[path]): path for path in moved if path.count("/") > 1}
     after: dict[str, Provenance] = {}
     for path, value in leaves(arguments):
-        kept = before.get(path) == canonical(value)
+        text = canonical(value)
+        was_at = path if before.get(path) == text else places.get((path.split("/")[1] if path else "", text))
         typed = single_provenance(SourceKind.OPERATOR, f"{actor.kind}:{actor.id}", path)
-        after[path] = known.get(path, gates.UNVOUCHED) if kept else typed
+        after[path] = typed if was_at is None else known.get(was_at, gates.UNVOUCHED)
     return after
 
 

@@ -320,6 +320,7 @@ def reconcile_call(request: TenantRequest, pk: UUID) -> HttpResponse:
         verdict=form.cleaned_data["verdict"],
         actor=request.actor,
         note=form.cleaned_data["note"],
+        attempt=form.cleaned_data["attempt"],
     )
     match answered:
         case intervention.Answered():

@@ -200,7 +200,7 @@ def browser_context_args() -> dict[str, Any]:
     return {"locale": "en-GB", "timezone_id": "UTC", "reduced_motion": "reduce"}
 
 
-@pytest.fixture(params=["redis", "rabbitmq"])
+@pytest.fixture(scope="session", params=["redis", "rabbitmq"])
 def broker_url(request: pytest.FixtureRequest) -> str:
     """Return the URL of each broker that listens on this machine; the test is skipped, loudly, for the others."""
     from tests.run import LISTENING, listens

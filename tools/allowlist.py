@@ -18,6 +18,7 @@ class AllowlistRule:
     max_version: str = ""
     max_calls: int | None = None
     note: str = ""
+    rate_per_minute: int | None = None
 
     def admits(self, version: str) -> bool:
         """Say whether a contract version lies in the allowed range."""
@@ -47,4 +48,5 @@ def _rule(entry: AllowlistEntry) -> AllowlistRule:
         max_version=entry.max_version,
         max_calls=entry.max_calls,
         note=entry.note,
+        rate_per_minute=entry.rate_per_minute,
     )

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 from uuid import UUID
 
 from agentops.wire.canonical import digest as wire_digest
@@ -55,6 +55,9 @@ class ErrorCode(StrEnum):
 
 TRANSIENT: frozenset[ErrorCode] = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.TIMEOUT, ErrorCode.UNAVAILABLE})
 
+MAX_RATE: Final = 60_000
+"""The highest rate limit, in calls a minute."""
+
 
 class ArgumentRole(StrEnum):
     """Whether an argument decides where an effect lands (authority) or only what it says (content)."""
@@ -91,6 +94,41 @@ class Reversibility:
 
 class ContractError(ValueError):
     """Raised when a contract breaks a rule every contract must keep."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerRules:
+    """When calls to a failing tool stop, and for how long.
+
+    They stop after `failures` failures in a row, or once `share` of the last `window` calls failed. The first pause
+    is `cool_down_s` seconds; every probe that fails doubles it, up to `cool_down_cap_s`.
+    """
+
+    failures: int = 5
+    window: int = 20
+    share: float = 0.6
+    cool_down_s: int = 30
+    cool_down_cap_s: int = 600
+
+    def problem(self) -> str:
+        """Return what is wrong with the numbers, or nothing."""
+        if not 1 <= self.failures <= self.window <= 100:
+            return "the breaker needs 1 <= failures <= window <= 100"
+        if not 0 < self.share <= 1:
+            return "the breaker's share must be above 0 and at most 1"
+        if not 1 <= self.cool_down_s <= self.cool_down_cap_s <= 86_400:
+            return "the breaker needs 1 <= cool_down_s <= cool_down_cap_s <= 86400"
+        return ""
+
+    def to_json(self) -> JSONObject:
+        """Return the rules as plain JSON."""
+        return {
+            "failures": self.failures,
+            "window": self.window,
+            "share": self.share,
+            "cool_down_s": self.cool_down_s,
+            "cool_down_cap_s": self.cool_down_cap_s,
+        }
 
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\Z")
@@ -169,7 +207,8 @@ class ToolContract:
 
     `roles` names every top-level parameter of `input_schema`; `output_trust` names every top-level output
     field, or the empty string for all that are not named. Schemas are strict JSON Schema 2020-12
-    (see `tools.schema.assert_strict`). `sentence` is a template over the parameters.
+    (see `tools.schema.assert_strict`). `sentence` is a template over the parameters. `rate_per_minute` limits the calls
+    of one tenant, None does not.
 
     Raises `ContractError` when a part is missing or names something that does not exist.
     """
@@ -190,6 +229,8 @@ class ToolContract:
     must_see: tuple[str, ...] = ()
     egress: tuple[str, ...] = ()
     timeout_s: float = 10.0
+    breaker: BreakerRules = BreakerRules()
+    rate_per_minute: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_schema", _seal(self.input_schema))
@@ -222,6 +263,10 @@ class ToolContract:
             yield "a read cannot be sensitive"
         if self.timeout_s <= 0 or self.timeout_s > 600:
             yield "timeout_s must be above 0 and at most 600"
+        if problem := self.breaker.problem():
+            yield problem
+        if self.rate_per_minute is not None and not 1 <= self.rate_per_minute <= MAX_RATE:
+            yield f"rate_per_minute must be between 1 and {MAX_RATE}"
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -248,7 +293,15 @@ class ToolContract:
         return self.output_trust.get(output_field, self.output_trust.get("", Trust.UNTRUSTED))
 
     def to_json(self) -> JSONObject:
-        """Return every part of the contract as plain JSON, the text that `digest` covers."""
+        """Return every part of the contract as plain JSON, the text that `digest` covers.
+
+        Parts that came later are left out at their default, so that contracts which do not use them keep their digest.
+        """
+        later: JSONObject = {}
+        if self.breaker != BreakerRules():
+            later["breaker"] = self.breaker.to_json()
+        if self.rate_per_minute is not None:
+            later["rate_per_minute"] = self.rate_per_minute
         timeout: JSON = int(self.timeout_s) if float(self.timeout_s).is_integer() else self.timeout_s
         return {
             "name": self.name,
@@ -267,6 +320,7 @@ class ToolContract:
             "reversible": {"state": str(self.reversible.state), "text": self.reversible.text},
             "must_see": list(self.must_see),
             "egress": list(self.egress),
+            **later,
         }
 
     @cached_property

@@ -229,6 +229,8 @@ def _tool_error(contract: ToolContract, error: ToolError, duration_ms: int) -> O
         return Unknown(error.message, duration_ms)
     if error.code not in contract.error_codes:
         logger.error("%s %s raised the undeclared code %s", contract.name, contract.version, error.code)
+        if contract.effect is Effect.UNSAFE_WRITE:
+            return Unknown(error.message, duration_ms)
         return Failed(ErrorCode.INTERNAL, error.message, duration_ms)
     return Failed(error.code, error.message, duration_ms, error.retry_after)
 

@@ -1,10 +1,13 @@
-"""The allowlist: one row per task type and tool."""
+"""The allowlist, one row per task type and tool; and how each tool is doing, one row per tool."""
 
 from django.conf import settings
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
 from agentops.tenancy.scope import TenantModel
+
+from .breaker import BreakerState
+from .contracts import MAX_RATE
 
 _version = RegexValidator(r"\A(0|[1-9]\d{0,5})(\.(0|[1-9]\d{0,5})){2}\Z", "Use three numbers, such as 1.0.0.")
 
@@ -26,6 +29,12 @@ class AllowlistEntry(TenantModel):
     min_version = models.CharField(max_length=20, blank=True, validators=[_version])
     max_version = models.CharField(max_length=20, blank=True, validators=[_version])
     max_calls = models.PositiveIntegerField(null=True, blank=True, help_text="Calls of this tool in one run.")
+    rate_per_minute = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_RATE)],
+        help_text="Calls of this tool in a minute, all runs of the tenant together. Replaces the tool's own limit.",
+    )
     note = models.CharField(max_length=300, blank=True, help_text="Why this rule is as it is.")
     updated_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
@@ -44,3 +53,42 @@ class AllowlistEntry(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.tool}: {self.get_state_display()}"
+
+
+class ToolHealth(TenantModel):
+    """The circuit breaker and the token bucket of one tool (`tools.breaker.Health`). A missing row means healthy.
+
+    Written by compare-and-set on `revision` (`tools.health`), never otherwise.
+    """
+
+    tool = models.CharField(max_length=100, help_text="Name of a registered tool, such as shop.find_order.")
+    state = models.CharField(
+        max_length=10,
+        choices=[
+            (BreakerState.CLOSED.value, "Closed: calls pass"),
+            (BreakerState.OPEN.value, "Open: calls wait"),
+            (BreakerState.HALF_OPEN.value, "Half-open: one probe"),
+        ],
+        default=BreakerState.CLOSED.value,
+    )
+    window = models.CharField("latest calls", max_length=100, blank=True, help_text="x failed, . answered; latest last")
+    opened_at = models.DateTimeField(null=True, blank=True)
+    open_until = models.DateTimeField(null=True, blank=True)
+    cool_down_s = models.PositiveIntegerField("pause (s)", default=0)
+    probe = models.PositiveBigIntegerField("probes", default=0)
+    probe_until = models.DateTimeField(null=True, blank=True)
+    full_at = models.DateTimeField("rate limit idle at", null=True, blank=True)
+    revision = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "tool health"
+        ordering = ["tool"]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "tool"], name="toolhealth_one_row_per_tool"),
+            models.CheckConstraint(
+                condition=models.Q(state__in=[state.value for state in BreakerState]), name="toolhealth_state_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.tool

@@ -1,5 +1,6 @@
 """The filters of the audit list, as they stand in the address."""
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,18 @@ def _one_uuid(value: str) -> UUID | None:
         raise ValidationError("This is not an id; copy it from the run or the proposal.") from None
 
 
+class _Moment(forms.DateTimeField):
+    """A time that exists in UTC, where a database compares it."""
+
+    def to_python(self, value: Any) -> datetime | None:
+        """Refuse a time that an offset moves out of the calendar."""
+        try:
+            read = super().to_python(value)
+            return read.astimezone(UTC) if read else None
+        except OverflowError:
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from None
+
+
 class AuditFilter(forms.Form):
     """Exact terms; a type ending in a dot or `*` means everything that begins so. All are optional."""
 
@@ -27,8 +40,8 @@ class AuditFilter(forms.Form):
     run = forms.CharField(required=False, max_length=64, label="Run id")
     proposal = forms.CharField(required=False, max_length=64, label="Proposal id")
     subject = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
-    since = forms.DateTimeField(required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"}))
-    until = forms.DateTimeField(required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"}))
+    since = _Moment(required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"}))
+    until = _Moment(required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"}))
     before = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
     after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
 

@@ -1,5 +1,6 @@
 """Read the record for people: filtered lists by keyset, one event with its neighbours."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,9 @@ from agentops.tenancy.models import Membership
 
 PAGE = 50
 FACT = 160
+_DIGEST = re.compile(r"[0-9a-f]{32,}")
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)")
+_UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}([0-9a-f]{12})\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,11 @@ class Row:
     run: str
     tool: str
     fact: str
+
+    @property
+    def brief_subject(self) -> str:
+        """The subject, of a UUID only the last block: the one that differs between rows made at the same time."""
+        return _UUID.sub(r"…\1", self.subject)
 
     @property
     def url(self) -> str:
@@ -114,19 +123,29 @@ def _row(event: Event) -> Row:
         subject=" ".join(written.subject) if written.subject else "",
         run=str(written.run_id or ""),
         tool=written.tool,
-        fact=_fact(written.data),
+        fact=_fact(written.data, written.subject[1] if written.subject else ""),
     )
 
 
-def _fact(data: Mapping[str, Any]) -> str:
-    """Return the simple values of an event's data on one line; lists and objects are left to the event's page."""
+def _fact(data: Mapping[str, Any], subject: str) -> str:
+    """Return the simple values of an event's data on one line, without what its subject says already.
+
+    Lists and objects are left to the event's page, and all but the beginning of a digest.
+    """
     simple = (
-        f"{name.replace('_', ' ')} {' '.join(str(value).split())}"
+        f"{name.replace('_', ' ')} {_brief(value)}"
         for name, value in data.items()
-        if isinstance(value, str | int | float) and value != ""
+        if isinstance(value, str | int | float) and value not in ("", subject)
     )
     line = " · ".join(simple)
     return line if len(line) <= FACT else f"{line[: FACT - 1]}…"
+
+
+def _brief(value: str | float) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = " ".join(str(value).split())
+    return f"{text[:12]}…" if _DIGEST.fullmatch(text) else _MOMENT.sub(r"\1 \2", text)
 
 
 def _matching(filters: Mapping[str, Any]) -> QuerySet[Event]:

@@ -13,8 +13,7 @@ from django.utils import timezone
 
 from agentops.audit.models import Event, Stream, genesis, link
 from agentops.tenancy.access import Actor
-from agentops.tenancy.models import Tenant
-from agentops.tenancy.scope import current_tenant_id
+from agentops.tenancy.scope import current_tenant_slug
 from agentops.wire import JSON, JSONObject
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import clean, clean_text
@@ -153,8 +152,7 @@ def read(body: str, digest: bytes) -> Recorded:
 
 
 def _locked(name: str, expected_seq: int | None) -> tuple[Stream, str]:
-    tenant_id = current_tenant_id()
-    slug = Tenant.objects.values_list("slug", flat=True).get(pk=tenant_id)
+    slug = current_tenant_slug()
     row = Stream.objects.select_for_update().filter(name=name).first()
     if row is None and not expected_seq:
         # Two first writers may meet here; the second one's insert waits for the first and then does nothing.

@@ -105,7 +105,9 @@ def decide(state: State) -> Command:
     """Return the next command of a run. Deterministic: the same state always gives the same command."""
     if state.submitted is None or state.state is not RunState.RUNNING:
         return Nothing()
-    if state.wall_time.total_seconds() > state.limits.wall_time_s:
+    unsettled = state.open_calls(CallState.EXECUTING, CallState.UNKNOWN)
+    if state.wall_time.total_seconds() > state.limits.wall_time_s and not unsettled:
+        # First comes what became of an effect that was interrupted; nothing new starts meanwhile.
         return Fail(
             "limit_wall_time", f"The run took longer than {state.limits.wall_time_s} s, waits for people apart."
         )
@@ -163,11 +165,14 @@ def _next_step(state: State, plan: Plan, step: Step) -> Command:
             "limit_calls", f"A step may make {state.limits.calls_per_step} calls; {step.id} has {len(step.calls)}."
         )
     candidates: list[Candidate] = []
+    repeats = dict(state.repeats)
     for index, call in enumerate(step.calls):
         resolved = resolve(call.arguments, state.lookup, _literal(state, plan))
         if isinstance(resolved, Missing):
             return Record((StepSkipped(step.id, "missing_value", str(resolved.ref)),))
-        if state.repeats.get(repeat_key(call.tool, resolved.value), 0) >= state.limits.repeats:
+        same = repeat_key(call.tool, resolved.value)
+        repeats[same] = repeats.get(same, 0) + 1
+        if repeats[same] > state.limits.repeats:
             return Fail(
                 "limit_repeats", f"{call.tool} was called {state.limits.repeats} times with the same arguments."
             )
@@ -210,21 +215,19 @@ def _planned(state: State, plan: Plan, call: PlannedCall) -> bool:
 def _open_step(state: State, step: Step, progress: StepProgress) -> Command:
     calls = [state.calls[call_id] for call_id in progress.call_ids]
     for call in calls:
-        if call.state is CallState.EXECUTING:
+        if call.state is CallState.EXECUTING and _due(state, call):
             return _interrupted(call)
         if call.state is CallState.UNKNOWN and not call.hook_asked:
             return Reconcile(call.call_id)
     if any(call.state is CallState.UNKNOWN for call in calls):
         return Wait(RunState.AWAITING_RECONCILIATION)
-    for call in calls:
-        if call.state is CallState.GRANTED:
-            return Execute(call.call_id)
-    due = [call for call in calls if call.state is CallState.RETRYING and _due(state, call)]
-    if due:
-        return Execute(due[0].call_id)
+    for waiting in (CallState.GRANTED, CallState.RETRYING):
+        for call in calls:
+            if call.state is waiting and _due(state, call):
+                return Execute(call.call_id)
     if any(call.state is CallState.PROPOSED for call in calls):
         return Wait(RunState.AWAITING_APPROVAL)
-    retries = [call.retry_at for call in calls if call.state is CallState.RETRYING and call.retry_at is not None]
+    retries = [call.retry_at for call in calls if not call.state.terminal and call.retry_at is not None]
     if retries:
         return Wait(RunState.WAITING_RETRY, min(retries))
     return Record((_verify(state, step, calls),))
@@ -330,6 +333,7 @@ def plan_request(state: State, run_id: str, tools: tuple[ToolView, ...]) -> Plan
 
 def _view(call: Call) -> CallView:
     untrusted = call.state is CallState.SUCCEEDED and output_provenance(call, ()).untrusted
+    by_reviewer = bool(call.proposal_id) and call.state in (CallState.REJECTED, CallState.SUCCEEDED)
     return CallView(
         call.call_id,
         call.step_id,
@@ -338,6 +342,6 @@ def _view(call: Call) -> CallView:
         call.state.value,
         call.output,
         call.code,
-        call.note,
+        call.note if by_reviewer else "",
         untrusted,
     )

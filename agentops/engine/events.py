@@ -230,6 +230,20 @@ class ProposalWithdrawn:
 
 
 @dataclass(frozen=True, slots=True)
+class CallDeferred:
+    """The call may not start before `until` (RFC 3339): its tool keeps failing, or has a rate limit.
+
+    Nothing was tried and no permission was used. `code` is breaker_open or rate_limited.
+    """
+
+    type: ClassVar[str] = "call.deferred"
+    call_id: str
+    code: str
+    message: str
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallStarted:
     """The intent, committed together with the grant's consumption before an effect that is not safe to repeat."""
 
@@ -309,6 +323,7 @@ Event = (
     | ProposalDecided
     | ProposalExpired
     | ProposalWithdrawn
+    | CallDeferred
     | CallStarted
     | CallSucceeded
     | CallFailed

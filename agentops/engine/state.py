@@ -13,6 +13,7 @@ from typing import Final
 
 from agentops.engine.events import (
     WAITS,
+    CallDeferred,
     CallDenied,
     CallFailed,
     CallGranted,
@@ -71,6 +72,9 @@ class Call:
     proposal_id: str = ""
     attempts: int = 0
     retry_at: datetime | None = None
+    deferrals: int = 0
+    deferred: str = ""
+    """Why the call waits until `retry_at` although it might start: breaker_open, rate_limited, or empty."""
     hook_asked: bool = False
 
     @property
@@ -174,7 +178,10 @@ class State:
         if part == "code":
             return call.code, CONSTANT
         if part == "note":
-            return call.note, provenance(SourceKind.REVIEWER, call.proposal_id or call.call_id)
+            if call.state is CallState.REJECTED or (call.state is CallState.SUCCEEDED and call.attempts <= 1):
+                return call.note, provenance(SourceKind.REVIEWER, call.proposal_id or call.call_id)
+            # Everything else that stands there was said by a tool, in words it may have taken from anywhere.
+            return call.note, provenance(SourceKind.TOOL, f"{call.tool}:{call.call_id}", untrusted=True)
         if step.outcome != "succeeded":
             return Missing(ref)
         if len(step.call_ids) > 1:
@@ -437,12 +444,21 @@ def _put(state: State, call: Call) -> State:
 
 def _called(
     state: State,
-    event: CallDenied | CallGranted | CallProposed | CallStarted | CallSucceeded | CallFailed | CallUnknown,
+    event: CallDenied
+    | CallGranted
+    | CallProposed
+    | CallDeferred
+    | CallStarted
+    | CallSucceeded
+    | CallFailed
+    | CallUnknown,
 ) -> State:
     call = _call(state, event.call_id)
     match event:
         case CallDenied(code=code, message=message):
-            denied = replace(call, state=change_call(call.state, CallState.DENIED), code=code, note=message)
+            denied = replace(
+                call, state=change_call(call.state, CallState.DENIED), code=code, note=message, deferred=""
+            )
             feedback = (*state.feedback, f"{call.tool} was denied ({code}): {message}")
             return replace(_put(state, denied), denied_calls=state.denied_calls + 1, feedback=feedback)
         case CallGranted(grant_id=grant_id):
@@ -450,9 +466,13 @@ def _called(
         case CallProposed(proposal_id=proposal_id):
             proposed = replace(call, state=change_call(call.state, CallState.PROPOSED), proposal_id=proposal_id)
             return _put(state, proposed)
+        case CallDeferred():
+            return _put(state, _deferred(call, event))
         case CallStarted(attempt=attempt):
             started = change_call(call.state, CallState.EXECUTING)
-            return _put(state, replace(call, state=started, attempts=attempt, retry_at=None, hook_asked=False))
+            return _put(
+                state, replace(call, state=started, attempts=attempt, retry_at=None, deferred="", hook_asked=False)
+            )
         case CallSucceeded(output=output, trust=trust, attempt=attempt):
             ended = replace(
                 call,
@@ -462,6 +482,7 @@ def _called(
                 code="",
                 attempts=attempt,
                 retry_at=None,
+                deferred="",
             )
             return _taint(_put(state, ended), ended)
         case CallFailed(code=code, message=message, retry_at=retry_at, attempt=attempt):
@@ -472,14 +493,30 @@ def _called(
                 note=message,
                 attempts=attempt,
                 retry_at=datetime.fromisoformat(retry_at) if retry_at else None,
+                deferred="",
             )
             if retry_at:
                 return _put(state, failed)
-            feedback = (*state.feedback, f"{call.tool} failed ({code}): {message}")
+            # Only the closed code: a message may hold text that an attacker wrote, and feedback is not marked as such.
+            feedback = (*state.feedback, f"{call.tool} failed with {code}.")
             return replace(_put(state, failed), feedback=feedback)
         case CallUnknown(message=message, asked=asked):
             new = call.state if call.state is CallState.UNKNOWN else change_call(call.state, CallState.UNKNOWN)
-            return _put(state, replace(call, state=new, code="outcome_unknown", note=message, hook_asked=asked))
+            unknown = replace(call, state=new, code="outcome_unknown", note=message, hook_asked=asked)
+            return _put(state, replace(unknown, retry_at=None, deferred=""))
+
+
+def _deferred(call: Call, event: CallDeferred) -> Call:
+    """Let a call wait in the state it is in: permitted, to be tried again, or interrupted and to be repeated."""
+    interrupted = call.state is CallState.EXECUTING and call.effect != "unsafe_write"
+    if not interrupted and call.state not in (CallState.GRANTED, CallState.RETRYING):
+        raise IllegalTransition(f"call: {call.state} cannot be deferred")
+    return replace(
+        call,
+        retry_at=datetime.fromisoformat(event.until),
+        deferrals=call.deferrals + 1,
+        deferred=event.code,
+    )
 
 
 def _taint(state: State, call: Call) -> State:
@@ -512,6 +549,8 @@ def _closed(state: State, call_id: str, new: CallState, code: str) -> State:
 
 def _reconciled(state: State, event: CallReconciled) -> State:
     call = _call(state, event.call_id)
+    if call.state not in (CallState.EXECUTING, CallState.UNKNOWN):
+        raise IllegalTransition(f"call {call.call_id} is {call.state} and needs no reconciliation")
     match event.verdict:
         case "happened":
             done = replace(

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -77,6 +77,6 @@ def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
         moment = datetime.fromisoformat(at)
         if moment.utcoffset() is None:
             raise InvalidCursor
-        return moment, UUID(run_id)
-    except (ValueError, binascii.Error):
+        return moment.astimezone(UTC), UUID(run_id)
+    except (ValueError, OverflowError, binascii.Error):
         raise InvalidCursor from None

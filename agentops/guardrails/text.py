@@ -6,8 +6,9 @@ returns what a reader of the unsurfaced text would see. Classes after UTS 39, UT
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html import unescape
 
 MAX_FINDINGS = 50
@@ -427,7 +428,8 @@ def _without_comments(css: str) -> str:
     return parts[0] + "".join(part.partition("*/")[2] for part in parts[1:])
 
 
-def _declarations(style: str) -> dict[str, str]:
+@lru_cache(maxsize=64)
+def _declarations(style: str) -> Mapping[str, str]:
     declared = {}
     for part in _without_comments(style.lower()[:8000]).split(";"):
         name, colon, value = part.partition(":")
@@ -436,7 +438,7 @@ def _declarations(style: str) -> dict[str, str]:
     return declared
 
 
-def _why_hidden(tag: str, given: dict[str, str], declared: dict[str, str]) -> str | None:
+def _why_hidden(tag: str, given: dict[str, str], declared: Mapping[str, str]) -> str | None:
     checks: tuple[tuple[str, Callable[[], bool]], ...] = (
         ("title" if tag == "title" else "never_shown", lambda: tag in _NEVER_SHOWN),
         ("hidden", lambda: "hidden" in given),
@@ -467,7 +469,7 @@ def _at_most(value: str | None, limit: float) -> bool:
     return float(number) <= bound
 
 
-def _out_of_view(declared: dict[str, str]) -> bool:
+def _out_of_view(declared: Mapping[str, str]) -> bool:
     if "rect(0" in declared.get("clip", "").replace(" ", "") or "inset(50%" in declared.get("clip-path", ""):
         return True
     moved = ("left", "top", "right", "text-indent", "margin-left", "margin-top")

@@ -1,7 +1,7 @@
 """Forms of the run side: the filters of the list, the typed form of a task, and what people say about a call."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -45,12 +45,11 @@ class RunFilter(forms.Form):
         moment, _, run_id = text.partition("~")
         try:
             at = datetime.fromisoformat(moment)
-            place = at, UUID(run_id)
-        except ValueError:
+            if at.tzinfo is None:
+                raise ValueError("a place has its time zone")
+            return at.astimezone(UTC), UUID(run_id)
+        except (ValueError, OverflowError):
             raise ValidationError("This page address is damaged; start from the first page.") from None
-        if at.tzinfo is None:
-            raise ValidationError("This page address is damaged; start from the first page.")
-        return place
 
 
 class TaskForm(forms.Form):
@@ -124,6 +123,7 @@ class ReconcileForm(forms.Form):
         ("gave_up", "It cannot be found out"),
     )
     call_id = forms.CharField(max_length=64)
+    attempt = forms.IntegerField(required=False, min_value=0, max_value=2**31 - 1)
     verdict = forms.ChoiceField(choices=VERDICTS, error_messages={"required": "Say what you found out."})
     note = forms.CharField(
         max_length=2000, error_messages={"required": "Say how you know; the next person has only this note."}

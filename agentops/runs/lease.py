@@ -11,7 +11,10 @@ from agentops.runs.models import Run
 from agentops.runs.recording import Lease
 
 LEASE: Final = timedelta(seconds=90)
-"""Longer than any single model request or tool call may take; renewed with every commit."""
+"""Longer than any single model request may take; renewed with every commit, and longer for a slow tool."""
+
+MARGIN: Final = timedelta(seconds=30)
+"""How much longer than a tool's own deadline a lease lasts while its handler runs."""
 
 MAX_ATTEMPTS: Final = 5
 """Claims without a single recorded step before a run is taken out as a dead letter."""

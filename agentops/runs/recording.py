@@ -12,6 +12,7 @@ from uuid import UUID
 from agentops.audit.services import NewEvent, Recorded, StreamConflict, append
 from agentops.audit.services import load as load_stream
 from agentops.engine.events import (
+    CallDeferred,
     CallDenied,
     CallFailed,
     CallGranted,
@@ -160,6 +161,7 @@ def _call_id(event: Event) -> str | None:
             | CallDenied()
             | CallGranted()
             | CallProposed()
+            | CallDeferred()
             | CallStarted()
             | CallSucceeded()
             | CallFailed()
@@ -209,7 +211,8 @@ def _projection(before: State, after: State, events: Sequence[Stamped]) -> dict[
 
 
 def _retry_at(state: State) -> datetime | None:
-    retries = [call.retry_at for call in state.open_calls(CallState.RETRYING) if call.retry_at is not None]
+    waiting = state.open_calls(CallState.GRANTED, CallState.RETRYING, CallState.EXECUTING)
+    retries = [call.retry_at for call in waiting if call.retry_at is not None]
     if state.plan_retry_at is not None:
         retries.append(state.plan_retry_at)
     return min(retries, default=state.clock)
@@ -239,7 +242,7 @@ def _row(call: Call) -> dict[str, object]:
         "effect": call.effect,
         "digest": call.digest,
         "state": call.state.value,
-        "code": call.code,
+        "code": call.deferred or call.code,
         "idempotency_key": call.idempotency_key,
         "attempts": call.attempts,
     }

@@ -82,7 +82,7 @@ def spent(state: State) -> tuple[tuple[str, int, int | None], ...]:
         ("Steps", state.steps_used, limits.steps),
         ("Plans", len(state.plans), limits.plans),
         ("Model calls", state.usage.requests, limits.model_calls),
-        ("Seconds, people's time apart", int(state.wall_time.total_seconds()), limits.wall_time_s),
+        ("Seconds at work", int(state.wall_time.total_seconds()), limits.wall_time_s),
         ("Calls", state.calls_used, None),
         ("Denied calls", state.denied_calls, None),
     ]

@@ -11,6 +11,7 @@ from typing import Final, Literal, assert_never
 
 from agentops.audit.services import Recorded
 from agentops.engine.events import (
+    CallDeferred,
     CallDenied,
     CallFailed,
     CallGranted,
@@ -269,6 +270,7 @@ class _Teller:
         event: CallSelected
         | CallDenied
         | CallGranted
+        | CallDeferred
         | CallStarted
         | CallSucceeded
         | CallFailed
@@ -288,6 +290,8 @@ class _Teller:
                 return f"{tool} denied, {code}: {message}", "error"
             case CallGranted(rule=rule):
                 return f"{tool} allowed by {rule or 'the allowlist'}", ""
+            case CallDeferred(message=message):
+                return f"{tool} waits: {message}", "wait"
             case CallStarted(attempt=attempt):
                 return f"{tool} started{f', attempt {attempt}' if attempt > 1 else ''}", ""
             case CallSucceeded(duration_ms=duration):

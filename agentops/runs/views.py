@@ -6,13 +6,14 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from agentops.engine.transitions import CallState, RunState
 from agentops.runs import selectors, services
+from agentops.runs.artifacts import artifacts, objective
 from agentops.runs.forms import STATES, CancelForm, ReconcileForm, RunFilter, TaskForm
 from agentops.runs.models import Run, TaskType
 from agentops.runs.pages import answer, unstored
@@ -74,12 +75,12 @@ def run_page(
     """Answer with the page of a run; `reconcile` and `cancel` are forms that came back with errors.
 
     Context of `runs/run.html` and `runs/_run.html`: `run` {id, url, state, task_type, title, failure_code,
-    failure_message, created_at, duration, requested_by}, `verdict` one sentence, `timeline` [timeline.Group], `broken`
-    what makes the record unreadable ("" normally), `limits` [{name, used, limit}], `plan` (as recorded, a path and
-    a value per line),
-    `plan_steps` [timeline.PlannedStep], `answer`, `proposals` [{id, url, band, score, sentence_parts, status}],
-    `denied` [{tool, step_id, code, message, off_plan}], `unknown` [{call_id, tool, message, asked}], `can_cancel`,
-    `cancel_url`, `can_reconcile`, `reconcile_url`, `reconcile` (ReconcileForm), `audit_url`, `live` whether it changes.
+    failure_message, created_at, duration, requested_by}, `verdict` one sentence, `objective` [artifacts.Value],
+    `artifacts` [artifacts.Artifact], `timeline` [timeline.Group], `broken` what makes the record unreadable (""
+    normally), `limits` [{name, used, limit}], `plan` (as recorded, a path and a value per line), `plan_steps`
+    [timeline.PlannedStep], `answer`, `proposals` [{id, url, band, score, sentence_parts, status}], `denied` [{tool,
+    step_id, code, message, off_plan}], `unknown` [{call_id, tool, message, asked}], `can_cancel`, `cancel_url`,
+    `can_reconcile`, `reconcile_url`, `reconcile` (ReconcileForm), `audit_url`, `live` whether it changes.
     """
     told = selectors.story(run, _proposal_url)
     state = RunState(run.state)
@@ -88,6 +89,8 @@ def run_page(
         "run": _run(run, selectors.token_names([run])),
         "verdict": verdict(state, told),
         "timeline": told.groups,
+        "objective": objective(told.state),
+        "artifacts": artifacts(told.state),
         "broken": told.broken,
         "limits": [{"name": name, "used": used, "limit": limit} for name, used, limit in selectors.spent(told.state)],
         "plan": listing(told.state.plan.raw) if told.state.plan else "",
@@ -120,7 +123,9 @@ def submit(request: TenantRequest) -> HttpResponse:
     """
     types = [one for one in selectors.task_types() if one.enabled]
     slug = request.GET.get("task_type", "")
-    chosen = get_object_or_404(TaskType, slug=slug, enabled=True) if slug else None
+    chosen = next((one for one in types if one.slug == slug), None)
+    if slug and chosen is None:
+        raise Http404
     form = TaskForm(chosen, request.POST if request.method == "POST" else None) if chosen else None
     notice: dict[str, str] | None = None
     status = 200
@@ -211,7 +216,7 @@ def _denied(told: Told) -> list[dict[str, Any]]:
 
 def _unknown(told: Told) -> list[dict[str, Any]]:
     return [
-        {"call_id": c.call_id, "tool": c.tool, "message": c.note, "asked": c.hook_asked}
+        {"call_id": c.call_id, "attempt": c.attempts, "tool": c.tool, "message": c.note, "asked": c.hook_asked}
         for c in told.state.calls.values()
         if c.state is CallState.UNKNOWN
     ]

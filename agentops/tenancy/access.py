@@ -14,23 +14,25 @@ ActorKind = Literal["user", "token", "worker", "system"]
 V = TypeVar("V", bound=Callable[..., Any])
 
 _READ = frozenset({"queue.view", "proposal.view", "run.view"})
-_OPERATE = _READ | {"proposal.decide", "run.submit", "run.cancel", "audit.view"}
+_SEE = _READ | {"memory.view"}
+_OPERATE = _SEE | {"proposal.decide", "run.submit", "run.cancel", "audit.view"}
 
 # Admins set the rules and therefore do not decide under them; a person who does both has both roles.
 ACTIONS_BY_ROLE: dict[str, frozenset[str]] = {
-    "viewer": _READ,
+    "viewer": _SEE,
     "operator": _OPERATE,
-    "senior": _OPERATE | {"call.reconcile"},
-    "engineer": _READ | {"run.submit", "run.cancel", "audit.view"},
-    "auditor": _READ | {"audit.view"},
-    "admin": _READ | {"run.submit", "run.cancel", "audit.view", "call.reconcile", "admin.manage", "token.manage"},
+    "senior": _OPERATE | {"call.reconcile", "memory.curate"},
+    "engineer": _SEE | {"run.submit", "run.cancel", "audit.view"},
+    "auditor": _SEE | {"audit.view"},
+    "admin": _SEE
+    | {"run.submit", "run.cancel", "audit.view", "call.reconcile", "memory.curate", "admin.manage", "token.manage"},
 }
 ACTIONS = frozenset().union(*ACTIONS_BY_ROLE.values())
 
 # A token's scopes are actions. Deciding needs a person, and a token that makes tokens never expires.
 TOKEN_SCOPES = _READ | {"run.submit", "run.cancel", "audit.view"}
 
-_SYSTEM_ACTIONS = ACTIONS - {"proposal.decide", "call.reconcile"}
+_SYSTEM_ACTIONS = ACTIONS - {"proposal.decide", "call.reconcile", "memory.curate"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
 from django.db import models, transaction
 from django.forms.models import BaseInlineFormSet
+from django.forms.utils import pretty_name
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -115,10 +116,21 @@ class _TenantOptions(_Options):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
 
+class _NamedFields(_Formset):
+    """Says in every field what stands above its column, for those who do not see the table."""
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        """Add Django's own fields, then name them all."""
+        super().add_fields(form, index)
+        for name, field in form.fields.items():
+            field.widget.attrs.setdefault("aria-label", str(field.label or pretty_name(name)))
+
+
 class TenantTabularInline(_TenantOptions, _Inline):  # type: ignore[misc]  # the stub's `form` is invariant
     """Rows of this tenant inside the page of their parent."""
 
     extra = 0
+    formset = _NamedFields
 
 
 class TenantModelAdmin(_TenantOptions, _Page):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 M = TypeVar("M", bound=models.Model, covariant=True)
+
+
+_slug: ContextVar[list[str] | None] = ContextVar("tenant_slug", default=None)
 
 
 class NoTenantScope(ScopeError):  # type: ignore[misc]
@@ -37,8 +41,8 @@ def tenant_scope(tenant: "Tenant | int") -> Iterator[None]:
     """Open the scope of one tenant: for the ORM, and on PostgreSQL for row-level security (`app.tenant`).
 
     The setting belongs to the database session of this thread, so threads open their own scope. Opening the same
-    tenant again is harmless; another one raises `NestedTenantScope`. Costs two small statements on PostgreSQL, none
-    on SQLite.
+    tenant again is harmless and free; another one raises `NestedTenantScope`. Costs two small statements on
+    PostgreSQL, none on SQLite.
     """
     tenant_id = tenant if isinstance(tenant, int) else getattr(tenant, "pk", None)
     if not isinstance(tenant_id, int) or isinstance(tenant_id, bool):
@@ -46,7 +50,15 @@ def tenant_scope(tenant: "Tenant | int") -> Iterator[None]:
     outer = open_tenant_id()
     if outer is not None and outer != tenant_id:
         raise NestedTenantScope(f"The scope of tenant {outer} is open; tenant {tenant_id} cannot be entered inside it.")
-    with scope(tenant=tenant_id), _session_setting("app.tenant", tenant_id, nested=outer is not None):
+    if outer is not None and _said_by_this_thread() == (connection.connection, tenant_id):
+        yield
+        return
+    slug = "" if isinstance(tenant, int) else tenant.slug
+    with (
+        scope(tenant=tenant_id),
+        _remembering(slug),
+        _session_setting("app.tenant", tenant_id, nested=outer is not None),
+    ):
         yield
 
 
@@ -74,6 +86,20 @@ def current_tenant_id() -> int:
     if tenant_id is None:
         raise NoTenantScope("No tenant scope is open: use tenant_scope(tenant) around this code.")
     return tenant_id
+
+
+def current_tenant_slug() -> str:
+    """Return the slug of the tenant whose scope is open; at most one query per scope."""
+    tenant_id = current_tenant_id()
+    known = _slug.get()
+    if known is None or not known[0]:
+        from agentops.tenancy.models import Tenant
+
+        found = Tenant.objects.values_list("slug", flat=True).get(pk=tenant_id)
+        if known is None:
+            return found
+        known[0] = found
+    return known[0]
 
 
 def scope_is_lifted() -> bool:
@@ -168,6 +194,20 @@ class TenantModel(models.Model):
 
 
 @contextmanager
+def _remembering(slug: str) -> Iterator[None]:
+    token = _slug.set([slug])
+    try:
+        yield
+    finally:
+        _slug.reset(token)
+
+
+def _said_by_this_thread() -> tuple[object, int] | None:
+    """The database session and the tenant that this thread has named to it, if its outermost scope is still open."""
+    return connection.__dict__.get("tenant_said")
+
+
+@contextmanager
 def _session_setting(name: str, value: int, *, nested: bool) -> Iterator[None]:
     if connection.vendor != "postgresql":
         yield
@@ -178,9 +218,13 @@ def _session_setting(name: str, value: int, *, nested: bool) -> Iterator[None]:
     # Outside of any scope the session ends up clean, whatever an earlier user of a pooled connection left in it.
     previous = found if nested else ""
     used = connection.connection
+    said = connection.__dict__.get("tenant_said")
+    if name == "app.tenant":
+        connection.__dict__["tenant_said"] = (used, value)
     try:
         yield
     finally:
+        connection.__dict__["tenant_said"] = said
         if connection.connection is used and used is not None:
             _restore(name, previous)
 

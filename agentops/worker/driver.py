@@ -34,6 +34,7 @@ from agentops.engine.decide import (
     plan_request,
 )
 from agentops.engine.events import (
+    CallDeferred,
     CallDenied,
     CallFailed,
     CallGranted,
@@ -69,18 +70,20 @@ from agentops.tenancy.scope import tenant_scope
 from agentops.wire.canonical import digest
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSONObject, clean
-from agentops.worker.backoff import backoff
+from agentops.worker.backoff import BASE_S, backoff
 from agentops.worker.output import review_answer
 from agentops.worker.planners import planner_for
 from approvals import gate, grants
 from approvals.services import create_proposal, withdraw_proposals
-from tools import executor
+from tools import executor, health
+from tools.allowlist import AllowlistRule
 from tools.allowlist import lookup as allowlist_rule
 from tools.contracts import (
     TRANSIENT,
     CannotTell,
     DidNotHappen,
     Effect,
+    ErrorCode,
     Happened,
     ToolContract,
     action_digest,
@@ -91,6 +94,9 @@ logger = logging.getLogger(__name__)
 
 MAX_COMMANDS: Final = 20_000
 """A backstop far above what the limits of a run allow."""
+
+MAX_CONFLICTS: Final = 100
+"""How often an outcome is offered again while others append to the same run; far more than people can."""
 
 
 @dataclass
@@ -132,6 +138,8 @@ class _Session:
     buffer: list[Stamped] = field(init=False, default_factory=list)
     inline: list["_InlineGrant"] = field(init=False, default_factory=list)
     announced: bool = field(init=False, default=False)
+    rules: dict[str, AllowlistRule] = field(init=False, default_factory=dict)
+    """The allowlist as it was last looked up, for rate limits only: what may run is looked up each time."""
 
     @property
     def actor(self) -> Actor:
@@ -185,9 +193,12 @@ class _Session:
             self.state = apply(self.state, stamped)
             self.buffer.append(stamped)
 
-    def flush(self, *, release: bool = False) -> None:
-        """Commit the buffer, the policy grants of reads in it, and the run's projection in one transaction."""
-        renewed = replace(self.lease, until=self.driver.now() + leases.LEASE)
+    def flush(self, *, release: bool = False, busy: timedelta = timedelta(0)) -> None:
+        """Commit the buffer, the policy grants of reads in it, and the run's projection in one transaction.
+
+        `busy` is how long the worker may be inside a handler next; the lease outlasts that.
+        """
+        renewed = replace(self.lease, until=self.driver.now() + max(leases.LEASE, busy + leases.MARGIN))
         with transaction.atomic():
             for grant in self.inline:
                 grant.write(self.run.id)
@@ -205,6 +216,8 @@ class _Session:
             for call in self.state.calls.values():
                 if call.state is CallState.PROPOSED:
                     self.note(ProposalWithdrawn(call.proposal_id, call.call_id, "The run ended."))
+                elif call.state is CallState.EXECUTING:
+                    self.note(CallUnknown(call.call_id, "The run ended while this was under way.", asked=True))
             withdraw_proposals(self.run.id, reason="The run ended.", now=self.driver.now())
             self.note(event)
             self.flush(release=True)
@@ -287,7 +300,10 @@ class _Session:
 
     def select(self, candidates: Sequence[Candidate]) -> None:
         """Put calls before the gate: what policy allows or denies is noted, what needs a person becomes a proposal."""
-        judged = [self.judge(candidate) for candidate in candidates]
+        judged: list[tuple[CallSelected, ToolContract | None, gate.GateVerdict]] = []
+        for candidate in candidates:
+            beside = sum(s.tool == candidate.tool and not isinstance(v, gate.Deny) for s, _, v in judged)
+            judged.append(self.judge(candidate, beside))
         if not any(isinstance(verdict, gate.Gate) for _, _, verdict in judged):
             for selected, contract, verdict in judged:
                 self.note(selected)
@@ -302,13 +318,17 @@ class _Session:
                     self.settle(selected, contract, verdict)
             self.flush()
 
-    def judge(self, candidate: Candidate) -> tuple[CallSelected, ToolContract | None, gate.GateVerdict]:
+    def judge(
+        self, candidate: Candidate, beside: int = 0
+    ) -> tuple[CallSelected, ToolContract | None, gate.GateVerdict]:
+        """Ask the gate; `beside` counts the calls of the same tool that the same step makes before this one."""
         pin = self.pin(candidate.tool)
         contract = registry.get(candidate.tool, str(pin["version"])) if pin else registry.get(candidate.tool)
         version = str(pin["version"]) if pin else contract.version if contract else ""
         arguments = clean(candidate.arguments)
         calls = self.state.calls.values()
         same_tool = sum(1 for c in calls if c.tool == candidate.tool and c.state is not CallState.DENIED)
+        allow = self.rules[candidate.tool] = allowlist_rule(self.run.task_type_id, candidate.tool)
         verdict = gate.classify(
             gate.Candidate(
                 contract=contract,
@@ -316,8 +336,8 @@ class _Session:
                 arguments=arguments,
                 provenance=candidate.provenance,
                 planned=candidate.planned,
-                allow=allowlist_rule(self.run.task_type_id, candidate.tool),
-                calls_so_far=same_tool,
+                allow=allow,
+                calls_so_far=same_tool + beside,
             )
         )
         selected = CallSelected(
@@ -379,31 +399,111 @@ class _Session:
     # --- execution --------------------------------------------------------------------------------------------------
 
     def execute(self, call: Call) -> None:
+        contract = registry.get(call.tool, call.version)
+        if contract is None or self.contract_changed(call):
+            message = f"The contract of {call.tool} is not the one this run started with."
+            self.refuse(call, executor.PermitRefused(grants.CONTRACT_CHANGED, message))
+            return
+        admission = self.admit(call, contract)
+        if isinstance(admission, health.Refused):
+            self.defer(call, admission)
+            return
         attempt = call.attempts + 1
+        try:
+            outcome, refusal, reached = self.attempt(call, attempt)
+        except Exception:
+            health.forgo(call.tool, admission, now=self.driver.now())
+            raise
+        try:
+            if refusal is not None:
+                self.refuse(call, refusal)
+            else:
+                self.keep(self.outcome(call, outcome, attempt))
+        finally:
+            self.report(call, contract, admission, outcome if reached else None)
+
+    def attempt(self, call: Call, attempt: int) -> tuple[executor.Outcome, executor.PermitRefused | None, bool]:
+        """Run a call; return what became of it, why it was not permitted if so, and whether it got a permit."""
+        permits: list[executor.Permit] = []
         refused: list[executor.PermitRefused] = []
         request = self.request(call)
-        if call.effect == Effect.READ and (own := self.inline_grant(call)) is not None:
-            own.consumed_at = self.driver.now()
-            outcome = executor.execute(request, lambda r: executor.Permit(str(own.id), r.digest))
-        elif call.effect == Effect.READ and call.state is CallState.RETRYING:
-            outcome = executor.execute(request, lambda r: executor.Permit(call.grant_id, r.digest))
-        else:
-            if self.buffer:
-                self.flush()
-
-            def consume(wanted: executor.CallRequest) -> executor.Permit:
-                try:
-                    return self.start(call, wanted, attempt)
-                except executor.PermitRefused as refusal:
-                    refused.append(refusal)
-                    raise
-
-            outcome = executor.execute(request, consume)
-        if refused:
-            self.note(CallDenied(call.call_id, refused[0].code, refused[0].message, "grant"))
+        own = self.inline_grant(call) if call.effect == Effect.READ else None
+        if own is None and self.buffer:
             self.flush()
-            return
-        self.keep(self.outcome(call, outcome, attempt))
+
+        def consume(wanted: executor.CallRequest) -> executor.Permit:
+            try:
+                if own is not None:
+                    own.consumed_at = self.driver.now()
+                    permits.append(executor.Permit(str(own.id), wanted.digest))
+                else:
+                    permits.append(self.start(call, wanted, attempt))
+            except executor.PermitRefused as refusal:
+                refused.append(refusal)
+                raise
+            return permits[0]
+
+        outcome = executor.execute(request, consume)
+        return outcome, refused[0] if refused else None, bool(permits)
+
+    def admit(self, call: Call, contract: ToolContract) -> health.Admission:
+        """Ask whether the tool may be called now: not while it keeps failing, nor above its rate limit."""
+        if call.tool not in self.rules:
+            self.rules[call.tool] = allowlist_rule(self.run.task_type_id, call.tool)
+        return health.admit(
+            call.tool,
+            contract,
+            now=self.driver.now(),
+            rate_per_minute=self.rules[call.tool].rate_per_minute,
+            promised=call.retry_at if call.deferred == ErrorCode.RATE_LIMITED else None,
+            run_id=self.run.id,
+            actor=self.actor,
+        )
+
+    def defer(self, call: Call, refusal: health.Refused) -> None:
+        """Let a call wait without having started; after as many waits as it may have attempts, end it."""
+        if call.deferrals < self.state.limits.attempts:
+            # Those who wait for a tool to recover do not come back all at once; turns of a rate limit are apart anyway.
+            apart = self.driver.rng.uniform(0, BASE_S) if refusal.code is ErrorCode.BREAKER_OPEN else 0.0
+            until = _rfc3339(refusal.retry_at + timedelta(seconds=apart))
+            self.note(CallDeferred(call.call_id, str(refusal.code), refusal.message, until))
+        elif call.state is CallState.EXECUTING:
+            self.refuse(call, executor.PermitRefused(str(refusal.code), refusal.message))
+        else:
+            self.note(CallFailed(call.call_id, str(refusal.code), refusal.message, attempt=call.attempts))
+
+    def report(
+        self, call: Call, contract: ToolContract, admission: health.Admitted, outcome: executor.Outcome | None
+    ) -> None:
+        """Tell the tool's breaker how the call ended; None: the tool was never asked."""
+        now = self.driver.now()
+        match outcome:
+            case None:
+                health.forgo(call.tool, admission, now=now)
+                return
+            case executor.Succeeded():
+                code = None
+            case executor.Failed():
+                code = outcome.code
+            case executor.Unknown():
+                code = ErrorCode.OUTCOME_UNKNOWN
+            case _:
+                assert_never(outcome)
+        health.report(call.tool, contract, admission, outcome_code=code, now=now, run_id=self.run.id, actor=self.actor)
+
+    def contract_changed(self, call: Call) -> bool:
+        """Say whether arguments that passed one contract would be judged by another one now."""
+        pin, contract = self.pin(call.tool), registry.get(call.tool, call.version)
+        return pin is None or contract is None or (pin["version"], pin["digest"]) != (contract.version, contract.digest)
+
+    def refuse(self, call: Call, refusal: executor.PermitRefused) -> None:
+        """Record that a call may not run any more; one that was interrupted may have run already, so that is asked."""
+        if call.state is CallState.EXECUTING:
+            message = f"It was interrupted, and repeating it is refused ({refusal.code}): {refusal.message}"
+            self.note(CallUnknown(call.call_id, message))
+        else:
+            self.note(CallDenied(call.call_id, refusal.code, refusal.message, "grant"))
+        self.flush()
 
     def start(self, call: Call, request: executor.CallRequest, attempt: int) -> executor.Permit:
         """Commit the intent and the consumption of the grant together."""
@@ -414,7 +514,7 @@ class _Session:
                     grants.rearm(run_id=self.run.id, call_id=call.call_id)
                 permit = grants.consume(request, now=self.driver.now())
                 self.note(CallStarted(call.call_id, str(permit.grant_id), attempt))
-                self.flush()
+                self.flush(busy=request.deadline - self.driver.now())
         except BaseException:
             self.state, self.buffer = self.recorded, []
             raise
@@ -457,13 +557,15 @@ class _Session:
         self.note(event)
         if self.state.calls[_call_id(event)].effect == Effect.READ:
             return
-        try:
-            self.flush()
-        except StreamConflict:
-            self.reload()
-            with suppress(IllegalTransition):
-                self.note(event)
+        for _ in range(MAX_CONFLICTS):
+            try:
                 self.flush()
+            except StreamConflict:
+                self.reload()
+                with suppress(IllegalTransition):  # a person has said meanwhile what became of it
+                    self.note(event)
+                    continue
+            return
 
     def reconcile(self, call: Call) -> None:
         """Ask the contract's hook what became of an effect whose outcome was never recorded."""

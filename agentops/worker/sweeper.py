@@ -7,6 +7,7 @@ from typing import Final
 from django.db.models import F, Q
 from django.utils import timezone
 
+from agentops.memory.services import expire_due as expire_facts
 from agentops.runs import lease
 from agentops.runs.dispatch import ring_now
 from agentops.runs.models import Run
@@ -21,7 +22,7 @@ BATCH: Final = 200
 
 
 def sweep(now: datetime | None = None) -> int:
-    """Ring for due runs and expire overdue proposals of every tenant, taking turns; return how many rings there were.
+    """Ring for due runs, expire overdue proposals and facts of every tenant, taking turns; return how often it rang.
 
     Safe to run anywhere at any time: claiming and expiring are conditional updates. One tenant's error does not keep
     the others waiting.
@@ -40,6 +41,7 @@ def sweep_tenant(tenant: Tenant, now: datetime) -> int:
     """Sweep one tenant; return the number of rings."""
     with tenant_scope(tenant):
         expire_due(now, BATCH)
+        expire_facts(now, BATCH)
         quiet = Q(rung_at__isnull=True) | Q(rung_at__lt=now - RING_AGAIN)
         overdue = Run.objects.filter(lease.due(now), quiet).order_by(F("not_before").asc(nulls_first=True))
         run_ids = list(overdue.values_list("pk", flat=True)[:BATCH])

@@ -2,6 +2,7 @@
 
 {% load desk %}
 <bdi class="inert">{{ value|inert }}</bdi>            foreign text, nothing renders, nothing hides
+{{ value|plain }}                                     the same inside <title>, where there are no elements
 {% foreign_text value %}                              the same for long text: twelve lines, the rest unfolds
 {{ 124000|money:"EUR" }}  {{ consequence.money|money }}
 {{ when|ago }}  {{ deadline|until }}                  <time> elements that the script keeps current
@@ -27,6 +28,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from agentops.guardrails.text import surface
 from agentops.tenancy.access import Actor, can
 from agentops.wire.money import format_money
 from approvals import inert as inert_text
@@ -54,6 +56,12 @@ _CHIPS = {
 def inert(value: object) -> SafeString:
     """Print foreign text: escaped, with shapeless and misleading characters drawn as marks."""
     return inert_text.inert("" if value is None else str(value))
+
+
+@register.filter
+def plain(value: object) -> str:
+    """Print foreign text where no marks can be drawn, as in the title of a page: hidden characters become labels."""
+    return surface("" if value is None else str(value))
 
 
 @register.inclusion_tag("desk/_foreign_text.html")

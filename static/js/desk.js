@@ -190,6 +190,7 @@
     for (const row of all(".row[data-id]", now)) row.classList.toggle("gone", !there.includes(row.dataset.id) && there.length < 50);
     for (const counter of all("[data-count=pending]")) counter.textContent = list.dataset.pending;
     const open = card();
+    const deciding = one("#card .htmx-request, #card.htmx-request");
     if (open?.dataset.status === "pending" && have.includes(open.dataset.id) && !there.includes(open.dataset.id) && there.length < 50 && !open.dataset.told) {
       open.dataset.told = "yes";
       toast("The open proposal is no longer waiting: somebody was faster, or its time is over.");
@@ -245,15 +246,18 @@
   }, 15000);
 
   /* -- A page that is still changing is read again, but never under somebody's hands ----------------------------------- */
-  const refresh = setInterval(async () => {
+  setInterval(async () => {
     const now = one("[data-refresh]");
-    if (!now) { clearInterval(refresh); return; }
-    if (document.hidden || one("details[open]", now) || now.contains(document.activeElement)) return;
-    const answer = await fetch(location.href, { headers: { "HX-Request": "true" } }).catch(() => null);
+    if (!now || document.hidden || one("details[open]", now) || now.contains(document.activeElement)) return;
+    const target = now.dataset.refresh || now.id;
+    const answer = await fetch(location.href, { headers: { "HX-Request": "true", "HX-Target": target } }).catch(() => null);
     if (!answer?.ok || answer.redirected) return;
     const next = one(`#${now.id}`, new DOMParser().parseFromString(await answer.text(), "text/html"));
     const shown = (root) => all("time", root).reduce((text, time) => text.replace(time.textContent, ""), root.textContent);
-    if (next && shown(next) !== shown(now)) now.replaceWith(document.importNode(next, true));
+    if (!next || shown(next) === shown(now)) return;
+    now.replaceWith(document.importNode(next, true));
+    const proof = one(".proof", next);
+    if (proof) say(proof.textContent.trim());
   }, 3000);
 
   wake();

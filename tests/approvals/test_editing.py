@@ -15,7 +15,16 @@ from agentops.tenancy.access import Actor
 from agentops.wire.parse import JSON
 from approvals.models import Decision, Grant, Proposal
 from approvals.risk import Band
-from approvals.services import Decided, Invalid, Outcome, Reconfirm, Stale, approve, edit_and_approve
+from approvals.services import (
+    Decided,
+    Invalid,
+    Outcome,
+    Reconfirm,
+    Stale,
+    _after_edit,
+    approve,
+    edit_and_approve,
+)
 from tests.approvals.conftest import NOW, Desk, Previews
 from tests.approvals.contracts import MAIL, REFUND, arguments, contract, do_nothing, no_trace, origin
 from tools.models import AllowlistState
@@ -189,3 +198,13 @@ def test_a_preview_that_crashes_on_the_edit_asks_again(
     proposal = desk.propose()
     previews.answer = RuntimeError("boom")
     assert isinstance(edit(proposal, actors(bob), arguments(amount_minor=1)), Reconfirm)
+
+
+def test_a_value_that_moves_up_in_a_list_keeps_its_origin() -> None:
+    proposal = Proposal(
+        arguments='{"to":["ann@example.com","eve@example.com"]}',
+        provenance={"/to/0": origin()["/reason"].to_json(), "/to/1": MAIL.to_json()},
+    )
+    actor = Actor("user", "7", "bob")
+    assert _after_edit(proposal, actor, {"to": ["eve@example.com"]}) == {"/to/0": MAIL}
+    assert not _after_edit(proposal, actor, {"to": ["bob@example.com"]})["/to/0"].untrusted

@@ -17,6 +17,7 @@ from django.test import Client
 from agentops.audit.services import NewEvent, append
 from agentops.tenancy.access import SYSTEM
 from agentops.tenancy.models import Membership, Tenant
+from agentops.tenancy.scope import tenant_scope
 from approvals import live
 from approvals.live import Signal, Watcher, _Position
 from tests.conftest import person
@@ -294,3 +295,19 @@ def test_whoever_has_no_role_that_may_watch_is_not_admitted(acme: Tenant, bob: U
     watchers = {who: watcher(acme, who) for who in (bob, charlie, nobody)}
     allowed = live.in_scope(acme.pk, lambda: live.admitted(watchers.values()))
     assert allowed == {watchers[bob]}
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="the setting is PostgreSQL's")
+def test_a_connection_that_is_given_back_forgets_the_tenant(acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[str] = []
+
+    def give_back() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("select current_setting('app.tenant', true)")
+            kept.append(cursor.fetchone()[0])
+
+    with tenant_scope(acme):
+        monkeypatch.setattr(connection, "close", give_back)
+        live.release_connection()
+        monkeypatch.undo()
+    assert kept == [""]

@@ -241,3 +241,8 @@ def test_a_page_without_an_event_stream_can_ask_what_is_new(proposal: Proposal, 
     assert desk.get("/t/acme/queue/newer?since=-1").status_code == 400
     fragment = desk.get("/t/acme/queue/newer?since=0", headers={"HX-Request": "true"})
     assert fragment.content.strip().startswith(b'<div id="list"')
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59%2B00:00", "0001-01-01T00:00:00%2B23:59"])
+def test_a_place_outside_of_the_calendar_is_a_bad_request(proposal: Proposal, desk: Client, at: str) -> None:
+    assert desk.get(f"/t/acme/queue?after={at}~{proposal.pk}").status_code == 400

@@ -95,6 +95,8 @@ def test_filters_narrow_the_list(
         {"proposal": "1"},
         {"since": "yesterday"},
         {"since": "2026-01-02", "until": "2026-01-01"},
+        {"since": "0001-01-01T00:00:00+23:59"},
+        {"until": "9999-12-31T23:59:59-23:59"},
         {"before": "0"},
         {"after": "99999999999999999999"},
         {"type": "x" * 1000},

@@ -13,6 +13,8 @@ def test_an_admin_of_the_tenant_gets_in(alice: User, signed_in: SignedIn) -> Non
     response = signed_in(alice).get("/t/acme/admin/")
     assert response.status_code == 200
     assert b"What the agents of this tenant may do" in response.content
+    assert response.content.index(b"Task types") < response.content.index(b"Tickets")
+    assert b"Recent actions" not in response.content
 
 
 @pytest.mark.parametrize("path", ["/t/acme/admin/", "/t/acme/admin/login/"])

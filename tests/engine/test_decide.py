@@ -1,7 +1,12 @@
 """How runs go: rejections reach the plan, criteria end it, limits stop it before the spend."""
 
-from agentops.engine.events import CallStarted, RunClaimed
-from agentops.engine.transitions import RunState
+from datetime import timedelta
+
+import pytest
+
+from agentops.engine.decide import Reconcile
+from agentops.engine.events import CallDeferred, CallStarted, RunClaimed
+from agentops.engine.transitions import IllegalTransition, RunState
 from agentops.wire.parse import JSON, JSONObject
 from tests.engine.world import World, submitted
 
@@ -98,8 +103,6 @@ def test_limits_stop_the_run_before_the_spend() -> None:
 
 
 def test_wall_time_does_not_count_the_time_people_take() -> None:
-    from datetime import timedelta
-
     world = World(steps(PAY, {"id": "more", "tool": "read", "arguments": {}}), submitted(limits={"wall_time_s": 60}))
     world.draw = chooser(gate="propose")
     world.add(RunClaimed("w", 1))
@@ -139,6 +142,33 @@ def test_a_crash_inside_an_unsafe_write_asks_before_it_does_anything_again() -> 
     assert len(starts) == 2
 
 
+def test_a_deferred_call_waits_is_asked_about_again_and_then_ends_without_having_started() -> None:
+    world = World(steps(PAY), submitted(limits={"attempts": 2}), draw=chooser(door="refused"))
+    state = world.run()
+    names = [type(command).__name__ for command in world.commands]
+    assert names == ["MakePlan", "Select", "Execute", "Wait", "Execute", "Wait", "Execute", "Record", "Fail"]
+    assert (state.failure_code, state.calls["1.pay.0"].code) == ("tool_failed", "breaker_open")
+    assert (state.calls["1.pay.0"].attempts, world.effects) == (0, [])
+
+
+def test_a_deferred_call_does_not_keep_the_others_of_its_step_waiting() -> None:
+    step: JSONObject = {"id": "s", "calls": [{"tool": "read", "arguments": {"i": i}} for i in range(2)]}
+    doors = iter(["refused"])
+    world = World(steps(step))
+    world.draw = lambda choices: next(doors, choices[0]) if "refused" in choices else choices[0]
+    assert world.run().state is RunState.SUCCEEDED
+    assert world.effects == ["1.s.1", "1.s.0"]
+
+
+def test_an_unsafe_write_that_was_interrupted_cannot_be_deferred() -> None:
+    world = World(steps(PAY), draw=chooser(outcome="crash"))
+    world.add(RunClaimed("w", 1))
+    for _ in range(3):
+        world.turn()
+    with pytest.raises(IllegalTransition):
+        world.add(CallDeferred("1.pay.0", "breaker_open", "no", world.now.isoformat()))
+
+
 def test_a_denied_call_fails_a_playbook_with_the_gates_code() -> None:
     world = World(steps(PAY), draw=chooser(gate="deny"))
     state = world.run()
@@ -150,3 +180,34 @@ def test_a_model_that_fails_to_plan_is_asked_three_times() -> None:
     state = world.run()
     assert state.failure_code == "plan_invalid"
     assert sum(type(command).__name__ == "MakePlan" for command in world.commands) == 3
+
+
+def test_calls_beside_each_other_in_one_step_count_as_repeats() -> None:
+    same: list[JSON] = [{"tool": "read", "arguments": {"n": 1}} for _ in range(3)]
+    world = World(steps({"id": "s", "calls": same}), submitted(limits={"repeats": 2}))
+    assert (world.run().failure_code, world.effects) == ("limit_repeats", [])
+
+
+def test_an_interrupted_effect_is_settled_before_the_time_limit_ends_the_run() -> None:
+    world = World(steps(PAY), submitted(limits={"wall_time_s": 60}), draw=chooser(outcome="crash"))
+    world.add(RunClaimed("w", 1))
+    for _ in range(3):
+        world.turn()
+    world.now += timedelta(hours=1)
+    world.add(RunClaimed("w2", 2))
+    world.draw = chooser(hook="happened")
+    state = world.run()
+    assert isinstance(world.commands[3], Reconcile)
+    assert (state.calls["1.pay.0"].state, state.failure_code) == ("succeeded", "limit_wall_time")
+
+
+def test_what_a_tool_says_about_its_failure_is_not_a_reviewers_word() -> None:
+    plan = steps(
+        {**PAY, "on_failure": "continue"},
+        {"id": "more", "tool": "read", "arguments": {"why": {"$ref": "steps.pay.note"}}},
+    )
+    world = World(plan)
+    ends = iter(["fail"])
+    world.draw = lambda choices: next(ends, "ok") if "fail" in choices else choices[0]
+    state = world.run()
+    assert state.calls["1.more.0"].provenance["/why"].untrusted

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentops.engine.decide import decide
-from agentops.engine.events import CallReconciled, CallStarted, decode, encode
+from agentops.engine.events import CallDeferred, CallFailed, CallReconciled, CallStarted, RunWaiting, decode, encode
 from agentops.engine.state import State, apply, fold
 from agentops.engine.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, CallState, RunState
 from agentops.wire.parse import JSON, JSONObject, as_object
@@ -57,7 +57,10 @@ def test_every_run_ends_within_its_limits(data: st.DataObject) -> None:
     assert state.state.terminal
     assert state.steps_used <= limits["steps"]
     assert state.calls_used <= limits["steps"] * limits["calls_per_step"]
-    assert all(call.attempts <= limits["attempts"] or call.effect == "unsafe_write" for call in state.calls.values())
+    # A crash is no failure of the call: how often those are taken up again is the lease's to bound.
+    failures = Counter(s.event.call_id for s in world.history if isinstance(s.event, CallFailed))
+    assert all(count <= limits["attempts"] for count in failures.values())
+    assert all(call.deferrals <= limits["attempts"] for call in state.calls.values())
     assert max(state.repeats.values(), default=0) <= state.limits.repeats
     if state.state is RunState.FAILED:
         assert state.failure_code
@@ -97,6 +100,28 @@ def test_an_unsafe_write_is_never_started_again_unless_it_is_known_not_to_have_h
                 assert started[call_id] == 1
             case CallReconciled(call_id=call_id, verdict="did_not_happen"):
                 started[call_id] = 0
+            case _:
+                pass
+
+
+@given(st.data())
+def test_a_call_that_is_deferred_does_not_start_before_its_time_and_keeps_its_permission(data: st.DataObject) -> None:
+    world = worlds(data)
+    world.run()
+
+    state = State()
+    for stamped in world.history:
+        before, state = state, apply(state, stamped)
+        match stamped.event:
+            case CallDeferred(call_id=call_id):
+                old, new = before.calls[call_id], state.calls[call_id]
+                assert (new.state, new.grant_id, new.attempts) == (old.state, old.grant_id, old.attempts)
+            case CallStarted(call_id=call_id):
+                earliest = before.calls[call_id].retry_at
+                assert earliest is None or stamped.at >= earliest
+                assert (state.calls[call_id].deferred, state.calls[call_id].retry_at) == ("", None)
+            case RunWaiting(state="waiting_retry", until=until):
+                assert until
             case _:
                 pass
 

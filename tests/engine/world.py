@@ -18,6 +18,7 @@ from agentops.engine.decide import (
     decide,
 )
 from agentops.engine.events import (
+    CallDeferred,
     CallDenied,
     CallFailed,
     CallGranted,
@@ -39,7 +40,7 @@ from agentops.engine.events import (
     RunWaiting,
     Stamped,
 )
-from agentops.engine.state import State, apply
+from agentops.engine.state import Call, State, apply
 from agentops.engine.transitions import CallState, RunState
 from agentops.wire.canonical import digest
 from agentops.wire.parse import JSON, JSONObject
@@ -179,6 +180,9 @@ class World:
 
     def execute(self, call_id: str) -> None:
         call = self.state.calls[call_id]
+        if self.draw(["admitted", "admitted", "refused"]) == "refused":
+            self.defer(call)
+            return
         attempt = call.attempts + 1
         if call.effect != "read":
             self.add(CallStarted(call_id, call.grant_id, attempt))
@@ -199,6 +203,16 @@ class World:
             case _:
                 # The worker died; whether the effect happened nobody has recorded.
                 self.add(RunClaimed("w2", 2))
+
+    def defer(self, call: Call) -> None:
+        """The tool may not be called now; after as many waits as attempts the call ends without having started."""
+        if call.deferrals < self.state.limits.attempts:
+            until = self.now + timedelta(seconds=5)
+            self.add(CallDeferred(call.call_id, "breaker_open", "It keeps failing.", until.isoformat()))
+        elif call.state is CallState.EXECUTING:
+            self.add(CallUnknown(call.call_id, "interrupted, and it cannot be repeated"))
+        else:
+            self.add(CallFailed(call.call_id, "breaker_open", "It keeps failing.", attempt=call.attempts))
 
 
 def renumbered(plan: JSONObject, version: int) -> JSONObject:

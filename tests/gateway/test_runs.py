@@ -70,6 +70,7 @@ def test_lists_are_filtered_by_state_and_task_type(shop: Tenant, agent: Program)
         ("after=%C3%A4", "after"),
         ("after=" + "A" * 201, "after"),
         ("after=MjAyNi0xMS0yMlQxMDowMDowMH5ub3RhLXV1aWQ", "after"),
+        ("after=MDAwMS0wMS0wMVQwMDowMDowMCsyMzo1OX4xZDEzZTQ1NC0wODNkLTRjYzAtYmJkMS0yYzU3MThlMDM5ZGQ", "after"),
         ("order=random", "order"),
     ],
 )

@@ -124,7 +124,13 @@ def test_the_list_filters_and_keeps_the_filter_on_the_next_page(
     assert desk.get("/t/acme/runs?task_type=other").context["runs"] == []
 
 
-@pytest.mark.parametrize("query", ["state=odd", "before=x", "before=2026-11-22T10:00:00~y", "task_type=a b"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("state=odd", "before=x", "before=2026-11-22T10:00:00~y", "task_type=a b"),
+        "before=0001-01-01T00:00:00%2B23:59~0192d3a4-0000-7000-8000-000000000000",
+    ],
+)
 def test_a_filter_that_means_nothing_is_a_bad_request(scoped: Tenant, desk: Client, query: str) -> None:
     assert desk.get(f"/t/acme/runs?{query}").status_code == 400
 
@@ -414,3 +420,8 @@ def test_viewers_do_not_submit_and_an_unknown_run_is_not_found(
 ) -> None:
     assert signed_in(person("vera", shop, "viewer")).get("/t/acme/submit").status_code == 403
     assert desk.get(f"/t/acme/runs/{uuid7()}").status_code == 404
+
+
+@pytest.mark.parametrize("slug", ["nobody", "%00"])
+def test_a_task_type_that_is_not_there_is_not_found(scoped: Tenant, desk: Client, slug: str) -> None:
+    assert desk.get(f"/t/acme/submit?task_type={slug}").status_code == 404

@@ -111,3 +111,8 @@ def test_htmx_is_told_to_evaluate_nothing() -> None:
     printed = show("{% htmx_config %}")
     assert "&quot;allowEval&quot;: false" in printed
     assert "&quot;historyCacheSize&quot;: 0" in printed
+
+
+def test_the_title_of_a_page_hides_nothing_either() -> None:
+    assert show("{{ value|plain }}", value="<b>a\u202etxt") == "&lt;b&gt;a\u27e8U+202E RIGHT-TO-LEFT OVERRIDE\u27e9txt"
+    assert show("{{ value|plain }}", value=None) == ""

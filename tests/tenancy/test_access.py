@@ -11,13 +11,14 @@ from agentops.tenancy.access import ACTIONS, SYSTEM, TOKEN_SCOPES, WORKER, Actor
 from agentops.tenancy.models import Role
 
 MATRIX = {
-    "operator": "queue.view proposal.view proposal.decide run.view run.submit run.cancel audit.view",
-    "senior": "queue.view proposal.view proposal.decide call.reconcile run.view run.submit run.cancel audit.view",
+    "operator": "queue.view proposal.view proposal.decide run.view run.submit run.cancel audit.view memory.view",
+    "senior": "queue.view proposal.view proposal.decide call.reconcile run.view run.submit run.cancel audit.view "
+    "memory.view memory.curate",
     "admin": "queue.view proposal.view call.reconcile run.view run.submit run.cancel audit.view "
-    "admin.manage token.manage",
-    "auditor": "queue.view proposal.view run.view audit.view",
-    "engineer": "queue.view proposal.view run.view run.submit run.cancel audit.view",
-    "viewer": "queue.view proposal.view run.view",
+    "memory.view memory.curate admin.manage token.manage",
+    "auditor": "queue.view proposal.view run.view audit.view memory.view",
+    "engineer": "queue.view proposal.view run.view run.submit run.cancel audit.view memory.view",
+    "viewer": "queue.view proposal.view run.view memory.view",
 }
 
 
@@ -41,6 +42,7 @@ def test_agents_never_decide() -> None:
     for actor in (WORKER, SYSTEM, everything, Actor.token(1, "robot", ACTIONS)):
         assert not can(actor, "proposal.decide")
         assert not can(actor, "call.reconcile")
+        assert not can(actor, "memory.curate")
 
 
 def test_a_token_may_do_its_scopes_only() -> None:

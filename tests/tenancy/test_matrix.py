@@ -6,6 +6,7 @@ The addresses come from the URLconf, so a new one is tested as soon as it exists
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from agentops.audit.models import Event
+from agentops.memory.models import Fact
 from agentops.runs.models import Run
 from agentops.tenancy.access import SYSTEM, TOKEN_SCOPES
 from agentops.tenancy.models import Tenant
@@ -28,6 +30,7 @@ from tests.conftest import person
 from tests.shop import drive, open_shop, start
 from tools.backoffice import models as backoffice
 from tools.backoffice.models import Colleague, SystemRole
+from tools.models import ToolHealth
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OBJECTS: Mapping[str, type[models.Model]] = {
@@ -36,6 +39,8 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "run": Run,
     "run_cancel": Run,
     "run_reconcile": Run,
+    "fact": Fact,
+    "fact_curate": Fact,
     "audit_event": Event,
     "api-run": Run,
     "api-run-events": Run,
@@ -123,6 +128,17 @@ def build(tenant: Tenant) -> World:
             backoffice.Erasure(customer=wilma, reason="x", orders_kept=0, messages_erased=0, idempotency_key=key),
             Colleague(name="Cora", account="cora@example.com", title="Clerk"),
             SystemRole(system="wiki", role="reader", allows="Reading."),
+            Fact(
+                statement="s",
+                words="s",
+                source_run=run,
+                source_seq=1,
+                provenance={"sources": [], "integrity": "trusted"},
+                untrusted=False,
+                proposed_at=run.created_at,
+                expires_at=run.created_at + timedelta(days=1),
+            ),
+            ToolHealth(tool="mail.read"),
         ]
         for row in rows:
             row.save()
@@ -211,12 +227,12 @@ def test_the_same_pages_exist_for_the_own_objects(own: World, bob: User, alice: 
     seen = 0
     for route in TENANT_ROUTES:
         model = sample(route)
-        if model is None or route.name in ("decide", "run_cancel", "run_reconcile", "view_on_site"):
+        if model is None or route.name in ("decide", "run_cancel", "run_reconcile", "fact_curate", "view_on_site"):
             continue
         browser = admin if route.template.startswith("admin/") else client
         path = f"/t/acme/{route.path(**values_of(route, own.rows.get(model, 0)))}"
         answer = follow(browser, "GET", ask(browser, "GET", path))
-        if issubclass(model, Proposal | Run | Event) or route.name.endswith("_change"):
+        if issubclass(model, Proposal | Run | Fact | Event) or route.name.endswith("_change"):
             assert answer.status_code == 200, path
             seen += 1
     assert seen > 10
@@ -252,7 +268,7 @@ def test_nobody_gets_in_without_signing_in(own: World) -> None:
 def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World, foreign: World, bob: User) -> None:
     client = Client()
     client.force_login(bob, backend="allauth.account.auth_backends.AuthenticationBackend")
-    unknown: dict[type[models.Model], object] = {Run: uuid7(), Proposal: uuid7(), Event: 2**40}
+    unknown: dict[type[models.Model], object] = {Run: uuid7(), Proposal: uuid7(), Event: 2**40, Fact: 2**40}
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)
         if route in API_ROUTES:
@@ -260,7 +276,7 @@ def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World,
         bodies = set()
         for row in (foreign.rows[model], unknown[model]):
             path = f"/t/acme/{route.path(**values_of(route, row))}"
-            bodies.add(ask(client, "POST" if name in ("decide", "run_cancel") else "GET", path).content)
+            bodies.add(ask(client, "POST" if name in ("decide", "run_cancel", "fact_curate") else "GET", path).content)
         assert len(bodies) == 1, name
 
 

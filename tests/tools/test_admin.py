@@ -14,7 +14,7 @@ from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from tools.backoffice import models as backoffice
 from tools.backoffice import seed
-from tools.models import AllowlistEntry
+from tools.models import AllowlistEntry, ToolHealth
 
 SignedIn = Callable[[User], Client]
 ADD = "/t/acme/admin/tools/allowlistentry/add/"
@@ -80,6 +80,69 @@ def test_a_rule_for_a_tool_that_is_gone_can_still_be_denied(
     path = f"/t/acme/admin/tools/allowlistentry/{entry.pk}/change/"
     assert "old.tool (not registered)" in signed_in(alice).get(path).content.decode()
     assert signed_in(alice).post(path, rule(support, tool="old.tool", state="denied")).status_code == 302
+
+
+def test_a_rate_limit_is_between_one_call_a_minute_and_a_thousand_a_second(
+    signed_in: SignedIn, alice: User, acme: Tenant, support: TaskType
+) -> None:
+    client = signed_in(alice)
+    for wrong in ("0", "-1", "60001", "many"):
+        assert client.post(ADD, rule(support, rate_per_minute=wrong)).status_code == 200
+    assert client.post(ADD, rule(support, rate_per_minute="30")).status_code == 302
+    with tenant_scope(acme):
+        assert AllowlistEntry.objects.get().rate_per_minute == 30
+
+
+BREAKERS = "/t/acme/admin/tools/toolhealth/"
+
+
+def test_an_admin_operates_a_breaker_and_every_change_is_on_record(
+    signed_in: SignedIn, alice: User, acme: Tenant
+) -> None:
+    client = signed_in(alice)
+    assert client.post(f"{BREAKERS}add/", {"tool": "mail.read"}).status_code == 302
+    with tenant_scope(acme):
+        row = ToolHealth.objects.get()
+    for action, state, told in (
+        ("open_breaker", "open", "1 of 1 selected breakers opened."),
+        ("open_breaker", "open", "0 of 1 selected breakers opened."),
+        ("close_breaker", "closed", "1 of 1 selected breakers closed."),
+        ("open_breaker", "open", "1 of 1 selected breakers opened."),
+        ("reset_breaker", "closed", "1 of 1 selected breakers reset."),
+    ):
+        answer = client.post(BREAKERS, {"action": action, "_selected_action": [row.pk]}, follow=True)
+        assert told in answer.content.decode()
+        row.refresh_from_db()
+        assert row.state == state
+    with tenant_scope(acme):
+        events = [event for event in load("tenant") if event.type.startswith("breaker.")]
+    assert [event.type for event in events] == ["breaker.opened", "breaker.closed", "breaker.opened", "breaker.reset"]
+    assert {event.actor["name"] for event in events} == {"alice"}
+    history = client.get(f"{BREAKERS}{row.pk}/history/", follow=True).content.decode()
+    assert history.count("breaker.opened") >= 2
+
+
+def test_a_breaker_is_shown_and_neither_edited_nor_deleted(signed_in: SignedIn, alice: User, acme: Tenant) -> None:
+    with tenant_scope(acme):
+        row = ToolHealth.objects.create(tool="mail.read", window=".xx")
+    client = signed_in(alice)
+    assert "mail.read" in client.get(BREAKERS).content.decode()
+    page = client.get(f"{BREAKERS}{row.pk}/change/").content.decode()
+    assert ".xx" in page
+    assert 'name="_save"' not in page
+    assert client.post(f"{BREAKERS}{row.pk}/change/", {"tool": "mail.send"}).status_code == 403
+    assert client.post(f"{BREAKERS}{row.pk}/delete/", {"post": "yes"}).status_code == 403
+    again = client.post(f"{BREAKERS}add/", {"tool": "mail.read"})
+    assert "already exists" in again.content.decode()
+
+
+def test_an_operator_cannot_touch_a_breaker(signed_in: SignedIn, bob: User, acme: Tenant) -> None:
+    with tenant_scope(acme):
+        row = ToolHealth.objects.create(tool="mail.read")
+    answer = signed_in(bob).post(BREAKERS, {"action": "open_breaker", "_selected_action": [row.pk]})
+    assert answer.status_code in {302, 403}
+    row.refresh_from_db()
+    assert row.state == "closed"
 
 
 def test_an_operator_cannot_touch_the_allowlist(signed_in: SignedIn, bob: User, support: TaskType) -> None:

@@ -126,11 +126,24 @@ def test_only_the_executor_reaches_a_handler() -> None:
 
 
 def _is_handler_module(node: ast.ImportFrom) -> bool:
-    # The message parser is pure and the registration function hands nothing out.
+    # The message parser, the schema parts and the effect's transaction hold no handler, and the registration function
+    # hands nothing out.
     module = node.module or ""
-    if module == "tools.builtin.message" or (module in {"builtin", "tools.builtin"} and _only_registers(node)):
+    helpers = {"tools.builtin.message", "tools.builtin.shapes", "tools.builtin.effects"}
+    if module in helpers or (module in {"builtin", "tools.builtin"} and _only_registers(node)):
         return False
     return module.startswith(("tools.builtin", "builtin.")) or module == "builtin"
+
+
+def test_handlers_outside_of_the_builtin_package_are_named_by_their_registration_only() -> None:
+    named = set()
+    for path in product_files():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            if module.endswith(".handlers") or any(name.split(".")[-1] == "handlers" for name in names):
+                named.add(path.relative_to(ROOT).as_posix())
+    assert named == {"agentops/memory/apps.py"}
 
 
 def _only_registers(node: ast.ImportFrom) -> bool:

@@ -1,6 +1,7 @@
 """A run from its submission to its end, against the real gate, tools and database."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -14,15 +15,16 @@ from agentops.runs.models import Run
 from agentops.runs.recording import load
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
-from agentops.wire.parse import JSONObject
+from agentops.wire.parse import JSON, JSONObject
 from agentops.worker.driver import Driver
-from approvals.intervention import cancel_run, reconcile_call
+from approvals.intervention import Answered, NotUnknown, cancel_run, reconcile_call
 from approvals.models import Grant, Proposal
 from approvals.services import Decided, approve, edit_and_approve, reject
 from tests.shop import Clock, drive, only_proposal, open_shop, start, task_type
 from tools import executor
 from tools.allowlist import AllowlistState
 from tools.backoffice.models import Refund, Ticket
+from tools.contracts import ErrorCode
 from tools.models import AllowlistEntry
 
 AUTO, GATED = AllowlistState.AUTO, AllowlistState.GATED
@@ -317,3 +319,86 @@ def test_every_takeover_is_on_record(shop: Tenant) -> None:
     drive(run.id, clock, "w2")
     claims = events_of(run, RunClaimed)
     assert [(e.worker, e.attempt) for e in claims] == [("w2", 2)]  # type: ignore[union-attr]
+
+
+def test_the_limit_of_calls_holds_for_calls_of_one_step(shop: Tenant) -> None:
+    calls: list[JSON] = [
+        {"tool": "create_ticket", "arguments": {"title": f"t{i}", "priority": "low"}} for i in range(3)
+    ]
+    task_type([{"id": "a", "calls": calls}], {"create_ticket": AUTO})
+    AllowlistEntry.objects.filter(tool="create_ticket", task_type__slug="job").update(max_calls=1)
+    run = drive(start("job", {}).id)
+    assert [e.code for e in events_of(run, CallDenied)] == ["limit_calls", "limit_calls"]  # type: ignore[union-attr]
+    assert Ticket.objects.count() == 1
+
+
+def test_a_read_that_is_tried_again_needs_its_permission_again(
+    shop: Tenant, reviewer: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    task_type([{"id": "a", "tool": "mail.read", "arguments": {"message_id": "M-0001"}}], {"mail.read": GATED})
+    run = drive(start("job", {}, now=clock()).id, clock)
+    proposal = only_proposal()
+    approve(proposal_id=proposal.id, actor=reviewer, version=1, digest=proposal.digest, now=clock())
+
+    def busy(request: executor.CallRequest, consume: executor.Consume) -> executor.Outcome:
+        consume(request)
+        return executor.Failed(ErrorCode.UNAVAILABLE, "busy")
+
+    monkeypatch.setattr(executor, "execute", busy)
+    assert drive(run.id, clock).state == "waiting_retry"
+    monkeypatch.undo()
+    AllowlistEntry.objects.filter(tool="mail.read", task_type__slug="job").update(state="denied")
+    clock.forward(minutes=6)
+    run = drive(run.id, clock)
+    assert (run.state, run.failure_code) == ("failed", "call_not_allowed")
+
+
+def test_an_answer_about_an_earlier_attempt_does_not_repeat_a_later_one(
+    shop: Tenant, reviewer: Actor, sam: User, actor_of: Callable[[User, Tenant], Actor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = drive(start("goodwill-refund", {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}).id)
+    approved(only_proposal(), reviewer)
+
+    def lost(request: executor.CallRequest, consume: executor.Consume) -> executor.Outcome:
+        consume(request)
+        return executor.Unknown("the connection broke")
+
+    def say(attempt: int) -> object:
+        return reconcile_call(
+            run_id=run.id,
+            call_id="1.refund.0",
+            verdict="did_not_happen",
+            actor=actor_of(sam, shop),
+            note="bank says no",
+            attempt=attempt,
+        )
+
+    monkeypatch.setattr(executor, "execute", lost)
+    monkeypatch.setattr(executor, "reconcile", lambda request: executor.CannotTell("no record to ask"))
+    drive(run.id)
+    assert isinstance(say(1), Answered)
+    assert drive(run.id).state == "awaiting_reconciliation"
+    assert isinstance(say(1), NotUnknown)
+    assert Run.objects.get(pk=run.id).state == "awaiting_reconciliation"
+
+
+def test_the_lease_outlasts_a_slow_tool(shop: Tenant, reviewer: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    run = drive(
+        start("goodwill-refund", {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}, now=clock()).id, clock
+    )
+    proposal = only_proposal()
+    approve(proposal_id=proposal.id, actor=reviewer, version=1, digest=proposal.digest, now=clock())
+    left: list[timedelta] = []
+
+    def slow(request: executor.CallRequest, consume: executor.Consume) -> executor.Outcome:
+        consume(replace(request, deadline=clock.now + timedelta(minutes=10)))
+        until = Run.objects.get(pk=run.id).lease_until
+        assert until is not None
+        left.append(until - clock.now)
+        return executor.Failed(ErrorCode.CONFLICT, "no")
+
+    monkeypatch.setattr(executor, "execute", slow)
+    drive(run.id, clock)
+    assert left[0] > timedelta(minutes=10)

@@ -1,0 +1,74 @@
+"""What the memory tools do. A run can propose and recall; approving is for people and has no tool."""
+
+from django.utils import timezone
+
+from agentops.memory import services
+from agentops.memory.models import Fact
+from agentops.memory.origin import origin_of
+from agentops.memory.recall import recall as recall_facts
+from agentops.runs.models import Run
+from agentops.wire.parse import JSON, JSONObject
+from tools.builtin.effects import effect
+from tools.contracts import (
+    Blast,
+    CallContext,
+    Consequence,
+    DidNotHappen,
+    ErrorCode,
+    Happened,
+    Reconciled,
+    ToolError,
+)
+
+
+def propose_fact(ctx: CallContext, arguments: JSONObject) -> JSONObject:
+    """Put the statement into the curation queue, with the provenance that the run's record gives it."""
+    days = arguments["expires_in_days"]
+    with effect(ctx):
+        origin = origin_of(ctx.run_id, ctx.call_id)
+        if origin is None:
+            raise ToolError(ErrorCode.PERMISSION_DENIED, "Only a recorded call of a run can propose a fact.")
+        proposed = services.propose(
+            run=Run.objects.select_related("task_type").get(pk=ctx.run_id),
+            call_id=ctx.call_id,
+            idempotency_key=ctx.idempotency_key,
+            statement=str(arguments["statement"]),
+            origin=origin,
+            expires_in_days=days if isinstance(days, int) else None,
+        )
+        if isinstance(proposed, services.Refused):
+            raise ToolError(ErrorCode(proposed.code), proposed.message)
+    return _output(proposed)
+
+
+def reconcile_proposal(ctx: CallContext, arguments: JSONObject) -> Reconciled:
+    """Look the proposal up by key."""
+    fact = services.find_by_key(ctx.idempotency_key)
+    return DidNotHappen() if fact is None else Happened(_output(fact))
+
+
+def describe_proposal(arguments: JSONObject) -> Consequence:
+    """Say that a curator gets one more statement to read."""
+    return Consequence(
+        "Adds one statement to the curation queue; nothing is remembered until a curator approves it.",
+        blast=(Blast("facts", 1),),
+    )
+
+
+def recall(ctx: CallContext, arguments: JSONObject) -> JSONObject:
+    """Find the facts that the run's task type may know."""
+    task_type = Run.objects.values_list("task_type_id", flat=True).get(pk=ctx.run_id)
+    found: list[JSON] = [
+        {"fact_id": one.fact_id, "statement": one.statement, "untrusted": one.untrusted}
+        for one in recall_facts(str(arguments["query"]), task_type, timezone.now())
+    ]
+    return {"facts": found}
+
+
+def describe_recall(arguments: JSONObject) -> Consequence:
+    """Say that nothing changes."""
+    return Consequence("Reads approved facts of this tenant.")
+
+
+def _output(fact: Fact) -> JSONObject:
+    return {"fact_id": fact.pk, "status": fact.status}
