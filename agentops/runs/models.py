@@ -171,7 +171,10 @@ class ToolCall(TenantModel):
             models.UniqueConstraint(fields=("tenant", "run", "call_id"), name="tool_call_unique"),
             models.CheckConstraint(condition=Q(state__in=[s.value for s in CallState]), name="tool_call_state_known"),
         )
-        indexes = (models.Index(fields=("tenant", "tool", "-id"), name="tool_call_by_tool"),)
+        indexes = (
+            models.Index(fields=("tenant", "tool", "-id"), name="tool_call_by_tool"),
+            models.Index(fields=("tenant", "run"), condition=Q(state="executing"), name="tool_call_under_way"),
+        )
 
     def __str__(self) -> str:
         return f"{self.tool} {self.call_id}"

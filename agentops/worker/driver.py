@@ -524,19 +524,7 @@ class _Session:
         return next((grant for grant in self.inline if grant.selected.call_id == call.call_id), None)
 
     def request(self, call: Call) -> executor.CallRequest:
-        contract = registry.get(call.tool, call.version)
-        timeout = timedelta(seconds=contract.timeout_s if contract else 10.0)
-        return executor.CallRequest(
-            tenant_id=self.run.tenant_id,
-            run_id=self.run.id,
-            call_id=call.call_id,
-            tool=call.tool,
-            version=call.version,
-            arguments=call.arguments,
-            digest=call.digest,
-            idempotency_key=call.idempotency_key,
-            deadline=self.driver.now() + timeout,
-        )
+        return request_of(self.run, call, self.driver.now())
 
     def outcome(self, call: Call, outcome: executor.Outcome, attempt: int) -> Event:
         match outcome:
@@ -568,25 +556,13 @@ class _Session:
             return
 
     def reconcile(self, call: Call) -> None:
-        """Ask the contract's hook what became of an effect whose outcome was never recorded."""
-        answer = executor.reconcile(self.request(call))
-        match answer:
-            case Happened(output=output):
-                trust = _trust(registry.get(call.tool, call.version))
-                event: Event = CallReconciled(
-                    call.call_id, "happened", "hook", output, digest(output), trust, "The tool's own record says so."
-                )
-                self.note(event)
-                self.flush()
-            case DidNotHappen():
-                with transaction.atomic():
-                    grants.rearm(run_id=self.run.id, call_id=call.call_id)
-                    note = "The tool has no record of it; the same grant may be used."
-                    self.note(CallReconciled(call.call_id, "did_not_happen", "hook", note=note))
-                    self.flush()
-            case CannotTell(message=message):
-                self.note(CallUnknown(call.call_id, message, asked=True))
-                self.flush()
+        """Record what the contract's hook says of an effect whose outcome was never recorded."""
+        event = ask_hook(call, self.request(call))
+        with transaction.atomic():
+            if isinstance(event, CallReconciled) and event.verdict == "did_not_happen":
+                grants.rearm(run_id=self.run.id, call_id=call.call_id)
+            self.note(event)
+            self.flush()
 
 
 @dataclass
@@ -612,6 +588,37 @@ class _InlineGrant:
             consumed_at=self.consumed_at,
             now=self.made_at,
         )
+
+
+def request_of(run: Run, call: Call, now: datetime) -> executor.CallRequest:
+    """Say to the executor which call is meant, and until when its handler may start."""
+    contract = registry.get(call.tool, call.version)
+    timeout = timedelta(seconds=contract.timeout_s if contract else 10.0)
+    return executor.CallRequest(
+        tenant_id=run.tenant_id,
+        run_id=run.id,
+        call_id=call.call_id,
+        tool=call.tool,
+        version=call.version,
+        arguments=call.arguments,
+        digest=call.digest,
+        idempotency_key=call.idempotency_key,
+        deadline=now + timeout,
+    )
+
+
+def ask_hook(call: Call, request: executor.CallRequest) -> CallReconciled | CallUnknown:
+    """Ask the contract's hook what became of an effect; return the answer as an event."""
+    answer = executor.reconcile(request)
+    match answer:
+        case Happened(output=output):
+            trust = _trust(registry.get(call.tool, call.version))
+            note = "The tool's own record says so."
+            return CallReconciled(call.call_id, "happened", "hook", output, digest(output), trust, note)
+        case DidNotHappen():
+            return CallReconciled(call.call_id, "did_not_happen", "hook", note="The tool has no record of it.")
+        case CannotTell(message=message):
+            return CallUnknown(call.call_id, message, asked=True)
 
 
 def idempotency_key(run: Run, call_id: str) -> str:

@@ -1,18 +1,26 @@
 """What makes every ring dispensable: find runs that are due and nobody works on, and proposals nobody answered."""
 
 import logging
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from agentops.engine.events import CallReconciled
+from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.memory.services import expire_due as expire_facts
 from agentops.runs import lease
 from agentops.runs.dispatch import ring_now
-from agentops.runs.models import Run
+from agentops.runs.models import Run, ToolCall
+from agentops.runs.recording import record_outside, state_of
+from agentops.tenancy.access import WORKER
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
+from agentops.worker.driver import ask_hook, request_of
+from approvals import grants
 from approvals.deadlines import expire_due
 
 logger = logging.getLogger(__name__)
@@ -41,6 +49,7 @@ def sweep_tenant(tenant: Tenant, now: datetime) -> int:
     """Sweep one tenant; return the number of rings."""
     with tenant_scope(tenant):
         expire_due(now, BATCH)
+        settle_leftovers(now)
         expire_facts(now, BATCH)
         quiet = Q(rung_at__isnull=True) | Q(rung_at__lt=now - RING_AGAIN)
         overdue = Run.objects.filter(lease.due(now), quiet).order_by(F("not_before").asc(nulls_first=True))
@@ -50,6 +59,28 @@ def sweep_tenant(tenant: Tenant, now: datetime) -> int:
         for run_id in run_ids:
             ring_now(tenant.pk, run_id)
     return len(run_ids)
+
+
+def settle_leftovers(now: datetime) -> int:
+    """Find out what became of effects whose run ended while they were under way and whose worker never came back.
+
+    The contract's hook is asked; what it cannot tell waits on the run's page for a person. Nothing is repeated.
+    """
+    ended = [state.value for state in RunState if state.terminal]
+    free = Q(run__lease_until__isnull=True) | Q(run__lease_until__lt=now)
+    left = ToolCall.objects.filter(free, state=CallState.EXECUTING.value, run__state__in=ended)
+    settled = 0
+    for row in left.select_related("run")[:BATCH]:
+        call = state_of(row.run_id).calls[row.call_id]
+        event = ask_hook(call, request_of(row.run, call, now))
+        with suppress(IllegalTransition), transaction.atomic():
+            record_outside(row.run_id, [event], actor=WORKER, now=now)
+            if isinstance(event, CallReconciled) and event.verdict == "did_not_happen":
+                # Its permission was not used after all, and after the end of the run nobody will.
+                grants.rearm(run_id=row.run_id, call_id=row.call_id)
+                grants.revoke_unused(run_id=row.run_id, now=now)
+            settled += 1
+    return settled
 
 
 def take_over() -> int:

@@ -17,6 +17,7 @@ from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
 from agentops.worker.driver import Driver
+from agentops.worker.sweeper import settle_leftovers
 from approvals.intervention import Answered, NotUnknown, cancel_run, reconcile_call
 from approvals.models import Grant, Proposal
 from approvals.services import Decided, approve, edit_and_approve, reject
@@ -402,3 +403,41 @@ def test_the_lease_outlasts_a_slow_tool(shop: Tenant, reviewer: Actor, monkeypat
     monkeypatch.setattr(executor, "execute", slow)
     drive(run.id, clock)
     assert left[0] > timedelta(minutes=10)
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_an_effect_under_way_when_its_run_was_cancelled_is_settled_though_its_worker_died(
+    shop: Tenant, reviewer: Actor, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    clock = Clock()
+    task: JSONObject = {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}
+    run = drive(start("goodwill-refund", task, now=clock()).id, clock)
+    proposal = only_proposal()
+    approve(proposal_id=proposal.id, actor=reviewer, version=1, digest=proposal.digest, now=clock())
+
+    class Killed(BaseException):
+        """Stands for SIGKILL."""
+
+    execute = executor.execute
+
+    def die(request: executor.CallRequest, consume: executor.Consume) -> executor.Outcome:
+        if done:
+            execute(request, consume)
+        else:
+            consume(request)
+        raise Killed
+
+    monkeypatch.setattr(executor, "execute", die)
+    with pytest.raises(Killed):
+        drive(run.id, clock)
+    monkeypatch.undo()
+    cancel_run(run_id=run.id, actor=reviewer, now=clock())
+    assert settle_leftovers(clock()) == 0, "its worker may still come back"
+
+    clock.forward(minutes=5)
+    assert settle_leftovers(clock()) == 1
+    assert settle_leftovers(clock()) == 0
+    assert [e.verdict for e in events_of(run, CallReconciled)] == ["happened" if done else "did_not_happen"]  # type: ignore[union-attr]
+    assert Refund.objects.count() == done
+    assert Grant.objects.filter(proposal=proposal, consumed_at__isnull=False).count() == done
+    assert drive(run.id, clock).state == "cancelled"
