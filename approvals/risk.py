@@ -1,7 +1,7 @@
 """How risky a call is, with reasons a reviewer can check. Pure, deterministic, versioned.
 
 The score is a noisy-or over reason weights, `100 * (1 - prod(1 - w))`: bounded, and a further reason never lowers it.
-Some conditions also put a floor under the band. Weights and floors change like code, together with `ENGINE`.
+Some conditions also put a floor under the score. Weights and floors change like code, together with `ENGINE`.
 """
 
 import re
@@ -33,6 +33,11 @@ class Band(StrEnum):
     def rank(self) -> int:
         """0 for low to 3 for critical."""
         return _BANDS.index(self)
+
+    @property
+    def lowest(self) -> int:
+        """The lowest score of the band."""
+        return 25 * self.rank
 
     @classmethod
     def of(cls, score: int) -> "Band":
@@ -120,7 +125,7 @@ class Lower:
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """Score 0-100, band (the higher of the score's and the floors'), why, and what would lower it."""
+    """Score 0-100, its band, why, and what would lower it. A floor lifts the score to the start of its band."""
 
     score: int
     band: Band
@@ -164,7 +169,7 @@ def _assess(subject: Subject) -> Risk:
     reasons.sort(key=lambda r: (-r.points, r.code))
     floors = tuple(sorted(_floors(subject, frozenset(codes)), key=lambda f: (-f.band.rank, f.code)))
     band = max([Band.of(score), *(floor.band for floor in floors)], key=lambda b: b.rank)
-    return Risk(score, band, tuple(reasons), floors)
+    return Risk(max(score, band.lowest), band, tuple(reasons), floors)
 
 
 # --- reasons --------------------------------------------------------------------------------------------------------

@@ -191,7 +191,7 @@
     for (const counter of all("[data-count=pending]")) counter.textContent = list.dataset.pending;
     const open = card();
     const deciding = one("#card .htmx-request, #card.htmx-request");
-    if (open?.dataset.status === "pending" && have.includes(open.dataset.id) && !there.includes(open.dataset.id) && there.length < 50 && !open.dataset.told) {
+    if (!deciding && open?.dataset.status === "pending" && have.includes(open.dataset.id) && !there.includes(open.dataset.id) && there.length < 50 && !open.dataset.told) {
       open.dataset.told = "yes";
       toast("The open proposal is no longer waiting: somebody was faster, or its time is over.");
     }
