@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Final, assert_never
 from uuid import UUID
 
@@ -71,6 +70,7 @@ from agentops.wire.canonical import digest
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSONObject, clean
 from agentops.worker.backoff import BASE_S, backoff
+from agentops.worker.calls import InlineGrant, ask_hook, idempotency_key, request_of, trust_of
 from agentops.worker.output import review_answer
 from agentops.worker.planners import planner_for
 from approvals import gate, grants
@@ -80,11 +80,8 @@ from tools.allowlist import AllowlistRule
 from tools.allowlist import lookup as allowlist_rule
 from tools.contracts import (
     TRANSIENT,
-    CannotTell,
-    DidNotHappen,
     Effect,
     ErrorCode,
-    Happened,
     ToolContract,
     action_digest,
 )
@@ -136,7 +133,7 @@ class _Session:
     recorded: State = field(init=False)
     state: State = field(init=False)
     buffer: list[Stamped] = field(init=False, default_factory=list)
-    inline: list["_InlineGrant"] = field(init=False, default_factory=list)
+    inline: list[InlineGrant] = field(init=False, default_factory=list)
     announced: bool = field(init=False, default=False)
     rules: dict[str, AllowlistRule] = field(init=False, default_factory=dict)
     """The allowlist as it was last looked up, for rate limits only: what may run is looked up each time."""
@@ -362,7 +359,7 @@ class _Session:
                 self.note(CallDenied(selected.call_id, code, message, rule))
             case gate.Auto(rule=rule) if contract is not None:
                 now = self.driver.now()
-                grant = _InlineGrant(uuid7(), selected, now, now + self.execute_within)
+                grant = InlineGrant(uuid7(), selected, now, now + self.execute_within)
                 self.inline.append(grant)
                 self.note(CallGranted(selected.call_id, str(grant.id), rule))
             case _:
@@ -520,7 +517,7 @@ class _Session:
             raise
         return permit
 
-    def inline_grant(self, call: Call) -> "_InlineGrant | None":
+    def inline_grant(self, call: Call) -> InlineGrant | None:
         return next((grant for grant in self.inline if grant.selected.call_id == call.call_id), None)
 
     def request(self, call: Call) -> executor.CallRequest:
@@ -530,7 +527,7 @@ class _Session:
         match outcome:
             case executor.Succeeded(output=output, duration_ms=duration):
                 contract = registry.get(call.tool, call.version)
-                return CallSucceeded(call.call_id, output, digest(output), duration, _trust(contract), attempt)
+                return CallSucceeded(call.call_id, output, digest(output), duration, trust_of(contract), attempt)
             case executor.Failed(code=code, message=message, duration_ms=duration, retry_after=retry_after):
                 may_repeat = call.effect != Effect.UNSAFE_WRITE and code in TRANSIENT
                 retry_at = ""
@@ -565,75 +562,10 @@ class _Session:
             self.flush()
 
 
-@dataclass
-class _InlineGrant:
-    """A policy grant that is written with the events of its step; consumed already if the read has run."""
-
-    id: UUID
-    selected: CallSelected
-    made_at: datetime
-    expires_at: datetime
-    consumed_at: datetime | None = None
-
-    def write(self, run_id: UUID) -> None:
-        grants.issue(
-            grant_id=self.id,
-            run_id=run_id,
-            call_id=self.selected.call_id,
-            source="policy",
-            tool=self.selected.tool,
-            contract_version=self.selected.version,
-            digest=self.selected.digest,
-            expires_at=self.expires_at,
-            consumed_at=self.consumed_at,
-            now=self.made_at,
-        )
-
-
-def request_of(run: Run, call: Call, now: datetime) -> executor.CallRequest:
-    """Say to the executor which call is meant, and until when its handler may start."""
-    contract = registry.get(call.tool, call.version)
-    timeout = timedelta(seconds=contract.timeout_s if contract else 10.0)
-    return executor.CallRequest(
-        tenant_id=run.tenant_id,
-        run_id=run.id,
-        call_id=call.call_id,
-        tool=call.tool,
-        version=call.version,
-        arguments=call.arguments,
-        digest=call.digest,
-        idempotency_key=call.idempotency_key,
-        deadline=now + timeout,
-    )
-
-
-def ask_hook(call: Call, request: executor.CallRequest) -> CallReconciled | CallUnknown:
-    """Ask the contract's hook what became of an effect; return the answer as an event."""
-    answer = executor.reconcile(request)
-    match answer:
-        case Happened(output=output):
-            trust = _trust(registry.get(call.tool, call.version))
-            note = "The tool's own record says so."
-            return CallReconciled(call.call_id, "happened", "hook", output, digest(output), trust, note)
-        case DidNotHappen():
-            return CallReconciled(call.call_id, "did_not_happen", "hook", note="The tool has no record of it.")
-        case CannotTell(message=message):
-            return CallUnknown(call.call_id, message, asked=True)
-
-
-def idempotency_key(run: Run, call_id: str) -> str:
-    """Name an effect for ever: the same run and call give the same key after any crash."""
-    return sha256(f"{run.tenant_id}:{run.id}:{call_id}".encode()).hexdigest()[:40]
-
-
 def _call_id(event: Event) -> str:
     if isinstance(event, CallSucceeded | CallFailed | CallUnknown):
         return event.call_id
     raise TypeError(f"{event.type} is not an outcome")
-
-
-def _trust(contract: ToolContract | None) -> dict[str, str]:
-    return {name: str(trust) for name, trust in contract.output_trust.items()} if contract else {}
 
 
 def _view(contract: ToolContract) -> ToolView:

@@ -19,7 +19,7 @@ from agentops.runs.recording import record_outside, state_of
 from agentops.tenancy.access import WORKER
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
-from agentops.worker.driver import ask_hook, request_of
+from agentops.worker.calls import ask_hook, request_of
 from approvals import grants
 from approvals.deadlines import expire_due
 

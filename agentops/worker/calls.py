@@ -1,0 +1,81 @@
+"""What the driver says about one tool call: its name for ever, its request, its grant, and what its hook answered."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from uuid import UUID
+
+from agentops.engine.events import CallReconciled, CallSelected, CallUnknown
+from agentops.engine.state import Call
+from agentops.runs.models import Run
+from agentops.wire.canonical import digest
+from approvals import grants
+from tools import executor
+from tools.contracts import CannotTell, DidNotHappen, Happened, ToolContract
+from tools.registry import registry
+
+
+def idempotency_key(run: Run, call_id: str) -> str:
+    """Name an effect for ever: the same run and call give the same key after any crash."""
+    return sha256(f"{run.tenant_id}:{run.id}:{call_id}".encode()).hexdigest()[:40]
+
+
+def request_of(run: Run, call: Call, now: datetime) -> executor.CallRequest:
+    """Say to the executor which call is meant, and until when its handler may start."""
+    contract = registry.get(call.tool, call.version)
+    timeout = timedelta(seconds=contract.timeout_s if contract else 10.0)
+    return executor.CallRequest(
+        tenant_id=run.tenant_id,
+        run_id=run.id,
+        call_id=call.call_id,
+        tool=call.tool,
+        version=call.version,
+        arguments=call.arguments,
+        digest=call.digest,
+        idempotency_key=call.idempotency_key,
+        deadline=now + timeout,
+    )
+
+
+def ask_hook(call: Call, request: executor.CallRequest) -> CallReconciled | CallUnknown:
+    """Ask the contract's hook what became of an effect; return the answer as an event."""
+    answer = executor.reconcile(request)
+    match answer:
+        case Happened(output=output):
+            trust = trust_of(registry.get(call.tool, call.version))
+            note = "The tool's own record says so."
+            return CallReconciled(call.call_id, "happened", "hook", output, digest(output), trust, note)
+        case DidNotHappen():
+            return CallReconciled(call.call_id, "did_not_happen", "hook", note="The tool has no record of it.")
+        case CannotTell(message=message):
+            return CallUnknown(call.call_id, message, asked=True)
+
+
+def trust_of(contract: ToolContract | None) -> dict[str, str]:
+    """Return the declared trust of every output field, as events carry it."""
+    return {name: str(trust) for name, trust in contract.output_trust.items()} if contract else {}
+
+
+@dataclass
+class InlineGrant:
+    """A policy grant that is written with the events of its step; consumed already if the read has run."""
+
+    id: UUID
+    selected: CallSelected
+    made_at: datetime
+    expires_at: datetime
+    consumed_at: datetime | None = None
+
+    def write(self, run_id: UUID) -> None:
+        grants.issue(
+            grant_id=self.id,
+            run_id=run_id,
+            call_id=self.selected.call_id,
+            source="policy",
+            tool=self.selected.tool,
+            contract_version=self.selected.version,
+            digest=self.selected.digest,
+            expires_at=self.expires_at,
+            consumed_at=self.consumed_at,
+            now=self.made_at,
+        )
