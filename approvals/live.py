@@ -18,14 +18,13 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from django.contrib.sessions.models import Session
-from django.db import connection
 from django.utils import timezone
 
 from agentops.audit.models import Event
 from agentops.engine import events
 from agentops.tenancy.access import ACTIONS_BY_ROLE
 from agentops.tenancy.models import Membership
-from agentops.tenancy.scope import tenant_scope
+from agentops.tenancy.scope import give_back_connection, tenant_scope
 from agentops.wire.canonical import canonical
 
 logger = logging.getLogger(__name__)
@@ -116,21 +115,7 @@ def in_scope(tenant_id: int, read: Callable[[], Any]) -> Any:
         with tenant_scope(tenant_id):
             return read()
     finally:
-        if not connection.in_atomic_block:
-            connection.close()
-
-
-def release_connection() -> None:
-    """Give back the connection of the request's thread, which Django would keep until the stream has ended.
-
-    A pooled connection goes on to somebody else, so it forgets the tenant first.
-    """
-    if connection.in_atomic_block:
-        return
-    if connection.vendor == "postgresql" and connection.connection is not None:
-        with connection.cursor() as cursor:
-            cursor.execute("select set_config('app.tenant', '', false)")
-    connection.close()
+        give_back_connection()
 
 
 # --- one hub per event loop -------------------------------------------------------------------------------------------

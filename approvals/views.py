@@ -20,6 +20,7 @@ from agentops.runs.pages import answer, is_fragment, unstored
 from agentops.runs.views import find_run, run_page
 from agentops.tenancy.access import require
 from agentops.tenancy.requests import TenantRequest
+from agentops.tenancy.scope import give_back_connection
 from agentops.wire.money import format_money
 from approvals import intervention, live, selectors, services
 from approvals.answers import Answer, answer_to, headline, incomplete
@@ -90,7 +91,8 @@ async def live_events(request: TenantRequest) -> HttpResponseBase:
         return JsonResponse({"error": "the only topic is queue"}, status=400)
     watcher = live.Watcher(request.tenant.pk, request.actor.user_id or 0, request.session.session_key or "")
     last = request.headers.get("Last-Event-ID", "")
-    await sync_to_async(live.release_connection)()
+    # Django would keep the connection of the request's thread until the stream has ended.
+    await sync_to_async(give_back_connection)()
     return StreamingHttpResponse(
         live.stream(watcher, int(last) if last.isdecimal() and len(last) <= 18 else None),
         content_type="text/event-stream",

@@ -107,6 +107,22 @@ def scope_is_lifted() -> bool:
     return not get_scope().get("_enabled", True)
 
 
+def give_back_connection() -> None:
+    """Give back this thread's connection before its request or task has ended; inside a transaction do nothing.
+
+    A pooled connection goes on to somebody else, so it forgets the tenant and the person first.
+    """
+    if connection.in_atomic_block:
+        return
+    try:
+        if connection.vendor == "postgresql" and connection.connection is not None:
+            with connection.cursor() as cursor:
+                cursor.execute("select set_config('app.tenant', '', false), set_config('app.user', '', false)")
+    finally:
+        connection.__dict__.pop("tenant_said", None)
+        connection.close()
+
+
 async def run_in_tenant(tenant: "Tenant | int", func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Call a synchronous function inside the tenant's scope from an async view or stream, and return its result.
 
@@ -119,8 +135,7 @@ async def run_in_tenant(tenant: "Tenant | int", func: Callable[P, R], /, *args: 
             with tenant_scope(tenant):
                 return func(*args, **kwargs)
         finally:
-            if not connection.in_atomic_block:
-                connection.close()
+            give_back_connection()
 
     return await sync_to_async(call, thread_sensitive=True)()
 

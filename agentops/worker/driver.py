@@ -397,7 +397,7 @@ class _Session:
 
     def execute(self, call: Call) -> None:
         contract = registry.get(call.tool, call.version)
-        if contract is None or self.contract_changed(call):
+        if contract is None or self.contract_changed(call, contract):
             message = f"The contract of {call.tool} is not the one this run started with."
             self.refuse(call, executor.PermitRefused(grants.CONTRACT_CHANGED, message))
             return
@@ -488,10 +488,10 @@ class _Session:
                 assert_never(outcome)
         health.report(call.tool, contract, admission, outcome_code=code, now=now, run_id=self.run.id, actor=self.actor)
 
-    def contract_changed(self, call: Call) -> bool:
+    def contract_changed(self, call: Call, contract: ToolContract) -> bool:
         """Say whether arguments that passed one contract would be judged by another one now."""
-        pin, contract = self.pin(call.tool), registry.get(call.tool, call.version)
-        return pin is None or contract is None or (pin["version"], pin["digest"]) != (contract.version, contract.digest)
+        pin = self.pin(call.tool)
+        return pin is None or (pin["version"], pin["digest"]) != (contract.version, contract.digest)
 
     def refuse(self, call: Call, refusal: executor.PermitRefused) -> None:
         """Record that a call may not run any more; one that was interrupted may have run already, so that is asked."""

@@ -17,7 +17,7 @@ from django.test import Client
 from agentops.audit.services import NewEvent, append
 from agentops.tenancy.access import SYSTEM
 from agentops.tenancy.models import Membership, Tenant
-from agentops.tenancy.scope import tenant_scope
+from agentops.tenancy.scope import give_back_connection, tenant_scope
 from approvals import live
 from approvals.live import Signal, Watcher, _Position
 from tests.conftest import person
@@ -308,6 +308,6 @@ def test_a_connection_that_is_given_back_forgets_the_tenant(acme: Tenant, monkey
 
     with tenant_scope(acme):
         monkeypatch.setattr(connection, "close", give_back)
-        live.release_connection()
+        give_back_connection()
         monkeypatch.undo()
     assert kept == [""]
