@@ -168,7 +168,7 @@ def _freeze(
     )
 
 
-def create_proposal(
+def draft_proposal(
     *,
     run: Run,
     call_id: str,
@@ -180,11 +180,10 @@ def create_proposal(
     explanation: str,
     now: datetime,
 ) -> Proposal:
-    """Freeze a call for a person and return the row.
+    """Freeze a call for a person and return the row, to be saved with the `call.proposed` event.
 
-    Must run in the transaction that records the `call.proposed` event. Asks the tool for a preview (queries); one that
-    crashes makes the proposal uninspectable and at least High. Whoever made a token counts as the requester of what
-    the token submitted.
+    Asks the tool for a preview (queries); one that crashes makes the proposal uninspectable and at least High. Whoever
+    made a token counts as the requester of what the token submitted.
     """
     frozen = _freeze(
         tenant_id=run.tenant_id,
@@ -194,7 +193,8 @@ def create_proposal(
         verdict=gate,
     )
     decide_by = now + timedelta(seconds=run.task_type.decide_within_s)
-    return Proposal.objects.create(
+    return Proposal(
+        tenant_id=run.tenant_id,
         run=run,
         call_id=call_id,
         step_id=step_id,

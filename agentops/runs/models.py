@@ -4,6 +4,7 @@ The events of a run's stream are the truth; Run and ToolCall are their projectio
 """
 
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
@@ -81,6 +82,11 @@ class TaskType(TenantModel):
     decide_within_s = models.PositiveIntegerField(default=24 * 3600, help_text="Seconds; silence denies.")
     execute_within_s = models.PositiveIntegerField(default=3600, help_text="Seconds from the decision to execution.")
     critical = models.BooleanField(default=False)
+    priority = models.SmallIntegerField(
+        default=0,
+        validators=(MinValueValidator(-100), MaxValueValidator(100)),
+        help_text="Workers take runs of higher priority first, within the tenant; -100 to 100.",
+    )
     allow_self_approval = models.BooleanField(
         default=False, help_text="May the person who submitted a task approve its proposals?"
     )
@@ -119,6 +125,7 @@ class Run(TenantModel):
     fence = models.PositiveBigIntegerField(default=0)
     attempts = models.PositiveIntegerField(default=0)
     not_before = models.DateTimeField(null=True, blank=True)
+    priority = models.SmallIntegerField(default=0, help_text="That of its task type when it was submitted.")
     rung_at = models.DateTimeField(null=True, blank=True, help_text="When a worker was last told to look.")
     steps_used = models.PositiveIntegerField(default=0)
     calls_used = models.PositiveIntegerField(default=0)
@@ -138,8 +145,9 @@ class Run(TenantModel):
         )
         indexes = (
             models.Index(fields=("tenant", "-created_at", "-id"), name="run_newest"),
+            # Without the lease, which changes all the time: a row that only changes there stays where it is.
             models.Index(
-                fields=("tenant", "not_before", "lease_until"),
+                fields=("tenant", "-priority", "not_before"),
                 condition=Q(state__in=[s.value for s in RunState if s.claimable]),
                 name="run_due",
             ),

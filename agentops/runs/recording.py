@@ -1,15 +1,16 @@
 """Write what happened to a run: its events and their projection, in one transaction.
 
-The worker that holds the lease records with `record`; everybody else (a decision, an expiry, a cancellation) with
+The worker that holds the lease records with `runs.commit`; everybody else (a decision, an expiry, a cancellation) with
 `record_outside`. Both fold the events through the engine first, so a history that cannot be is never written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
-from agentops.audit.services import NewEvent, Packed, Recorded, StreamConflict, append
+from agentops.audit.services import NewEvent, Packed, Recorded, StreamConflict, append, read
 from agentops.audit.services import load as load_stream
 from agentops.engine.events import (
     CallDeferred,
@@ -35,10 +36,11 @@ from agentops.engine.events import (
     decode,
     encode,
 )
-from agentops.engine.state import Call, State, fold
+from agentops.engine.state import State, fold
 from agentops.engine.transitions import CallState, RunState
 from agentops.runs.dispatch import ring
-from agentops.runs.models import Run, ToolCall
+from agentops.runs.models import Run
+from agentops.runs.statements import Column, stream_rows, upsert
 from agentops.tenancy.access import Actor
 from agentops.tenancy.scope import current_tenant_id
 
@@ -66,6 +68,22 @@ def load(run_id: UUID) -> list[Stamped]:
     return [stamped(recorded) for recorded in load_stream(stream_of(run_id))]
 
 
+def load_many(run_ids: Iterable[UUID]) -> dict[UUID, tuple[int, bytes, list[Stamped]]]:
+    """Return, for runs of the open tenant scope, the id of the stream, the hash of its last row and all its events.
+
+    One query, whatever the number of runs.
+    """
+    by_name = {stream_of(run_id): run_id for run_id in run_ids}
+    found = stream_rows(current_tenant_id(), list(by_name))
+    loaded: dict[UUID, tuple[int, bytes, list[Stamped]]] = {}
+    for name, stream_id, body, digest in found:
+        known = loaded.get(by_name[name])
+        events = known[2] if known else []
+        events.extend(stamped(one) for one in read(body, bytes(digest)))
+        loaded[by_name[name]] = (stream_id, bytes(digest), events)
+    return loaded
+
+
 def state_of(run_id: UUID) -> State:
     """Fold a run's recorded events."""
     return fold(load(run_id))
@@ -74,29 +92,6 @@ def state_of(run_id: UUID) -> State:
 def stamped(recorded: Recorded) -> Stamped:
     """Read one recorded event as the engine's."""
     return Stamped(recorded.seq, recorded.at, decode(recorded.type, recorded.data))
-
-
-def record(
-    base: State, events: Sequence[Stamped], *, lease: Lease, actor: Actor, release: bool = False
-) -> tuple[State, Lease]:
-    """Append events to the run whose lease the caller holds; `base` is the state as recorded so far.
-
-    Must run inside `atomic`. Extends the lease to `lease.until`, or gives it back with `release`. Raises LeaseLost,
-    or StreamConflict when somebody else has appended since `base`; nothing is written then.
-    """
-    state = _append(lease.run_id, base, events, actor=actor, expected_seq=base.seq)
-    changes = _projection(base, state, events)
-    if release:
-        changes |= {"lease_owner": "", "lease_until": None}
-    else:
-        changes |= {"lease_until": lease.until}
-    if any(not isinstance(s.event, RunClaimed) for s in events):
-        changes["attempts"] = 0
-    written = Run.objects.filter(pk=lease.run_id, fence=lease.fence, lease_owner=lease.owner).update(**changes)
-    if not written:
-        raise LeaseLost(f"run {lease.run_id} has another worker")
-    _project_calls(lease.run_id, state, events)
-    return state, lease
 
 
 def record_outside(run_id: UUID, events: Sequence[Event], *, actor: Actor, now: datetime) -> State:
@@ -114,7 +109,7 @@ def record_outside(run_id: UUID, events: Sequence[Event], *, actor: Actor, now: 
         state = state_of(run_id)
         stamps = _stamps(state, events, now)
         after = _append(run_id, state, stamps, actor=actor, expected_seq=state.seq)
-    changes = _projection(state, after, stamps)
+    changes = projection(state, after, stamps)
     if changes:
         Run.objects.filter(pk=run_id).update(**changes)
     _project_calls(run_id, after, stamps)
@@ -216,7 +211,7 @@ def _tool(state: State, event: Event) -> str:
     return call.tool if call is not None else ""
 
 
-def _projection(before: State, after: State, events: Sequence[Stamped]) -> dict[str, object]:
+def projection(before: State, after: State, events: Sequence[Stamped]) -> dict[str, object]:
     """Columns of the run row that changed. Queued and retrying runs are due as soon as `not_before` has come."""
     if not events:
         return {}
@@ -252,38 +247,62 @@ def _retry_at(state: State) -> datetime | None:
     return min(retries, default=state.clock)
 
 
+CALL_COLUMNS: Final[Mapping[str, str]] = {
+    "run_id": "uuid",
+    "call_id": "text",
+    "step_id": "text",
+    "tool": "text",
+    "version": "text",
+    "effect": "text",
+    "digest": "text",
+    "state": "text",
+    "code": "text",
+    "idempotency_key": "text",
+    "attempts": "integer",
+    "started_at": "timestamptz",
+    "ended_at": "timestamptz",
+}
+"""Column of a call's projection -> its PostgreSQL type."""
+
+
 def _project_calls(run_id: UUID, state: State, events: Sequence[Stamped]) -> None:
+    tenant = current_tenant_id()
+    written = [(tenant, *row) for row in call_rows(run_id, state, events)]
+    if written:
+        columns = [Column("tenant_id", "bigint"), *(Column(name, kind) for name, kind in CALL_COLUMNS.items())]
+        upsert("runs_toolcall", columns, written, key=("tenant_id", "run_id", "call_id"))
+
+
+def call_rows(run_id: UUID, state: State, events: Sequence[Stamped]) -> list[tuple[Any, ...]]:
+    """Return the rows, in the order of `CALL_COLUMNS`, of the calls that the events tell about."""
     touched = {call_id: None for s in events if (call_id := _call_id(s.event)) is not None}
-    created = {s.event.call_id for s in events if isinstance(s.event, CallSelected)}
     times = _times(events)
-    rows = []
+    found: list[tuple[Any, ...]] = []
     for call_id in touched:
         call = state.calls[call_id]
-        values = _row(call) | times.get(call_id, {})
-        if call_id in created:
-            rows.append(ToolCall(run_id=run_id, call_id=call_id, **values))
-        else:
-            ToolCall.objects.filter(run_id=run_id, call_id=call_id).update(**values)
-    if rows:
-        ToolCall.objects.bulk_create(rows)
+        when = times.get(call_id, {})
+        found.append(
+            (
+                run_id,
+                call_id,
+                call.step_id,
+                call.tool,
+                call.version,
+                call.effect,
+                call.digest,
+                call.state.value,
+                call.deferred or call.code,
+                call.idempotency_key,
+                call.attempts,
+                when.get("started_at"),
+                when.get("ended_at"),
+            )
+        )
+    return found
 
 
-def _row(call: Call) -> dict[str, object]:
-    return {
-        "step_id": call.step_id,
-        "tool": call.tool,
-        "version": call.version,
-        "effect": call.effect,
-        "digest": call.digest,
-        "state": call.state.value,
-        "code": call.deferred or call.code,
-        "idempotency_key": call.idempotency_key,
-        "attempts": call.attempts,
-    }
-
-
-def _times(events: Sequence[Stamped]) -> dict[str, dict[str, object]]:
-    times: dict[str, dict[str, object]] = {}
+def _times(events: Sequence[Stamped]) -> dict[str, dict[str, datetime]]:
+    times: dict[str, dict[str, datetime]] = {}
     for s in events:
         match s.event:
             case CallStarted(call_id=call_id):

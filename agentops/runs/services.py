@@ -3,7 +3,7 @@
 Stepping into a run that is under way (cancel, reconcile) is `approvals.intervention`, because proposals close with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,7 +22,7 @@ from agentops.tenancy.access import Actor
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject, WireError, guard
 from tools import schema
-from tools.allowlist import allowed_tools
+from tools.allowlist import AllowlistRule, allowed_tools
 from tools.contracts import ToolContract
 from tools.registry import registry
 
@@ -88,6 +88,7 @@ def submit(
             requested_by_token=actor.id if actor.kind == "token" else "",
             created_at=moment,
             not_before=moment,
+            priority=task_type.priority,
             rung_at=moment,
         )
         record_outside(run.id, [submitted], actor=actor, now=moment)
@@ -112,9 +113,14 @@ def pinned_contract(tool: str, task_type_id: int) -> ToolContract | None:
 
 def allowed_contracts(task_type_id: int) -> list[ToolContract]:
     """Return, for every tool the task type may use, the newest contract version in the allowed range."""
+    return newest_allowed(allowed_tools(task_type_id))
+
+
+def newest_allowed(rules: Iterable[AllowlistRule]) -> list[ToolContract]:
+    """Return for each rule the newest contract version in its range."""
     found: list[ToolContract] = []
     newest_first = registry.all_versions()[::-1]
-    for rule in allowed_tools(task_type_id):
+    for rule in rules:
         contract = next((c for c in newest_first if c.name == rule.tool and rule.admits(c.version)), None)
         if contract is not None:
             found.append(contract)

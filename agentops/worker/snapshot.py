@@ -1,0 +1,54 @@
+"""What a worker has just read of a tenant's rules, shared by the runs it drives at the same moment.
+
+Allowlist and tool health are read once for all runs of a round instead of once for every call, and never believed for
+longer than `FRESH_S`. Whatever is not safe to repeat is checked again in the transaction that records its intent.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from agentops.runs.services import newest_allowed
+from tools.allowlist import AllowlistRule, AllowlistState, all_rules
+from tools.contracts import ToolContract
+from tools.health import ailing
+
+FRESH_S: Final = 0.05
+
+
+class Snapshot:
+    """The rules of the open tenant scope, read when they are first needed and again when they are no longer fresh."""
+
+    def __init__(self, ticks: Callable[[], float] = time.monotonic) -> None:
+        self._ticks = ticks
+        self._read_at = -FRESH_S
+        self._rules: dict[tuple[int, str], AllowlistRule] = {}
+        self._ailing: frozenset[str] = frozenset()
+
+    def rule(self, task_type_id: int, tool: str) -> AllowlistRule:
+        """Return the rule of a task type for a tool, `denied` when there is none."""
+        self._refresh()
+        return self._rules.get((task_type_id, tool)) or AllowlistRule(tool, AllowlistState.DENIED)
+
+    def contracts(self, task_type_id: int) -> list[ToolContract]:
+        """Return, for every tool the task type may use, the newest contract version in the allowed range."""
+        self._refresh()
+        rules = (rule for (owner, _), rule in sorted(self._rules.items()) if owner == task_type_id)
+        return newest_allowed(rule for rule in rules if rule.state is not AllowlistState.DENIED)
+
+    def is_well(self, tool: str) -> bool:
+        """Say that a tool has no failures on record, no pause and no promised turns."""
+        self._refresh()
+        return tool not in self._ailing
+
+    def expire(self) -> None:
+        """Read everything again before it is used next."""
+        self._read_at = -FRESH_S
+
+    def _refresh(self) -> None:
+        now = self._ticks()
+        if now - self._read_at < FRESH_S:
+            return
+        self._rules = all_rules()
+        self._ailing = ailing()
+        self._read_at = now
