@@ -1,0 +1,249 @@
+"""What is measured on PostgreSQL and Redis, one function a row or group of rows. Django is set up by then."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from tests.bench import workload
+from tests.bench.contracts import PAY, Note
+from tests.bench.costs import Meter
+from tests.bench.deployment import Deployment, cpu_seconds
+from tests.bench.floor import Floor
+from tests.bench.report import Row
+from tests.proof.processes import ROOT, Process
+
+WARM_UP = 8
+"""Runs for each worker process before anything is measured."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything."""
+
+    floor_s: float = 2.0
+    runs: int = 400
+    workers: tuple[int, ...] = (1, 2, 4)
+    cost_runs: int = 200
+    decisions: int = 200
+    long: tuple[tuple[int, int], ...] = ((10, 100), (100, 10), (1000, 3))
+    paused: tuple[int, ...] = (10_000, 100_000)
+    model_calls: int = 500
+    sqlite_runs: int = 150
+
+
+QUICK = Sizes(
+    floor_s=0.7,
+    runs=60,
+    workers=(1, 2),
+    cost_runs=40,
+    decisions=25,
+    long=((10, 10), (100, 2)),
+    paused=(2_000,),
+    sqlite_runs=20,
+)
+TINY = Sizes(
+    floor_s=0.05,
+    runs=6,
+    workers=(1,),
+    cost_runs=4,
+    decisions=3,
+    long=((10, 2),),
+    paused=(100,),
+    model_calls=5,
+    sqlite_runs=4,
+)
+
+
+@dataclass
+class Site:
+    """Where it is measured."""
+
+    deployment: Deployment
+    bench: workload.Bench
+    floor: Floor
+    sizes: Sizes
+    say: Callable[[str], None]
+
+    def submit(self, slug: str, count: int) -> list[UUID]:
+        return workload.submit_runs(self.bench, slug, count)
+
+    def warm(self, workers: int, *watch: Process) -> None:
+        """Let every worker process do everything once, so that nothing is imported or prepared while measuring."""
+        runs = self.submit(workload.WORKLOAD, WARM_UP * workers)
+        self.deployment.release()
+        self.deployment.wait_for(runs, watch=watch, within_s=120)
+
+    def each_paid_once(self, runs: Sequence[UUID]) -> list[Note]:
+        """Return the notes of the runs after checking that every run paid, once."""
+        noted = self.deployment.noted(list(runs))
+        paid = [note.run_id for note in noted if note.tool == PAY.name]
+        assert sorted(paid) == sorted(runs), f"{len(paid)} payments of {len(set(paid))} runs, {len(runs)} were due"
+        return noted
+
+
+def floors(site: Site) -> Iterator[Row]:
+    """The floor with one connection, and for comparison with two and four."""
+    [(fsync, commit, version)] = site.deployment.rows(
+        "select current_setting('fsync'), current_setting('synchronous_commit'), current_setting('server_version')"
+    )
+    assert (fsync, commit) == ("on", "on"), "a floor that is not durable measures nothing"
+    yield Row("floor", "one connection", site.floor.median, "steps/s", note=f"PostgreSQL {version}, fsync on")
+    for connections in (2, 4):
+        rate = site.floor.rate(connections, site.sizes.floor_s)
+        yield Row("floor", f"{connections} connections", rate, "steps/s", note="for information")
+
+
+def throughput(site: Site) -> Iterator[Row]:
+    """The workload with 1, 2 and 4 worker processes, while a person decides in another process."""
+    best: tuple[float, int] = (0.0, 0)
+    for workers in site.sizes.workers:
+        place = site.deployment
+        with place.decider() as person, place.workers(workers) as worker:
+            site.warm(workers, worker, person)
+            around = [site.floor.measure(site.sizes.floor_s) for _ in range(2)]
+            began = time.monotonic()
+            runs = site.submit(workload.WORKLOAD, site.sizes.runs)
+            submitting = (time.monotonic() - began) / len(runs)
+            cpu = {name: cpu_seconds(one) for name, one in (("worker", worker), ("decider", person))}
+            start = time.time()
+            with place.sweeping():
+                place.release()
+                seconds = place.wait_for(runs, watch=(worker, person), within_s=600) - start
+            spent = {name: cpu_seconds(one) - cpu[name] for name, one in (("worker", worker), ("decider", person))}
+            around += [site.floor.measure(site.sizes.floor_s) for _ in range(2)]
+        site.each_paid_once(runs)
+        rate = len(runs) / seconds
+        share = rate * workload.STEPS / statistics.median(around)
+        best = max(best, (share, workers))
+        name = f"{workers} worker process{'es' if workers > 1 else ''}"
+        note = (
+            f"CPU a run: worker {1000 * spent['worker'] / len(runs):.1f} ms, "
+            f"decider {1000 * spent['decider'] / len(runs):.1f} ms; submit {1000 * submitting:.1f} ms"
+        )
+        yield Row("throughput", name, rate, "runs/s", note=note)
+        yield Row("throughput", name, rate * workload.STEPS, "steps/s", share=share)
+    yield Row("throughput", "best", best[0], "of the floor", best[0], ">= 0.20", f"with {best[1]}")
+
+
+def costs(site: Site) -> Iterator[Row]:
+    """Write commits, log and table bytes of a run of the workload: submitting, deciding and all."""
+    place = site.deployment
+    meter = Meter(place.sql)
+    with place.decider() as person, place.workers(1) as worker:
+        site.warm(1, worker, person)
+        start = meter.mark(checkpoint=meter.exact)
+        runs = site.submit(workload.WORKLOAD, site.sizes.cost_runs)
+        place.release()
+        place.wait_for(runs, watch=(worker, person), within_s=600)
+        stop = meter.mark()
+    found = meter.between(start, stop)
+    count = len(runs)
+    how = "counted in the log" if found.exact else "transaction ids, savepoints included; whole server"
+    yield Row("costs", "write commits", found.commits / count, "a run", target="<= 8", note=how)
+    yield Row(
+        "costs", "WAL without full-page images", (found.wal - found.fpi) / count / 1000, "kB a run", target="<= 10"
+    )
+    yield Row("costs", "WAL, full-page images after a checkpoint", found.fpi / count / 1000, "kB a run")
+    largest = sorted(found.tables.items(), key=lambda item: -item[1])[:4]
+    note = ", ".join(f"{name} {size / count / 1000:.1f}" for name, size in largest)
+    yield Row("costs", "tables and indexes", found.grown / count / 1000, "kB a run", note=note)
+    if found.kinds:
+        heaviest = sorted(found.kinds.items(), key=lambda item: -item[1])[:8]
+        note = ", ".join(f"{name} {size / count / 1000:.2f}" for name, size in heaviest)
+        yield Row(
+            "costs", "WAL by table and index, heaviest", sum(found.kinds.values()) / count / 1000, "kB a run", note=note
+        )
+
+
+def latency(site: Site) -> Iterator[Row]:
+    """From the commit of a decision to the start of its tool, and to the commit of its outcome, on an idle system."""
+    place = site.deployment
+    with place.workers(2) as worker:
+        person = place.process(
+            "serial", sys.executable, "-m", "tests.bench.decider", "serial", str(site.sizes.decisions)
+        )
+        code = person.exit_code(600)
+        worker.must_live()
+        assert code == 0, person.said
+    decided = {UUID(run): at for run, at in json.loads(person.said.strip().splitlines()[-1]).items()}
+    started: list[float] = []
+    recorded: list[float] = []
+    runs = list(decided)[min(WARM_UP, len(decided) // 4) :]
+    for note in site.each_paid_once(list(decided)):
+        if note.run_id not in runs:
+            continue
+        waited = (note.at_ns - decided[note.run_id]) / 1e6
+        if note.n == workload.PAYS_AT:
+            started.append(waited)
+        elif note.n == workload.PAYS_AT + 1:
+            recorded.append(waited)
+    for name, found, targets in (
+        ("decision committed -> tool starts", started, {50: "<= 8", 99: "<= 25"}),
+        ("decision committed -> outcome committed", recorded, {}),
+    ):
+        for percent in (50, 95, 99):
+            value = percentile(found, percent)
+            yield Row("latency", f"{name}, p{percent}", value, "ms", target=targets.get(percent, ""))
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the value that so many percent of them do not exceed (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+
+
+def long_runs(site: Site) -> Iterator[Row]:
+    """What a step costs in runs of 10, 100 and 1,000 steps: from the start of the first to the start of the last."""
+    place = site.deployment
+    first = 0.0
+    with place.workers(1) as worker:
+        warm = site.submit(workload.long_kind(10), WARM_UP)
+        place.release()
+        place.wait_for(warm, watch=(worker,), within_s=120)
+        for steps, count in site.sizes.long:
+            runs = site.submit(workload.long_kind(steps), count)
+            place.release()
+            place.wait_for(runs, watch=(worker,), within_s=900)
+            each: list[float] = []
+            for run in runs:
+                noted = [note.at_ns for note in place.noted([run])]
+                assert len(noted) == steps
+                each.append((noted[-1] - noted[0]) / (steps - 1) / 1e6)
+            value = statistics.median(each)
+            first = first or value
+            more = f"{100 * (value / first - 1):+.0f} %"
+            target = "within 15 % of 10" if steps == 1000 else ""
+            yield Row("long runs", f"{steps} steps", value, "ms a step", target=target, note=more)
+
+
+def model_calls(site: Site) -> Iterator[Row]:
+    """How many model calls one worker process holds in flight, and in how much memory."""
+    if not (ROOT / "tests" / "bench" / "model_calls.py").exists():
+        return
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.model_calls", "--calls", str(site.sizes.model_calls)],
+        cwd=ROOT,
+        env=site.deployment.env(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    for name, value in json.loads(done.stdout.strip().splitlines()[-1]).items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield Row("model calls", str(name), float(value), "")
+
+
+ALL: dict[str, Callable[[Site], Iterator[Row]]] = {
+    "floor": floors,
+    "throughput": throughput,
+    "costs": costs,
+    "latency": latency,
+    "long": long_runs,
+    "models": model_calls,
+}
