@@ -18,7 +18,7 @@ from tests.bench.report import Row, table
 from tests.run import clean_environment
 
 RESULTS = Path(__file__).resolve().parents[2] / "test-results" / "bench.json"
-NAMES = ("floor", "throughput", "costs", "latency", "long", "models")
+NAMES = ("floor", "throughput", "costs", "latency", "long", "paused", "models")
 
 
 def say(text: str) -> None:

@@ -1,21 +1,34 @@
 """What is measured on PostgreSQL and Redis, one function a row or group of rows. Django is set up by then."""
 
 import json
+import random
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
 from uuid import UUID
 
+from django.db import connection
+from django.utils import timezone
+
+from agentops.audit.verify import verify_stream
+from agentops.runs.recording import stream_of
+from agentops.tenancy.scope import tenant_scope
+from approvals.models import Proposal
+from approvals.selectors import PAGE, Filters, queue_page
 from tests.bench import workload
 from tests.bench.contracts import PAY, Note
 from tests.bench.costs import Meter
 from tests.bench.deployment import Deployment, cpu_seconds
 from tests.bench.floor import Floor
+from tests.bench.paused import Copies, read_template
 from tests.bench.report import Row
-from tests.proof.processes import ROOT, Process
+from tests.proof.processes import ROOT, Process, eventually
 
 WARM_UP = 8
 """Runs for each worker process before anything is measured."""
@@ -221,6 +234,76 @@ def long_runs(site: Site) -> Iterator[Row]:
             yield Row("long runs", f"{steps} steps", value, "ms a step", target=target, note=more)
 
 
+def paused(site: Site) -> Iterator[Row]:
+    """Ten and a hundred thousand runs that wait for a person: rows, time to list the first 50 and to decide one."""
+    place = site.deployment
+    with place.workers(1) as worker:
+        [run_id] = site.submit(workload.WORKLOAD, 1)
+        place.release()
+        asks = "select count(*) from approvals_proposal where status = 'pending' and run_id = %s"
+        eventually(lambda: place.rows(asks, run_id) == [(1,)], within_s=60)
+        eventually(lambda: place.rows("select lease_owner from runs_run where id = %s", run_id) == [("",)])
+        template = read_template(place.sql, run_id)
+        copies = Copies(place.sql, template)
+        decided: list[UUID] = []
+        there = 0
+        for wanted in site.sizes.paused:
+            [(before,)] = place.rows("select pg_database_size(current_database())")
+            began = time.monotonic()
+            made = copies.write(wanted - there)
+            made_in = time.monotonic() - began
+            [(after,)] = place.rows("select pg_database_size(current_database())")
+            grown = (after - before) / (wanted - there) / 1000
+            there = wanted
+            yield Row("paused", f"{wanted:,} waiting: rows", grown, "kB a run", note=f"made in {made_in:.0f} s")
+            yield from list_and_decide(site, wanted, made, decided)
+        place.release()
+        place.wait_for(decided, watch=(worker,), within_s=120)
+        site.each_paid_once(decided)
+    with tenant_scope(site.bench.tenant):
+        for run_id in decided:
+            report = verify_stream(stream_of(run_id))
+            assert report.intact, report.finding
+
+
+def list_and_decide(site: Site, there: int, made: Sequence[UUID], decided: list[UUID]) -> Iterator[Row]:
+    """Time what the queue page and a decision spend inside the database, from this process's side of the connection."""
+    rng = random.Random(there)
+    with tenant_scope(site.bench.tenant):
+        now = timezone.now()
+        # Eight hours from their deadlines proposals count as urgent: before that moment none of these does.
+        spent: list[float] = []
+        for name, moment in (("", now), (", none of them due within eight hours", now - timedelta(hours=9))):
+            spent = [sql_time(partial(queue_page, Filters(), now=moment)) for _ in range(30)]
+            target = "<= 2" if there >= 100_000 else ""
+            shown = f"{there:,} waiting: list {PAGE}{name}"
+            yield Row("paused", shown, statistics.median(spent), "ms of SQL", target=target)
+        chosen = rng.sample(list(made), min(20, len(made)))
+        spent.clear()
+        for proposal in Proposal.objects.filter(run_id__in=chosen):
+            seen = workload.Open(proposal.pk, proposal.run_id, proposal.version, proposal.digest)
+            spent.append(sql_time(partial(workload.approve_one, seen, site.bench.operator)))
+        decided += chosen
+    yield Row("paused", f"{there:,} waiting: decide one", statistics.median(spent), "ms of SQL")
+
+
+def sql_time(act: Callable[[], object]) -> float:
+    """Return how long the database took for everything that `act` asked it, in milliseconds."""
+    spent = 0
+
+    def timed(execute: Any, *asked: Any) -> Any:
+        nonlocal spent
+        began = time.perf_counter_ns()
+        try:
+            return execute(*asked)
+        finally:
+            spent += time.perf_counter_ns() - began
+
+    with connection.execute_wrapper(timed):
+        act()
+    return spent / 1e6
+
+
 def model_calls(site: Site) -> Iterator[Row]:
     """How many model calls one worker process holds in flight, and in how much memory."""
     if not (ROOT / "tests" / "bench" / "model_calls.py").exists():
@@ -245,5 +328,6 @@ ALL: dict[str, Callable[[Site], Iterator[Row]]] = {
     "costs": costs,
     "latency": latency,
     "long": long_runs,
+    "paused": paused,
     "models": model_calls,
 }
