@@ -14,10 +14,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench.report import Row, table
+from tests.bench.report import Row, number, table
 from tests.run import clean_environment
 
-RESULTS = Path(__file__).resolve().parents[2] / "test-results" / "bench.json"
+RESULTS = Path(__file__).resolve().parents[2] / "test-results"
 NAMES = ("floor", "throughput", "costs", "latency", "long", "paused", "models")
 
 
@@ -42,21 +42,37 @@ def on_postgresql(names: Sequence[str], size: str) -> list[Row]:
             place.become()
             from tests.bench import scenarios, workload
 
-            sizes = {"quick": scenarios.QUICK, "tiny": scenarios.TINY, "full": scenarios.Sizes()}[size]
+            sizes = scenarios.SIZES[size]
             site = scenarios.Site(place, workload.seed(), Floor(database.superuser), sizes, say)
             site.floor.measure(sizes.floor_s)
             rows: list[Row] = []
             for name in names:
                 began = time.monotonic()
-                for row in scenarios.ALL[name](site):
-                    rows.append(row)
-                    say(f"  {row.group}: {row.name}: {row.value:.3g} {row.unit}  {row.note}")
+                rows += map(shown, scenarios.ALL[name](site))
                 say(f"{name} took {time.monotonic() - began:.0f} s")
             place.sql.close()
             from django.db import connections
 
             connections.close_all()
             return rows
+
+
+def on_sqlite(size: str) -> list[Row]:
+    """Measure the embedded mode."""
+    from tests.bench import embedded
+
+    with tempfile.TemporaryDirectory(prefix="agentops-bench-", ignore_cleanup_errors=True) as directory:
+        _forget_configuration()
+        embedded.become(Path(directory))
+        from tests.bench import scenarios
+
+        return list(map(shown, embedded.Embedded(Path(directory), scenarios.SIZES[size]).rows()))
+
+
+def shown(row: Row) -> Row:
+    """Say a figure as soon as it is there."""
+    say(f"  {row.group}: {row.name}: {number(row.value)} {row.unit}  {row.note}")
+    return row
 
 
 def _forget_configuration() -> None:
@@ -72,17 +88,20 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small numbers, in under a minute")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--sqlite", action="store_true", help="the embedded mode instead of PostgreSQL and Redis")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="the directory of the JSON file")
     given = parser.parse_args()
     began = time.monotonic()
     size = "tiny" if given.tiny else "quick" if given.quick else "full"
-    rows = on_postgresql(given.only or NAMES, size)
+    rows = on_sqlite(size) if given.sqlite else on_postgresql(given.only or NAMES, size)
     say("")
     say(table(rows))
-    RESULTS.parent.mkdir(exist_ok=True)
+    given.output.mkdir(exist_ok=True)
+    path = given.output / ("bench-sqlite.json" if given.sqlite else "bench.json")
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
     written = {"size": size, "seconds": round(time.monotonic() - began), "machine": machine}
-    RESULTS.write_text(json.dumps(written | {"rows": [row.to_json() for row in rows]}, indent=1))
-    say(f"\nWritten to {RESULTS}")
+    path.write_text(json.dumps(written | {"rows": [row.to_json() for row in rows]}, indent=1))
+    say(f"\nWritten to {path}")
     return 0
 
 
