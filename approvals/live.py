@@ -46,6 +46,8 @@ TOPICS: Final[dict[str, str]] = {
     **{kind.type: "proposal" for kind in _PROPOSAL},
     **{kind.type: "run" for kind in _RUN},
     "proposal.revised": "proposal",
+    # A run that waits is recorded together with what it waits for.
+    "call.unknown": "run",
 }
 """Type of a recorded event -> name of the server-sent event."""
 

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.urls import reverse
 
 from agentops.audit.models import Event
-from agentops.audit.services import Recorded, read
+from agentops.audit.services import Recorded, first_seq, headline, read
 from agentops.tenancy.models import Membership
 
 PAGE = 50
@@ -88,14 +88,15 @@ def neighbours(event: Event, count: int = 5) -> tuple[list[Row], list[Row], byte
     stream = Event.objects.filter(stream_id=event.stream_id).select_related("stream")
     earlier = list(stream.filter(seq__lt=event.seq).order_by("-seq")[:count])
     later = list(stream.filter(seq__gt=event.seq).order_by("seq")[:count])
-    previous = bytes(earlier[0].hash) if earlier and earlier[0].seq == event.seq - 1 else b""
+    before = first_seq(event.seq, event.body) - 1
+    previous = bytes(earlier[0].hash) if earlier and earlier[0].seq == before else b""
     return [_row(row) for row in reversed(earlier)], [_row(row) for row in later], previous
 
 
 def recorded(event: Event) -> Recorded:
-    """Return what the event's text says; for a text somebody has made unreadable, what its columns say."""
+    """Return what a row's text says of its headline; for a text somebody has made unreadable, what its columns say."""
     try:
-        return read(event.body, bytes(event.hash))
+        return headline(event.body, bytes(event.hash))
     except (KeyError, TypeError, ValueError, RecursionError):
         return Recorded(
             seq=event.seq,
@@ -108,6 +109,14 @@ def recorded(event: Event) -> Recorded:
             tool=event.tool,
             run_id=event.run_id,
         )
+
+
+def together(event: Event) -> tuple[Recorded, ...]:
+    """Return all events of a row, oldest first; none for a text somebody has made unreadable."""
+    try:
+        return read(event.body, bytes(event.hash))
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return ()
 
 
 def _row(event: Event) -> Row:

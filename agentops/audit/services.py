@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from agentops.wire.canonical import canonical
 from agentops.wire.parse import clean, clean_text
 
 VERSION = 1
+PACKED = 2
 TENANT_STREAM = "tenant"
 
 
@@ -47,8 +48,32 @@ class NewEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Packed:
+    """Several events that are written as one row, because they happened in one step of one thing.
+
+    The row is found by its headline: type, subject and tool are those of `events[headline]`.
+    """
+
+    events: tuple[NewEvent, ...]
+    headline: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """One row to be written: the number of its last event, its canonical text, its hash and its searchable columns."""
+
+    seq: int
+    body: str
+    hash: bytes
+    columns: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Recorded:
-    """One event as it stands in the stream. `actor` has kind, id, name and roles; `hash` is the 32-byte chain hash."""
+    """One event as it stands in the stream. `actor` has kind, id, name and roles.
+
+    `hash` is the 32-byte chain hash of the row that holds it.
+    """
 
     seq: int
     type: str
@@ -63,7 +88,7 @@ class Recorded:
 
 def append(
     stream: str,
-    events: Sequence[NewEvent],
+    events: Sequence[NewEvent | Packed],
     *,
     actor: Actor,
     run_id: UUID | None = None,
@@ -83,25 +108,49 @@ def append(
     if not events:
         return []
     row, slug = _locked(stream, expected_seq)
-    moment = (at or timezone.now()).astimezone(UTC)
+    moment = at or timezone.now()
     who = actor_json(actor)
-    rows: list[Event] = []
-    for seq, event in enumerate(events, start=row.seq + 1):
-        when = event.at.astimezone(UTC) if event.at else moment
-        envelope = _envelope(event, tenant=slug, stream=row.name, seq=seq, at=when, actor=who, run_id=run_id)
+    sealed = seal(
+        events, tenant=slug, stream=row.name, seq=row.seq, head=bytes(row.head), actor=who, run_id=run_id, at=moment
+    )
+    Event.objects.bulk_create(
+        [Event(stream=row, seq=one.seq, body=one.body, hash=one.hash, **one.columns) for one in sealed]
+    )
+    Stream.objects.filter(pk=row.pk).update(seq=sealed[-1].seq, head=sealed[-1].hash)
+    return [event for one in sealed for event in read(one.body, one.hash)]
+
+
+def seal(
+    events: Sequence[NewEvent | Packed],
+    *,
+    tenant: str,
+    stream: str,
+    seq: int,
+    head: bytes,
+    actor: JSONObject,
+    run_id: UUID | None,
+    at: datetime,
+) -> list[Sealed]:
+    """Write the rows that follow event `seq` and hash `head` of a stream, without storing them.
+
+    `tenant` is the slug, `actor` what `actor_json` returns, `at` (aware) the moment of events that have none.
+    """
+    sealed: list[Sealed] = []
+    moment = at.astimezone(UTC)
+    for one in events:
+        packed = one if isinstance(one, Packed) else Packed((one,))
+        seq += len(packed.events)
+        envelope = _envelope(packed, tenant=tenant, stream=stream, seq=seq, at=moment, actor=actor, run_id=run_id)
         body = canonical(envelope)
-        row.head = link(bytes(row.head), body)
-        rows.append(Event(stream=row, seq=seq, body=body, hash=row.head, **columns(envelope)))
-    row.seq += len(rows)
-    Event.objects.bulk_create(rows)
-    Stream.objects.filter(pk=row.pk).update(seq=row.seq, head=row.head)
-    return [read(written.body, bytes(written.hash)) for written in rows]
+        head = link(head, body)
+        sealed.append(Sealed(seq, body, head, columns(envelope)))
+    return sealed
 
 
 def load(stream: str, after: int = 0) -> list[Recorded]:
     """Return the events of a stream of the open tenant scope with a sequence number above `after`, oldest first."""
     rows = Event.objects.filter(stream__name=stream, seq__gt=after).order_by("seq").values_list("body", "hash")
-    return [read(body, bytes(digest)) for body, digest in rows]
+    return [event for body, digest in rows for event in read(body, bytes(digest)) if event.seq > after]
 
 
 def record_in_tenant_stream(event: str, data: JSONObject, *, subject: tuple[str, str], actor: Actor) -> None:
@@ -134,20 +183,53 @@ def columns(envelope: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def read(body: str, digest: bytes) -> Recorded:
-    """Parse one stored envelope."""
+def read(body: str, digest: bytes) -> tuple[Recorded, ...]:
+    """Parse one stored row; return its events, oldest first."""
     envelope = json.loads(body)
     subject, run = envelope["subject"], envelope["run"]
-    return Recorded(
+    headline = Recorded(
         seq=envelope["seq"],
         type=envelope["type"],
         at=datetime.fromisoformat(envelope["ts"]),
         actor=envelope["actor"],
-        data=envelope["data"],
+        data=envelope.get("data", {}),
         subject=(subject["kind"], subject["id"]) if subject else None,
         hash=digest,
         tool=envelope["tool"],
         run_id=UUID(run) if run else None,
+    )
+    packed = envelope.get("events")
+    if packed is None:
+        return (headline,)
+    first = headline.seq - len(packed) + 1
+    return tuple(_unpacked(headline, first + index, member) for index, member in enumerate(packed))
+
+
+def headline(body: str, digest: bytes) -> Recorded:
+    """Return the event of a stored row that the row is found by."""
+    events = read(body, digest)
+    return events[json.loads(body)["headline"]] if len(events) > 1 else events[0]
+
+
+def first_seq(seq: int, body: str) -> int:
+    """Return the number of the first event of a row, from the number of its last one and its text."""
+    try:
+        packed = json.loads(body).get("events") or [None]
+        return seq - len(packed) + 1
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return seq
+
+
+def _unpacked(headline: Recorded, seq: int, member: dict[str, Any]) -> Recorded:
+    subject = member.get("subject", headline.subject)
+    return replace(
+        headline,
+        seq=seq,
+        type=member["type"],
+        at=datetime.fromisoformat(member["ts"]) if "ts" in member else headline.at,
+        data=member["data"],
+        subject=tuple(subject) if subject else None,
+        tool=member.get("tool", headline.tool),
     )
 
 
@@ -165,19 +247,37 @@ def _locked(name: str, expected_seq: int | None) -> tuple[Stream, str]:
 
 
 def _envelope(
-    event: NewEvent, *, tenant: str, stream: str, seq: int, at: datetime, actor: JSONObject, run_id: UUID | None
+    packed: Packed, *, tenant: str, stream: str, seq: int, at: datetime, actor: JSONObject, run_id: UUID | None
 ) -> dict[str, Any]:
-    subject = event.subject
-    return {
+    event = packed.events[packed.headline]
+    written = _written(event, at)
+    envelope: dict[str, Any] = {
         "v": VERSION,
         "tenant": tenant,
         "stream": stream,
         "seq": seq,
-        "ts": at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "type": _short(event.type, 64),
+        "ts": written["ts"],
+        "type": written["type"],
         "actor": actor,
-        "subject": {"kind": _short(subject[0], 32), "id": _short(subject[1], 64)} if subject else None,
+        "subject": {"kind": written["subject"][0], "id": written["subject"][1]} if written["subject"] else None,
         "run": str(run_id) if run_id else None,
+        "tool": written["tool"],
+    }
+    if len(packed.events) == 1:
+        return {**envelope, "data": written["data"]}
+    members = [written if one is event else _written(one, at) for one in packed.events]
+    # What an event shares with the headline is written once.
+    shared = ("ts", "subject", "tool")
+    lean = [{k: v for k, v in one.items() if k not in shared or v != written[k]} for one in members]
+    return {**envelope, "v": PACKED, "headline": packed.headline, "events": lean}
+
+
+def _written(event: NewEvent, at: datetime) -> dict[str, Any]:
+    when = event.at.astimezone(UTC) if event.at else at
+    return {
+        "ts": when.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "type": _short(event.type, 64),
+        "subject": [_short(event.subject[0], 32), _short(event.subject[1], 64)] if event.subject else None,
         "tool": _short(event.tool, 128),
         "data": clean(event.data),
     }

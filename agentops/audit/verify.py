@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentops.audit.models import Event, Stream, genesis, link
-from agentops.audit.services import columns
+from agentops.audit.services import columns, first_seq
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import current_tenant_id
 from agentops.wire import WireError
@@ -100,15 +100,17 @@ class _Walk:
 
     def run(self) -> Finding | None:
         rows = Event.objects.filter(stream_id=self.row.pk)
-        if self.start > 1:
-            before = rows.filter(seq=self.start - 1).first()
-            if before is None:
-                return self._finding(self.start - 1, None, "missing", "There is no such event.")
-            self.hash = bytes(before.hash)
+        # A row may hold several events: a walk begins and ends at the rows that hold the first and the last one.
+        self.seq = 0
+        before = rows.filter(seq__lt=self.start).order_by("-seq").first() if self.start > 1 else None
+        if before is not None:
+            self.seq, self.hash = before.seq, bytes(before.hash)
         # The row was read before the events, so every event it lists is visible here.
         listed = min(self.row.seq, self.stop or self.row.seq)
-        rows = rows.filter(seq__gte=self.start)
-        rows = rows.filter(seq__lte=self.stop) if self.stop else rows
+        rows = rows.filter(seq__gt=self.seq)
+        if self.stop:
+            last = rows.filter(seq__gte=self.stop).order_by("seq").values_list("seq", flat=True).first()
+            rows = rows.filter(seq__lte=last) if last is not None else rows
         if finding := self._events(rows.order_by("seq").iterator(_CHUNK)):
             return finding
         if self.seq < listed:
@@ -123,20 +125,21 @@ class _Walk:
         for event in events:
             if finding := self._event(event):
                 return finding
-            self.proven += 1
+            self.proven += event.seq - first_seq(event.seq, event.body) + 1
         return None
 
     def _event(self, event: Event) -> Finding | None:
-        expected = self.seq + 1
-        if event.seq != expected:
-            return self._finding(expected, None, "missing", f"The next row is event {event.seq}.")
-        if link(self.hash, event.body) != bytes(event.hash):
+        expected, first = self.seq + 1, first_seq(event.seq, event.body)
+        linked = link(self.hash, event.body) == bytes(event.hash)
+        if first != expected and not linked:
+            return self._finding(expected, None, "missing", f"The next row is event {first}.")
+        if not linked:
             return self._broken(event)
-        if difference := self._difference(event):
+        if difference := "seq" if first != expected else self._difference(event):
             return self._finding(expected, event.pk, "column", f"The row and its text differ in: {difference}.")
-        self.seq, self.hash = expected, bytes(event.hash)
-        if expected == self.row.seq and self.hash != bytes(self.row.head):
-            return self._finding(expected, event.pk, "head", "The stream's head is not the hash of its last event.")
+        self.seq, self.hash = event.seq, bytes(event.hash)
+        if self.seq == self.row.seq and self.hash != bytes(self.row.head):
+            return self._finding(self.seq, event.pk, "head", "The stream's head is not the hash of its last event.")
         return None
 
     def _broken(self, event: Event) -> Finding:

@@ -13,6 +13,7 @@ from django.views.decorators.vary import vary_on_headers
 from agentops.audit import selectors
 from agentops.audit.forms import AuditFilter
 from agentops.audit.models import Event
+from agentops.audit.services import Recorded
 from agentops.audit.verify import verify_stream
 from agentops.tenancy.access import require
 
@@ -54,7 +55,8 @@ def audit_list(request: HttpRequest) -> HttpResponse:
 def audit_event(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one event with its neighbours and whether its chain holds.
 
-    Context of `audit/event.html`: `row` (Event), `event` (Recorded), `data` (the event's data, indented JSON text),
+    Context of `audit/event.html`: `row` (Event), `event` (Recorded, the row's headline), `data` (its data, indented
+    JSON text), `together` (pairs of Recorded and data, when the row holds several events; else empty),
     `body` (the canonical text that was hashed), `hash` and `previous` (hex; `previous` is empty for the first event),
     `earlier` and `later` (up to five rows each, as in the list), `chain` (verify.StreamReport), `whole` (bool: the
     whole stream was walked, not only the surroundings).
@@ -67,11 +69,12 @@ def audit_event(request: HttpRequest, pk: int) -> HttpResponse:
         if whole
         else verify_stream(row.stream, start=max(1, row.seq - AROUND), stop=row.seq + AROUND)
     )
-    event = selectors.recorded(row)
+    event, together = selectors.recorded(row), selectors.together(row)
     context = {
         "row": row,
         "event": event,
-        "data": json.dumps(event.data, indent=2, ensure_ascii=False, sort_keys=True),
+        "data": _indented(event),
+        "together": [(one, _indented(one)) for one in together] if len(together) > 1 else [],
         "body": row.body,
         "hash": bytes(row.hash).hex(),
         "previous": previous.hex(),
@@ -81,6 +84,10 @@ def audit_event(request: HttpRequest, pk: int) -> HttpResponse:
         "whole": whole,
     }
     return render(request, "audit/event.html", context)
+
+
+def _indented(event: Recorded) -> str:
+    return json.dumps(event.data, indent=2, ensure_ascii=False, sort_keys=True)
 
 
 def _list_url(typed: Mapping[str, str], **position: int | None) -> str:

@@ -51,7 +51,8 @@ def runs_page(*, state: str, task_type: str, after: str, limit: int) -> tuple[Se
 def events_page(run: Run, *, after: int, limit: int) -> tuple[Sequence[Recorded], int | None]:
     """Return at most `limit` events of a run above a sequence number, oldest first, and where to go on."""
     rows = Event.objects.filter(stream__name=stream_of(run.id), seq__gt=after).order_by("seq")
-    found = [read(body, bytes(digest)) for body, digest in rows.values_list("body", "hash")[: limit + 1]]
+    stored = rows.values_list("body", "hash")[: limit + 1]
+    found = [event for body, digest in stored for event in read(body, bytes(digest)) if event.seq > after]
     shown = found[:limit]
     return shown, shown[-1].seq if len(found) > limit else None
 

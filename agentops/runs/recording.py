@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from agentops.audit.services import NewEvent, Recorded, StreamConflict, append
+from agentops.audit.services import NewEvent, Packed, Recorded, StreamConflict, append
 from agentops.audit.services import load as load_stream
 from agentops.engine.events import (
     CallDeferred,
@@ -23,10 +23,12 @@ from agentops.engine.events import (
     CallSucceeded,
     CallUnknown,
     Event,
+    PlanMade,
     ProposalDecided,
     ProposalExpired,
     ProposalWithdrawn,
     RunClaimed,
+    RunWaiting,
     Stamped,
     StepSkipped,
     StepVerified,
@@ -127,19 +129,51 @@ def _stamps(state: State, events: Sequence[Event], now: datetime) -> list[Stampe
 
 def _append(run_id: UUID, base: State, events: Sequence[Stamped], *, actor: Actor, expected_seq: int) -> State:
     after = fold(events, base)  # raises IllegalTransition before anything is written
-    append(
-        stream_of(run_id),
-        [
-            NewEvent(
-                s.event.type, encode(s.event), subject=_subject(run_id, s.event), tool=_tool(after, s.event), at=s.at
-            )
-            for s in events
-        ],
-        actor=actor,
-        run_id=run_id,
-        expected_seq=expected_seq,
-    )
+    append(stream_of(run_id), rows(run_id, events, after), actor=actor, run_id=run_id, expected_seq=expected_seq)
     return after
+
+
+def rows(run_id: UUID, events: Sequence[Stamped], after: State) -> list[NewEvent | Packed]:
+    """Group events into the rows they are recorded in.
+
+    A row tells about one call at most and has one notable event at most: that is what it is found by.
+    """
+    groups: list[list[Stamped]] = []
+    notable = call = None
+    for stamped_ in events:
+        event = stamped_.event
+        is_notable, call_id = _notable(event), _call_id(event)
+        if not groups or (is_notable and notable) or (call_id and call and call_id != call):
+            groups.append([])
+            notable = call = None
+        groups[-1].append(stamped_)
+        notable = stamped_ if is_notable else notable
+        call = call_id or call
+    return [_together(run_id, group, after) for group in groups]
+
+
+def _together(run_id: UUID, group: Sequence[Stamped], after: State) -> NewEvent | Packed:
+    written = tuple(
+        NewEvent(s.event.type, encode(s.event), subject=_subject(run_id, s.event), tool=_tool(after, s.event), at=s.at)
+        for s in group
+    )
+    if len(written) == 1:
+        return written[0]
+    found = next((index for index, s in enumerate(group) if _notable(s.event)), len(group) - 1)
+    return Packed(written, found)
+
+
+def _notable(event: Event) -> bool:
+    """Whether people look for this event by its type."""
+    match event:
+        case RunClaimed() | CallSelected() | CallGranted() | CallDeferred() | StepVerified() | StepSkipped():
+            return False
+        case PlanMade(exchange=None):
+            return False
+        case RunWaiting(state=state):
+            return state == RunState.WAITING_RETRY.value
+        case _:
+            return True
 
 
 def _subject(run_id: UUID, event: Event) -> tuple[str, str]:

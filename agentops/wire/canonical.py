@@ -1,20 +1,42 @@
 """The one text of a JSON value (RFC 8785) and its SHA-256."""
 
 import hashlib
+import json
+from typing import Final
 
 import rfc8785
 
-from agentops.wire.parse import guard
+from agentops.wire.parse import guard, is_plain
 
 # An envelope wraps values that were themselves allowed `parse.MAX_DEPTH` levels.
-_MAX_DEPTH = 128
+_MAX_DEPTH: Final = 128
+
+# Without floats and with ASCII keys the standard library's encoder, written in C, gives exactly the text of RFC 8785.
+_encode: Final = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False
+).encode
 
 
 def canonical(value: object) -> str:
     """Return the RFC 8785 text of `value`; raise `WireError` for what `guard` refuses (there is no size limit here)."""
+    if is_plain(value, _MAX_DEPTH):
+        text = _encode(value)
+        if "\\u0000" not in text and _encodable(text):
+            return text
     return rfc8785.dumps(guard(value, max_depth=_MAX_DEPTH, max_bytes=None)).decode("utf-8")
 
 
 def digest(value: object) -> str:
     """Return the SHA-256 of the canonical UTF-8 text of `value` as 64 hex digits."""
     return hashlib.sha256(canonical(value).encode("utf-8")).hexdigest()
+
+
+def _encodable(text: str) -> bool:
+    """Say whether a text has no lone surrogate."""
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

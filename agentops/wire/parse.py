@@ -75,6 +75,29 @@ def guard(value: object, *, max_depth: int = MAX_DEPTH, max_bytes: int | None = 
     return _Guard(max_depth, max_bytes).take(value, "", 0)
 
 
+def is_plain(value: object, max_depth: int = MAX_DEPTH) -> bool:
+    """Say quickly whether a value is made of exact JSON types with ASCII keys and exact integers, without floats.
+
+    What is plain is its own canonical data but for characters inside texts, which are not looked at. False says
+    nothing: `guard` decides then.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return -MAX_INTEGER <= value <= MAX_INTEGER  # type: ignore[operator]  # an int, as `kind` says
+    if max_depth <= 0:
+        return False
+    if kind is dict:
+        for key, member in value.items():  # type: ignore[attr-defined]  # a dict
+            if type(key) is not str or not key.isascii() or not is_plain(member, max_depth - 1):
+                return False
+        return True
+    if kind is list:
+        return all(is_plain(member, max_depth - 1) for member in value)  # type: ignore[attr-defined]  # a list
+    return False
+
+
 def clean(value: object, *, max_depth: int = MAX_DEPTH) -> JSON:
     """Return JSON data that `guard` accepts, with what it would refuse replaced visibly; never refuse hostile content.
 

@@ -6,11 +6,13 @@ import random
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentops.wire import JSON, WireError
 from agentops.wire.canonical import canonical, digest
+from agentops.wire.parse import guard
 from tests.wire.test_parse import values
 
 
@@ -61,3 +63,19 @@ def test_what_cannot_be_read_back_has_no_canonical_text() -> None:
     for value in (float("nan"), 2**53, "\x00", {1: 2}):
         with pytest.raises(WireError):
             canonical(value)
+
+
+@given(values)
+def test_the_fast_way_and_the_standard_way_write_the_same_text(value: JSON) -> None:
+    assert canonical(value) == rfc8785.dumps(guard(value, max_depth=128, max_bytes=None)).decode()
+
+
+@pytest.mark.parametrize("text", ["\x00", "\ud800", "a\\u0000b", "\x7f\x1f", "\u2028", "\U0001f600"])
+def test_odd_characters_are_written_or_refused_as_the_standard_says(text: str) -> None:
+    try:
+        expected = rfc8785.dumps(guard({"t": text})).decode()
+    except WireError:
+        with pytest.raises(WireError):
+            canonical({"t": text})
+    else:
+        assert canonical({"t": text}) == expected
