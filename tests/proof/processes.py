@@ -38,9 +38,9 @@ def environment(data: Path, more: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def database_url(name: str, *, user: str = "", password: str = "") -> str:
-    """Return the URL of another database on the server of the tests, perhaps as another role."""
-    given = os.environ.get("DATABASE_URL", "")
+def database_url(name: str, *, user: str = "", password: str = "", server: str = "") -> str:
+    """Return the URL of another database on a server (by default that of the tests), perhaps as another role."""
+    given = server or os.environ.get("DATABASE_URL", "")
     if not given.startswith("postgres"):
         return f"sqlite:///{name}"
     parts = urlsplit(given)

@@ -1,20 +1,19 @@
 """The production path with real processes: PostgreSQL with both roles, a broker, Celery worker and beat, uvicorn."""
 
-import os
 import secrets
 import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 
 from tests.proof.brokers import Broker, corner
-from tests.proof.processes import BIN, Process, database_url, environment, eventually, free_port, manage, prepared
+from tests.proof.databases import Database, own_database, server_of_the_tests
+from tests.proof.processes import BIN, Process, environment, eventually, free_port, manage, prepared
 from tests.proof.visitors import Browser, Program
 from tests.stubs.model_server import Asked, ModelServer, Reply, support
 
@@ -23,51 +22,13 @@ pytestmark = pytest.mark.integration
 GRACE_S = 30
 
 
-@dataclass(frozen=True)
-class Database:
-    """A database that one role owns and another one works in; `rows` reads it as a superuser, past every policy."""
-
-    owner: str
-    runtime: str
-    superuser: str
-
-    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        import psycopg
-
-        with psycopg.connect(self.superuser, autocommit=True) as connection:
-            cursor = connection.execute(query, values)
-            return cursor.fetchall() if cursor.description else []
-
-
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """Make a database as the README says: the owner migrates, `dbrole` makes the role that the processes have."""
-    if not os.environ.get("DATABASE_URL", "").startswith("postgres"):
+    server = server_of_the_tests()
+    if not server:
         pytest.skip("INTEGRATION TEST NOT RUN: DATABASE_URL names no PostgreSQL server")
-    import psycopg
-
-    name, password = f"agentops_proof_{secrets.token_hex(4)}", secrets.token_hex(8)
-    owner, runtime = f"{name}_owner", f"{name}_runtime"
-    database = Database(
-        database_url(name, user=owner, password=password),
-        database_url(name, user=runtime, password=password),
-        database_url(name),
-    )
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
-        server.execute(f"create role {owner} login createrole password '{password}'")
-        server.execute(f"create database {name} owner {owner}")
-        try:
-            env = environment(
-                tmp_path_factory.mktemp("owner"), {"DATABASE_URL": database.owner, "RUNTIME_ROLE_PASSWORD": password}
-            )
-            for words in (["migrate", "--verbosity", "0"], ["dbrole", runtime]):
-                done = manage(*words, env=env)
-                assert done.returncode == 0, done.stderr
-            yield database
-        finally:
-            server.execute(f"drop database if exists {name} with (force)")
-            server.execute(f"drop role if exists {runtime}")
-            server.execute(f"drop role {owner}")
+    with own_database(server, tmp_path_factory.mktemp("owner")) as database:
+        yield database
 
 
 @dataclass
