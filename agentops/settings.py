@@ -289,6 +289,7 @@ SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 # --- Model planner (off unless named) --------------------------------------------------------------------------------
 
+MODEL_IN_FLIGHT = env.number("MODEL_IN_FLIGHT", 1000, low=1, high=10_000)
 AGENTOPS_MODEL = env.text("AGENTOPS_MODEL")
 AGENTOPS_MODEL_API_KEY = env.text("AGENTOPS_MODEL_API_KEY")
 AGENTOPS_MODEL_BASE_URL = env.url("AGENTOPS_MODEL_BASE_URL", ("http", "https"), example="http://127.0.0.1:8080/v1")

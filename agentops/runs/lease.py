@@ -74,17 +74,22 @@ def renew(leases: Sequence[Lease], until: datetime) -> int:
     )
 
 
+def any_due(now: datetime) -> bool:
+    """Say whether the open tenant scope has a run that a worker could take up now."""
+    return Run.objects.filter(due(now)).exists()
+
+
+def hand_back(lease: Lease) -> None:
+    """Give a lease back so that any worker may take the run up at once; the attempt does not count."""
+    Run.objects.filter(pk=lease.run_id, fence=lease.fence, lease_owner=lease.owner).update(
+        lease_owner="", lease_until=None, rung_at=None, attempts=0
+    )
+
+
 def postpone(lease: Lease, until: datetime) -> None:
     """Give a lease back after an unexpected error; the run is due again at `until`, and its attempts count."""
     Run.objects.filter(pk=lease.run_id, fence=lease.fence, lease_owner=lease.owner).update(
         lease_owner="", lease_until=None, not_before=until, rung_at=None
-    )
-
-
-def release(lease: Lease) -> None:
-    """Give a lease back without having recorded anything more."""
-    Run.objects.filter(pk=lease.run_id, fence=lease.fence, lease_owner=lease.owner).update(
-        lease_owner="", lease_until=None
     )
 
 

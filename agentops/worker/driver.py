@@ -8,12 +8,15 @@ import logging
 import random
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Protocol, assert_never
 from uuid import UUID
 
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
+from psycopg import InterfaceError as DatabaseInterfaceError
+from psycopg import OperationalError as DatabaseOperationalError
 
 from agentops.engine.planner import Planner
 from agentops.engine.state import State, fold
@@ -66,7 +69,7 @@ class Driver:
             crew.take([claimed])
             while crew.busy:
                 crew.round()
-            return True
+        return True
 
 
 @dataclass(eq=False)
@@ -78,6 +81,12 @@ class Active:
     answer: Any = None
     error: BaseException | None = None
     parked: "Future[Any] | None" = None
+    again: Commit | None = None
+    """A commit that the database did not take because the connection broke."""
+
+
+class ConnectionBroken(Exception):
+    """The database went away in the middle of a commit; the sessions still hold what they want committed."""
 
 
 class Crew:
@@ -126,7 +135,10 @@ class Crew:
                 if not one.parked.done():
                     continue
                 self._hear(one)
-            need = self._advance(one)
+            need: Need | None = one.again
+            one.again = None
+            if need is None:
+                need = self._advance(one)
             if isinstance(need, Commit):
                 writes.append((one, need))
         for start in range(0, len(writes), MOST_TOGETHER):
@@ -135,6 +147,11 @@ class Crew:
     def _commit(self, writes: list[tuple[Active, Commit]]) -> None:
         try:
             results: list[Head | Exception] = commit([need.write for _, need in writes])
+        except (OperationalError, InterfaceError, DatabaseOperationalError, DatabaseInterfaceError) as error:
+            # Whether it was committed is not known. Offered again, it is either taken or found to be on record.
+            for one, need in writes:
+                one.again = need
+            raise ConnectionBroken from error
         except Exception as error:  # noqa: BLE001 - every session is told, and each knows what that means for it
             results = [error] * len(writes)
         for (one, _), result in zip(writes, results, strict=True):
@@ -185,6 +202,31 @@ class Crew:
         except Exception as error:  # noqa: BLE001 - as above
             one.error = error
         one.parked = None
+
+    def renew(self) -> None:
+        """Extend the leases of all runs under way."""
+        until = self.driver.now() + leases.LEASE
+        short = [one for one in self.active if one.session.lease.until < until - leases.LEASE / 3]
+        if not short:
+            return
+        leases.renew([one.session.lease for one in short], until)
+        for one in short:
+            one.session.lease = replace(one.session.lease, until=until)
+            one.session.run.lease_until = until
+
+    def drop(self, one: Active) -> None:
+        """Give a run back as it is recorded; another worker may take it up at once."""
+        self.active.remove(one)
+        if one.parked is not None:
+            one.parked.cancel()
+        one.steps.close()
+        leases.hand_back(one.session.lease)
+
+    def abandon(self) -> None:
+        """Give everything back after an error that nobody foresaw; effects under way are settled by whoever is next."""
+        for one in list(self.active):
+            self.active.remove(one)
+            self._postpone(one.session.run, one.session.lease)
 
     def _postpone(self, run: Run, lease: Lease) -> None:
         try:
