@@ -5,6 +5,7 @@ costs no round trip there. They run in the caller's transaction. Rows of other t
 row-level security on PostgreSQL, and ids that the caller read inside its tenant's scope.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -72,10 +73,11 @@ def stream_rows(tenant_id: int, names: Sequence[str]) -> list[tuple[str, int, st
 def move_streams(heads: Sequence[tuple[int, int, bytes]]) -> None:
     """Set the last event's number and hash of streams: (id, seq, hash)."""
     if connection.vendor == "postgresql":
+        columns = [Column("id", "bigint"), Column("seq", "bigint"), Column("head", "bytea")]
         fetch(
-            "update audit_stream s set seq = v.seq, head = v.head"
-            " from unnest(%s::bigint[], %s::bigint[], %s::bytea[]) as v(id, seq, head) where s.id = v.id",
-            _turned(heads),
+            f"update audit_stream s set seq = v.seq, head = {_read('head', 'bytea')}"  # noqa: S608 - our own names
+            f" from {_recordset(columns)} where s.id = v.id",
+            [_packed(columns, heads)],
         )
         return
     for stream_id, seq, head in heads:
@@ -84,15 +86,14 @@ def move_streams(heads: Sequence[tuple[int, int, bytes]]) -> None:
 
 def update_runs(written: Sequence[tuple[Any, ...]], columns: Mapping[str, str]) -> set[UUID]:
     """Write the columns of runs whose lease is still held; rows are (id, fence, owner, *columns). Return their ids."""
+    sets = ", ".join(f"{name} = v.c_{name}" for name in columns)
     if connection.vendor == "postgresql":
-        kinds = ["uuid", "bigint", "text", *columns.values()]
-        names = ["id", "fence", "owner", *(f"c_{name}" for name in columns)]
-        sets = ", ".join(f"{name} = v.c_{name}" for name in columns)
-        places = ", ".join(f"%s::{kind}[]" for kind in kinds)
+        keys = [Column("id", "uuid"), Column("held_fence", "bigint"), Column("held_by", "text")]
+        all_columns = [*keys, *(Column(f"c_{name}", kind) for name, kind in columns.items())]
         found = fetch(
-            f"update runs_run r set {sets} from unnest({places}) as v({', '.join(names)})"  # noqa: S608 - our names
-            " where r.id = v.id and r.fence = v.fence and r.lease_owner = v.owner returning r.id",
-            _turned(written),
+            f"update runs_run r set {sets} from {_recordset(all_columns)}"  # noqa: S608 - our own names
+            " where r.id = v.id and r.fence = v.held_fence and r.lease_owner = v.held_by returning r.id",
+            [_packed(all_columns, written)],
         )
         return {run_id for (run_id,) in found}
     sets = ", ".join(f"{name} = %s" for name in columns)
@@ -106,32 +107,52 @@ def update_runs(written: Sequence[tuple[Any, ...]], columns: Mapping[str, str]) 
 
 def insert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows."""
-    names = ", ".join(column.name for column in columns)
-    _insert(table, columns, names, written, "")
+    _insert(table, columns, written, "")
 
 
 def upsert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, ...]], *, key: Sequence[str]) -> None:
     """Insert rows, or update those that are there already; a null does not overwrite what is known."""
-    names = ", ".join(column.name for column in columns)
     sets = ", ".join(f"{c.name} = coalesce(excluded.{c.name}, {table}.{c.name})" for c in columns if c.name not in key)
-    _insert(table, columns, names, written, f" on conflict ({', '.join(key)}) do update set {sets}")
+    _insert(table, columns, written, f" on conflict ({', '.join(key)}) do update set {sets}")
 
 
-def _insert(
-    table: str, columns: Sequence[Column], names: str, written: Sequence[tuple[Any, ...]], conflict: str
-) -> None:
+def _insert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, ...]], conflict: str) -> None:
+    names = ", ".join(column.name for column in columns)
     if connection.vendor == "postgresql":
-        places = ", ".join(f"%s::{column.kind}[]" for column in columns)
-        fetch(f"insert into {table} ({names}) select * from unnest({places}){conflict}", _turned(written))  # noqa: S608
+        values = ", ".join(_read(column.name, column.kind) for column in columns)
+        fetch(
+            f"insert into {table} ({names}) select {values} from {_recordset(columns)}{conflict}",  # noqa: S608
+            [_packed(columns, written)],
+        )
         return
     places = ", ".join(["%s"] * len(columns))
     for row in written:
         fetch(f"insert into {table} ({names}) values ({places}){conflict}", row)  # noqa: S608 - our own names
 
 
-def _turned(written: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
-    """Turn rows into one list for each column."""
-    return [list(column) for column in zip(*written, strict=True)]
+# --- rows as one parameter: JSON, which is written in C here and read in C there --------------------------------------
+
+
+def _recordset(columns: Sequence[Column]) -> str:
+    typed = ", ".join(f"{c.name} {'text' if c.kind == 'bytea' else c.kind}" for c in columns)
+    return f"json_to_recordset(%s::json) as v({typed})"
+
+
+def _read(name: str, kind: str) -> str:
+    return f"decode(v.{name}, 'hex')" if kind == "bytea" else f"v.{name}"
+
+
+def _packed(columns: Sequence[Column], written: Sequence[tuple[Any, ...]]) -> str:
+    names = [column.name for column in columns]
+    return json.dumps([dict(zip(names, row, strict=True)) for row in written], default=_plain, separators=(",", ":"))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)
 
 
 def _lite(value: Any) -> Any:

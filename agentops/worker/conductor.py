@@ -152,7 +152,7 @@ class Conductor:
         if crew is None:
             crew = self._crews[tenant_id] = Crew(self.driver, self._slow)
         if not self._stopping:
-            self._claim(tenant_id, crew, tenants)
+            self._take_up(tenant_id, crew, tenants)
         crew.round()
         if self._stopping:
             self._let_go(crew)
@@ -165,7 +165,7 @@ class Conductor:
         aside = sum(one.parked is not None for one in held)
         return min(AT_WORK - (len(held) - aside), SET_ASIDE - aside)
 
-    def _claim(self, tenant_id: int, crew: Crew, tenants: int) -> None:
+    def _take_up(self, tenant_id: int, crew: Crew, tenants: int) -> None:
         """Take up due runs of a tenant that has rung: a fair share of what there is room for."""
         with self._bell:
             if tenant_id not in self._rung:

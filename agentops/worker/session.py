@@ -293,7 +293,8 @@ class Session:
         return True
 
     def make_plan(self, command: MakePlan) -> Steps:
-        planner = self.driver.planners(self.run, self.state)
+        named = self.state.submitted.planner if self.state.submitted is not None else ""
+        planner = self.snapshot.planner(named, lambda: self.driver.planners(self.run, self.state))
         by_model = planner.name.startswith("model:")
         views: tuple[ToolView, ...] = ()
         if by_model:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from agentops.engine.planner import Planner
 from agentops.runs.services import newest_allowed
 from tools.allowlist import AllowlistRule, AllowlistState, all_rules
 from tools.contracts import ToolContract
@@ -24,6 +25,7 @@ class Snapshot:
         self._read_at = -FRESH_S
         self._rules: dict[tuple[int, str], AllowlistRule] = {}
         self._ailing: frozenset[str] = frozenset()
+        self._playbooks: dict[str, Planner] = {}
 
     def rule(self, task_type_id: int, tool: str) -> AllowlistRule:
         """Return the rule of a task type for a tool, `denied` when there is none."""
@@ -35,6 +37,14 @@ class Snapshot:
         self._refresh()
         rules = (rule for (owner, _), rule in sorted(self._rules.items()) if owner == task_type_id)
         return newest_allowed(rule for rule in rules if rule.state is not AllowlistState.DENIED)
+
+    def planner(self, name: str, look_up: Callable[[], Planner]) -> Planner:
+        """Return a planner; a version of a playbook never changes, so it is looked up once and shared."""
+        if not name.startswith("playbook:"):
+            return look_up()
+        if name not in self._playbooks:
+            self._playbooks[name] = look_up()
+        return self._playbooks[name]
 
     def is_well(self, tool: str) -> bool:
         """Say that a tool has no failures on record, no pause and no promised turns."""
