@@ -16,10 +16,9 @@ from agentops.engine.events import Stamped
 from agentops.engine.state import State
 from agentops.runs import statements
 from agentops.runs.points import reached
-from agentops.runs.recording import CALL_COLUMNS, Lease, LeaseLost, call_rows, rows, stream_of
-from agentops.runs.statements import Column
+from agentops.runs.recording import Lease, LeaseLost, insert_events, project_calls, rows, stream_of
 from agentops.tenancy.access import Actor
-from agentops.tenancy.scope import current_tenant_id, current_tenant_slug
+from agentops.tenancy.scope import current_tenant_slug
 
 RUN_COLUMNS: Final[Mapping[str, str]] = {
     "state": "text",
@@ -39,21 +38,6 @@ RUN_COLUMNS: Final[Mapping[str, str]] = {
     "attempts": "integer",
 }
 """Column of a run that its worker writes -> its PostgreSQL type."""
-
-_EVENT_COLUMNS: Final[Mapping[str, str]] = {
-    "stream_id": "bigint",
-    "seq": "bigint",
-    "type": "text",
-    "at": "timestamptz",
-    "actor_kind": "text",
-    "actor_id": "text",
-    "run_id": "uuid",
-    "subject_kind": "text",
-    "subject_id": "text",
-    "tool": "text",
-    "body": "text",
-    "hash": "bytea",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +138,9 @@ def _attempt(pending: Sequence[tuple[int, Write]]) -> dict[int, Head | Exception
         results[index] = write.head
     sealed = {index: _sealed(write) for index, write in going if write.events}
     if sealed:
-        _write_events([(write, sealed[index]) for index, write in going if index in sealed])
+        told = [(write, sealed[index]) for index, write in going if index in sealed]
+        insert_events([(write.head.stream_id, write.lease.run_id, one) for write, one in told])
+        project_calls([(write.lease.run_id, write.after, write.events) for write, _ in told])
         for index, write in going:
             if index in sealed:
                 last = sealed[index][-1]
@@ -175,27 +161,3 @@ def _sealed(write: Write) -> list[Sealed]:
         run_id=run_id,
         at=write.events[-1].at,
     )
-
-
-def _write_events(sealed: Sequence[tuple[Write, Sequence[Sealed]]]) -> None:
-    tenant = current_tenant_id()
-    statements.insert(
-        "audit_event",
-        _columns(_EVENT_COLUMNS),
-        [
-            (tenant, write.head.stream_id, one.seq, *(one.columns[name] for name in _SEARCHABLE), one.body, one.hash)
-            for write, written in sealed
-            for one in written
-        ],
-    )
-    statements.move_streams([(write.head.stream_id, written[-1].seq, written[-1].hash) for write, written in sealed])
-    calls = [(tenant, *row) for write, _ in sealed for row in call_rows(write.lease.run_id, write.after, write.events)]
-    if calls:
-        statements.upsert("runs_toolcall", _columns(CALL_COLUMNS), calls, key=("tenant_id", "run_id", "call_id"))
-
-
-def _columns(types: Mapping[str, str]) -> list[Column]:
-    return [Column("tenant_id", "bigint"), *(Column(name, kind) for name, kind in types.items())]
-
-
-_SEARCHABLE: Final = tuple(name for name in _EVENT_COLUMNS if name not in {"stream_id", "seq", "body", "hash"})

@@ -4,13 +4,17 @@ The worker that holds the lease records with `runs.commit`; everybody else (a de
 `record_outside`. Both fold the events through the engine first, so a history that cannot be is never written.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from agentops.audit.services import NewEvent, Packed, Recorded, StreamConflict, append, read
+from django.db import connection
+from django.db.transaction import TransactionManagementError
+
+from agentops.audit.models import Stream, genesis
+from agentops.audit.services import NewEvent, Packed, Recorded, Sealed, actor_json, read, seal
 from agentops.audit.services import load as load_stream
 from agentops.engine.events import (
     CallDeferred,
@@ -40,9 +44,9 @@ from agentops.engine.state import State, fold
 from agentops.engine.transitions import CallState, RunState
 from agentops.runs.dispatch import ring
 from agentops.runs.models import Run
-from agentops.runs.statements import Column, stream_rows, upsert
+from agentops.runs.statements import Column, hold_stream, insert, move_streams, stream_rows, upsert
 from agentops.tenancy.access import Actor
-from agentops.tenancy.scope import current_tenant_id
+from agentops.tenancy.scope import current_tenant_id, current_tenant_slug
 
 
 class LeaseLost(Exception):
@@ -97,35 +101,84 @@ def stamped(recorded: Recorded) -> Stamped:
 def record_outside(run_id: UUID, events: Sequence[Event], *, actor: Actor, now: datetime) -> State:
     """Append events to a run without holding its lease, and wake a worker if the run has work again.
 
-    Must run inside `atomic`, before anything that depends on nobody else writing to the run: the first append locks
-    the run's stream until the transaction ends. Raises IllegalTransition if the history does not allow the events.
+    Must run inside `atomic`, before anything that depends on nobody else writing to the run: it locks the run's stream
+    until the transaction ends. Raises IllegalTransition if the history does not allow the events.
     """
-    state = state_of(run_id)
+    if not connection.in_atomic_block:
+        raise TransactionManagementError("Events are appended in the transaction of the change they tell about.")
+    stream_id, seq, head = _held(run_id)
+    known = load_many([run_id]).get(run_id)
+    state = fold(known[2]) if known is not None else State()
     stamps = _stamps(state, events, now)
-    try:
-        after = _append(run_id, state, stamps, actor=actor, expected_seq=state.seq)
-    except StreamConflict:
-        # The stream is locked since the conflict was found, so the second look is the last one.
-        state = state_of(run_id)
-        stamps = _stamps(state, events, now)
-        after = _append(run_id, state, stamps, actor=actor, expected_seq=state.seq)
+    after = fold(stamps, state)  # raises IllegalTransition before anything is written
+    sealed = seal(
+        rows(run_id, stamps, after),
+        tenant=current_tenant_slug(),
+        stream=stream_of(run_id),
+        seq=seq,
+        head=head,
+        actor=actor_json(actor),
+        run_id=run_id,
+        at=now,
+    )
+    insert_events([(stream_id, run_id, sealed)])
     changes = projection(state, after, stamps)
     if changes:
         Run.objects.filter(pk=run_id).update(**changes)
-    _project_calls(run_id, after, stamps)
+    project_calls([(run_id, after, stamps)])
     if after.state is RunState.QUEUED:
         ring(current_tenant_id(), run_id)
     return after
+
+
+def _held(run_id: UUID) -> tuple[int, int, bytes]:
+    """Lock the run's stream, made if it is the first event's, and return its id, last number and hash."""
+    name, tenant = stream_of(run_id), current_tenant_id()
+    found = hold_stream(tenant, name)
+    if found is None:
+        # Two first writers may meet here; the second one's insert waits for the first and then does nothing.
+        new = Stream(name=name, head=genesis(current_tenant_slug(), name))
+        Stream.objects.bulk_create([new], ignore_conflicts=True)
+        found = hold_stream(tenant, name)
+    assert found is not None
+    return found
 
 
 def _stamps(state: State, events: Sequence[Event], now: datetime) -> list[Stamped]:
     return [Stamped(state.seq + i, now, event) for i, event in enumerate(events, start=1)]
 
 
-def _append(run_id: UUID, base: State, events: Sequence[Stamped], *, actor: Actor, expected_seq: int) -> State:
-    after = fold(events, base)  # raises IllegalTransition before anything is written
-    append(stream_of(run_id), rows(run_id, events, after), actor=actor, run_id=run_id, expected_seq=expected_seq)
-    return after
+_EVENT_COLUMNS: Final = (
+    Column("tenant_id", "bigint"),
+    Column("stream_id", "bigint"),
+    Column("run_id", "uuid"),
+    Column("seq", "bigint"),
+    Column("type", "text"),
+    Column("at", "timestamptz"),
+    Column("actor_kind", "text"),
+    Column("actor_id", "text"),
+    Column("subject_kind", "text"),
+    Column("subject_id", "text"),
+    Column("tool", "text"),
+    Column("body", "text"),
+    Column("hash", "bytea"),
+)
+_SEARCHED: Final = ("type", "at", "actor_kind", "actor_id", "subject_kind", "subject_id", "tool")
+
+
+def insert_events(written: Sequence[tuple[int, UUID, Sequence[Sealed]]]) -> None:
+    """Store sealed rows of runs, given as (stream id, run id, rows), and move the streams on. The streams are held."""
+    tenant = current_tenant_id()
+    insert(
+        "audit_event",
+        _EVENT_COLUMNS,
+        [
+            (tenant, stream_id, run_id, one.seq, *(one.columns[name] for name in _SEARCHED), one.body, one.hash)
+            for stream_id, run_id, sealed in written
+            for one in sealed
+        ],
+    )
+    move_streams([(stream_id, sealed[-1].seq, sealed[-1].hash) for stream_id, _, sealed in written])
 
 
 def rows(run_id: UUID, events: Sequence[Stamped], after: State) -> list[NewEvent | Packed]:
@@ -247,34 +300,34 @@ def _retry_at(state: State) -> datetime | None:
     return min(retries, default=state.clock)
 
 
-CALL_COLUMNS: Final[Mapping[str, str]] = {
-    "run_id": "uuid",
-    "call_id": "text",
-    "step_id": "text",
-    "tool": "text",
-    "version": "text",
-    "effect": "text",
-    "digest": "text",
-    "state": "text",
-    "code": "text",
-    "idempotency_key": "text",
-    "attempts": "integer",
-    "started_at": "timestamptz",
-    "ended_at": "timestamptz",
-}
-"""Column of a call's projection -> its PostgreSQL type."""
+_CALL_COLUMNS: Final = (
+    Column("tenant_id", "bigint"),
+    Column("run_id", "uuid"),
+    Column("call_id", "text"),
+    Column("step_id", "text"),
+    Column("tool", "text"),
+    Column("version", "text"),
+    Column("effect", "text"),
+    Column("digest", "text"),
+    Column("state", "text"),
+    Column("code", "text"),
+    Column("idempotency_key", "text"),
+    Column("attempts", "integer"),
+    Column("started_at", "timestamptz"),
+    Column("ended_at", "timestamptz"),
+)
 
 
-def _project_calls(run_id: UUID, state: State, events: Sequence[Stamped]) -> None:
+def project_calls(told: Iterable[tuple[UUID, State, Sequence[Stamped]]]) -> None:
+    """Write the rows of the calls that events of runs tell about: (run id, state after them, events)."""
     tenant = current_tenant_id()
-    written = [(tenant, *row) for row in call_rows(run_id, state, events)]
+    written = [(tenant, *row) for run_id, state, events in told for row in call_rows(run_id, state, events)]
     if written:
-        columns = [Column("tenant_id", "bigint"), *(Column(name, kind) for name, kind in CALL_COLUMNS.items())]
-        upsert("runs_toolcall", columns, written, key=("tenant_id", "run_id", "call_id"))
+        upsert("runs_toolcall", _CALL_COLUMNS, written, key=("tenant_id", "run_id", "call_id"))
 
 
 def call_rows(run_id: UUID, state: State, events: Sequence[Stamped]) -> list[tuple[Any, ...]]:
-    """Return the rows, in the order of `CALL_COLUMNS`, of the calls that the events tell about."""
+    """Return the rows, in the order of the columns after the tenant's, of the calls that the events tell about."""
     touched = {call_id: None for s in events if (call_id := _call_id(s.event)) is not None}
     times = _times(events)
     found: list[tuple[Any, ...]] = []

@@ -57,6 +57,14 @@ def lock_streams(ids: Iterable[int]) -> dict[int, int]:
     return dict(cast("list[tuple[int, int]]", found))
 
 
+def hold_stream(tenant_id: int, name: str) -> tuple[int, int, bytes] | None:
+    """Lock a stream by name until the transaction ends; return its id, last number and hash, None if there is none."""
+    locked = " for update" if connection.vendor == "postgresql" else ""
+    sql = f"select id, seq, head from audit_stream where tenant_id = %s and name = %s{locked}"  # noqa: S608
+    found = fetch(sql, [tenant_id, name])
+    return (found[0][0], found[0][1], bytes(found[0][2])) if found else None
+
+
 def stream_rows(tenant_id: int, names: Sequence[str]) -> list[tuple[str, int, str, bytes]]:
     """Return the rows of streams by name, in order: (name, stream id, text, hash)."""
     sql = (
