@@ -167,7 +167,7 @@ def _matching(filters: Mapping[str, Any]) -> QuerySet[Event]:
     if tool := filters.get("tool"):
         events = events.filter(tool=tool)
     if run := filters.get("run"):
-        events = events.filter(run_id=run)
+        events = events.filter(stream__name=f"run:{run}")
     if proposal := filters.get("proposal"):
         events = events.filter(subject_kind="proposal", subject_id=str(proposal))
     if subject := filters.get("subject"):

@@ -14,6 +14,7 @@ from django.db import connection
 from django.db.transaction import TransactionManagementError
 
 from agentops.audit.models import Stream, genesis
+from agentops.audit.packing import pack, unpack
 from agentops.audit.services import NewEvent, Packed, Recorded, Sealed, actor_json, read, seal
 from agentops.audit.services import load as load_stream
 from agentops.engine.events import (
@@ -83,7 +84,7 @@ def load_many(run_ids: Iterable[UUID]) -> dict[UUID, tuple[int, bytes, list[Stam
     for name, stream_id, body, digest in found:
         known = loaded.get(by_name[name])
         events = known[2] if known else []
-        events.extend(stamped(one) for one in read(body, bytes(digest)))
+        events.extend(stamped(one) for one in read(unpack(body), bytes(digest)))
         loaded[by_name[name]] = (stream_id, bytes(digest), events)
     return loaded
 
@@ -160,7 +161,7 @@ _EVENT_COLUMNS: Final = (
     Column("subject_kind", "text"),
     Column("subject_id", "text"),
     Column("tool", "text"),
-    Column("body", "text"),
+    Column("body", "bytea"),
     Column("hash", "bytea"),
 )
 _SEARCHED: Final = ("type", "at", "actor_kind", "actor_id", "subject_kind", "subject_id", "tool")
@@ -173,7 +174,7 @@ def insert_events(written: Sequence[tuple[int, UUID, Sequence[Sealed]]]) -> None
         "audit_event",
         _EVENT_COLUMNS,
         [
-            (tenant, stream_id, run_id, one.seq, *(one.columns[name] for name in _SEARCHED), one.body, one.hash)
+            (tenant, stream_id, run_id, one.seq, *(one.columns[name] for name in _SEARCHED), pack(one.body), one.hash)
             for stream_id, run_id, sealed in written
             for one in sealed
         ],

@@ -65,8 +65,8 @@ def hold_stream(tenant_id: int, name: str) -> tuple[int, int, bytes] | None:
     return (found[0][0], found[0][1], bytes(found[0][2])) if found else None
 
 
-def stream_rows(tenant_id: int, names: Sequence[str]) -> list[tuple[str, int, str, bytes]]:
-    """Return the rows of streams by name, in order: (name, stream id, text, hash)."""
+def stream_rows(tenant_id: int, names: Sequence[str]) -> list[tuple[str, int, bytes, bytes]]:
+    """Return the rows of streams by name, in order: (name, stream id, packed text, hash)."""
     sql = (
         "select s.name, s.id, e.body, e.hash from audit_stream s join audit_event e on e.stream_id = s.id"
         " where s.tenant_id = %s and s.name {names} order by s.id, e.seq"
@@ -75,7 +75,7 @@ def stream_rows(tenant_id: int, names: Sequence[str]) -> list[tuple[str, int, st
         found = fetch(sql.format(names="= any(%s)"), [tenant_id, list(names)])
     else:
         found = fetch(sql.format(names=f"in ({', '.join(['%s'] * len(names))})"), [tenant_id, *names])
-    return cast("list[tuple[str, int, str, bytes]]", found)
+    return cast("list[tuple[str, int, bytes, bytes]]", found)
 
 
 def move_streams(heads: Sequence[tuple[int, int, bytes]]) -> None:
