@@ -41,6 +41,7 @@ class TaskTypeAdmin(TenantModelAdmin):
     fieldsets = (
         (None, {"fields": ("name", "slug", "description", "enabled", "critical")}),
         ("Planning", {"fields": ("planner", "planning", "playbook", "instructions")}),
+        ("Model", {"fields": ("prompt", "model_names", "model_parameters")}),
         ("Task and stop criteria", {"fields": ("input_schema", "stop_when", "success_when")}),
         ("Limits and deadlines", {"fields": ("limits", "decide_within_s", "execute_within_s", "allow_self_approval")}),
     )

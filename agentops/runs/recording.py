@@ -35,6 +35,7 @@ from agentops.engine.events import (
 )
 from agentops.engine.state import Call, State, fold
 from agentops.engine.transitions import CallState, RunState
+from agentops.payloads.services import keep
 from agentops.runs.dispatch import ring
 from agentops.runs.models import Run, ToolCall
 from agentops.tenancy.access import Actor
@@ -130,10 +131,8 @@ def _append(run_id: UUID, base: State, events: Sequence[Stamped], *, actor: Acto
     append(
         stream_of(run_id),
         [
-            NewEvent(
-                s.event.type, encode(s.event), subject=_subject(run_id, s.event), tool=_tool(after, s.event), at=s.at
-            )
-            for s in events
+            NewEvent(s.event.type, data, subject=_subject(run_id, s.event), tool=_tool(after, s.event), at=s.at)
+            for s, data in zip(events, keep([encode(s.event) for s in events]), strict=True)
         ],
         actor=actor,
         run_id=run_id,

@@ -56,13 +56,12 @@ from agentops.engine.events import (
     StepSkipped,
 )
 from agentops.engine.plan import InvalidPlan, parse_plan
-from agentops.engine.planner import Finished, Planned, Planner, PlannerAnswer, PlannerFailed, ToolView
+from agentops.engine.planner import Finished, Planned, Planner, PlannerAnswer, PlannerFailed
 from agentops.engine.state import Call, State, apply, fold
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.runs import lease as leases
 from agentops.runs.models import Run
 from agentops.runs.recording import Lease, LeaseLost, load, record
-from agentops.runs.services import allowed_contracts
 from agentops.tenancy.access import WORKER, Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
@@ -72,7 +71,7 @@ from agentops.wire.parse import JSONObject, clean
 from agentops.worker.backoff import BASE_S, backoff
 from agentops.worker.calls import InlineGrant, ask_hook, idempotency_key, request_of, trust_of
 from agentops.worker.output import review_answer
-from agentops.worker.planners import planner_for
+from agentops.worker.planners import offered_tools, patience, planner_for
 from approvals import gate, grants
 from approvals.services import create_proposal, withdraw_proposals
 from tools import executor, health
@@ -258,12 +257,11 @@ class _Session:
 
     def make_plan(self, command: MakePlan) -> None:
         planner = self.driver.planners(self.run, self.state)
-        contracts = allowed_contracts(self.run.task_type_id)
-        views = tuple(_view(contract) for contract in contracts if self.pin(contract.name) is not None)
+        views = offered_tools(self.run, self.state)
         if planner.name.startswith("model:"):
-            self.flush()  # a model may take its time: hold nothing back meanwhile
+            self.flush(busy=patience(planner))  # a model may take its time: hold nothing back meanwhile
         answer = planner.plan(plan_request(self.state, str(self.run.id), views))
-        self.note(self.planned(command.version, planner.name, answer))
+        self.note(self.planned(command.version, answer.planner or planner.name, answer))
         if planner.name.startswith("model:"):
             self.flush()
 
@@ -566,12 +564,6 @@ def _call_id(event: Event) -> str:
     if isinstance(event, CallSucceeded | CallFailed | CallUnknown):
         return event.call_id
     raise TypeError(f"{event.type} is not an outcome")
-
-
-def _view(contract: ToolContract) -> ToolView:
-    return ToolView(
-        contract.name, contract.version, contract.description, contract.input_schema, contract.output_schema
-    )
 
 
 def _waiting(state: RunState, until: datetime | None) -> RunWaiting:
