@@ -9,6 +9,7 @@ import asyncio
 import atexit
 import inspect
 import os
+import resource
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
@@ -20,6 +21,9 @@ from django.conf import settings
 THREAD_NAME: Final = "agentops-model"
 CLOSE_S: Final = 2.0
 """Seconds that cancelled work and open connections get to end when the loop is closed."""
+
+OTHER_FILES: Final = 256
+"""Open files that the rest of the process is left, of those the system allows it."""
 
 T = TypeVar("T")
 Closer = Callable[[], Awaitable[None]]
@@ -92,6 +96,18 @@ class _PerProcess:
 _process = _PerProcess()
 
 
+def _connections(wanted: int) -> int:
+    """Return how many connections this process may have for models, after asking the system for room for them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted + OTHER_FILES:
+        return wanted
+    raised = wanted + OTHER_FILES if hard == resource.RLIM_INFINITY else min(hard, wanted + OTHER_FILES)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, raised), hard))
+        soft = max(soft, raised)
+    return max(1, min(wanted, soft - OTHER_FILES))
+
+
 def submit(work: Coroutine[Any, Any, T]) -> "Future[T]":
     """Run a coroutine in the loop and return its future at once; cancelling the future cancels the coroutine.
 
@@ -100,7 +116,7 @@ def submit(work: Coroutine[Any, Any, T]) -> "Future[T]":
     """
     with _process.lock:
         if _process.running is None:
-            _process.running = _LoopThread(settings.MODEL_IN_FLIGHT)
+            _process.running = _LoopThread(_connections(settings.MODEL_IN_FLIGHT))
         return _process.running.run(work)
 
 

@@ -177,15 +177,19 @@ class ModelServer:
 
     One event loop in one thread holds any number of answers that take their time; scripts may block, each in a thread
     of a pool. `held` is how many requests it holds just now, `peak` the most it ever held. With `remember` off the
-    bodies are dropped, for long measurements.
+    bodies are dropped, for long measurements. Nothing is answered before `together` requests are there at once.
     """
 
-    def __init__(self, script: Script, port: int = 0, *, verbose: bool = False, remember: bool = True) -> None:
+    def __init__(
+        self, script: Script, port: int = 0, *, verbose: bool = False, remember: bool = True, together: int = 1
+    ) -> None:
         self.script = script
         self.verbose = verbose
         self.remember = remember
         self.asked: list[Asked] = []
         self.held = self.peak = self.count = 0
+        self._together = together
+        self._enough = asyncio.Event()
         self._socket = socket.create_server(("127.0.0.1", port), backlog=2048)
         self._loop = asyncio.new_event_loop()
         self._scripts = ThreadPoolExecutor(256, "model-script")
@@ -252,7 +256,10 @@ class ModelServer:
         body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
         self.held += 1
         self.peak = max(self.peak, self.held)
+        if self.held >= self._together:
+            self._enough.set()
         try:
+            await self._enough.wait()
             reply = await self._reply(path, headers, body)
             return await self._send(reply, writer)
         finally:
