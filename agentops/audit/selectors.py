@@ -11,6 +11,9 @@ from django.urls import reverse
 
 from agentops.audit.models import Event
 from agentops.audit.services import Recorded, read
+from agentops.payloads.references import references
+from agentops.payloads.services import PayloadDamaged, PayloadMissing
+from agentops.payloads.services import read as read_text
 from agentops.tenancy.models import Membership
 
 PAGE = 50
@@ -108,6 +111,26 @@ def recorded(event: Event) -> Recorded:
             tool=event.tool,
             run_id=event.run_id,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A long text that an event names by its SHA-256 (hex). `problem` says why it cannot be shown."""
+
+    sha256: str
+    text: str
+    problem: str = ""
+
+
+def texts(event: Recorded) -> list[Text]:
+    """Return the texts kept beside an event, each compared with its name. One query for each."""
+    found: list[Text] = []
+    for sha256 in dict.fromkeys(references(event.data)):
+        try:
+            found.append(Text(sha256, read_text(sha256)))
+        except (PayloadMissing, PayloadDamaged) as error:
+            found.append(Text(sha256, "", str(error)))
+    return found
 
 
 def _row(event: Event) -> Row:

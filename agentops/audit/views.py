@@ -55,9 +55,9 @@ def audit_event(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one event with its neighbours and whether its chain holds.
 
     Context of `audit/event.html`: `row` (Event), `event` (Recorded), `data` (the event's data, indented JSON text),
-    `body` (the canonical text that was hashed), `hash` and `previous` (hex; `previous` is empty for the first event),
-    `earlier` and `later` (up to five rows each, as in the list), `chain` (verify.StreamReport), `whole` (bool: the
-    whole stream was walked, not only the surroundings).
+    `texts` (selectors.Text: long texts kept beside the event), `body` (the canonical text that was hashed), `hash` and
+    `previous` (hex; `previous` is empty for the first event), `earlier` and `later` (up to five rows each, as in the
+    list), `chain` (verify.StreamReport), `whole` (bool: the whole stream was walked, not only the surroundings).
     """
     row = get_object_or_404(Event.objects.select_related("stream"), pk=pk)
     earlier, later, previous = selectors.neighbours(row)
@@ -73,6 +73,7 @@ def audit_event(request: HttpRequest, pk: int) -> HttpResponse:
         "event": event,
         "data": json.dumps(event.data, indent=2, ensure_ascii=False, sort_keys=True),
         "body": row.body,
+        "texts": selectors.texts(event),
         "hash": bytes(row.hash).hex(),
         "previous": previous.hex(),
         "earlier": earlier,

@@ -9,8 +9,8 @@ from typing import Final
 from django.utils import timezone
 
 from agentops.payloads.models import Payload
-from agentops.payloads.references import Kept, reference, slim_event
-from agentops.wire.parse import JSON, JSONObject, WireError, parse_json
+from agentops.payloads.references import PREFIX, Kept, reference, references, slim_event
+from agentops.wire.parse import JSON, JSONObject, WireError, as_object, parse_json
 
 MAX_TEXT: Final = 32 * 1024 * 1024
 """Bytes a stored text may have; a compressed one that claims to be longer is not unpacked."""
@@ -79,3 +79,16 @@ def resolve(value: JSON) -> JSON:
         return parse_json(read(sha256), max_bytes=MAX_TEXT)
     except WireError as error:
         raise PayloadDamaged(f"The text sha256:{sha256[:12]} is not canonical JSON.") from error
+
+
+def damage(body: str) -> str:
+    """Say what is wrong with the texts that an event's canonical text names; empty when nothing is."""
+    if f'"payload":"{PREFIX}' not in body:
+        return ""
+    data = as_object(parse_json(body, max_bytes=MAX_TEXT)).get("data")
+    for sha256 in references(data) if isinstance(data, dict) else ():
+        try:
+            read(sha256)
+        except (PayloadMissing, PayloadDamaged) as error:
+            return str(error)
+    return ""

@@ -1,9 +1,9 @@
 """How many model calls one process holds at once, and what that costs: `python -m tests.bench.model_calls --calls 500`.
 
-The calls go the way of a run's: a planner over the client library, submitted to the loop of the process. The model is the
-scripted server, in a process of its own so that only the caller's memory is measured; it lets every call wait until all
-of them are there. Prints one JSON object: calls, in_flight (most that the server held at once), rss_mb (resident memory
-of this process at that moment), base_mb (before the first call), wall_s, failed.
+The calls go the way of a run's: a planner over the client library, submitted to the loop of the process. The model is
+the scripted server, in a process of its own so that only the caller's memory is measured; it lets every call wait until
+all of them are there. Prints one JSON object: calls, in_flight (most that the server held at once), rss_mb (resident
+memory of this process at that moment), base_mb (before the first call), wall_s, failed.
 """
 
 import argparse
@@ -18,6 +18,8 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from agentops.wire.parse import JSONObject
 
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1024 * 1024)
 DEADLINE_S = 120.0
@@ -73,8 +75,8 @@ def _highest_memory(futures: list[Any]) -> float:
 def _request(number: int) -> Any:
     from agentops.engine.planner import PlanRequest, ToolView
 
-    text = {"type": "string"}
-    schema = {"type": "object", "properties": {"message_id": text}, "required": ["message_id"]}
+    text: JSONObject = {"type": "string"}
+    schema: JSONObject = {"type": "object", "properties": {"message_id": text}, "required": ["message_id"]}
     tools = tuple(
         ToolView(name, "1.0.0", f"What {name} does, in a sentence or two.", schema, schema)
         for name in ("mail.read", "mail.triage", "shop.find_order", "shop.issue_refund", "mail.send", "create_ticket")
