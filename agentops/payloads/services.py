@@ -81,6 +81,20 @@ def resolve(value: JSON) -> JSON:
         raise PayloadDamaged(f"The text sha256:{sha256[:12]} is not canonical JSON.") from error
 
 
+def resolve_exchange(exchange: JSONObject) -> JSONObject:
+    """Return an exchange, earlier attempts included, with every reference resolved.
+
+    Raises PayloadMissing, PayloadDamaged.
+    """
+    whole: JSONObject = dict(exchange)
+    for name in ("request", "response"):
+        if name in whole:
+            whole[name] = resolve(whole[name])
+    if isinstance(earlier := whole.get("earlier"), list):
+        whole["earlier"] = [resolve_exchange(one) if isinstance(one, dict) else one for one in earlier]
+    return whole
+
+
 def damage(body: str) -> str:
     """Say what is wrong with the texts that an event's canonical text names; empty when nothing is."""
     if f'"payload":"{PREFIX}' not in body:

@@ -88,4 +88,6 @@ def spent(state: State) -> tuple[tuple[str, int, int | None], ...]:
     ]
     if state.usage.input_tokens or state.usage.output_tokens:
         rows.append(("Tokens", state.usage.input_tokens + state.usage.output_tokens, None))
+    if state.usage.unpriced:
+        rows.append(("Model calls of unknown cost", state.usage.unpriced, None))
     return tuple(rows)

@@ -241,7 +241,7 @@ def _step_messages(asked: PlanRequest, names: _Names, told: str, word: str) -> l
         messages.append(
             ModelTurn(
                 tuple(
-                    FunctionCall(call_id, names.function(call.tool), _arguments_of(call, asked))
+                    FunctionCall(call_id, names.function(call.tool), _arguments_of(call, asked, word))
                     for call_id, call in calls
                 )
             )
@@ -300,20 +300,20 @@ def _feedback(asked: PlanRequest, word: str) -> list[str]:
     return [FEEDBACK, *(spotlight.block(text, label="feedback", delimiter=word) for text in asked.feedback)]
 
 
-def _arguments_of(call: CallView, asked: PlanRequest) -> JSONObject:
+def _arguments_of(call: CallView, asked: PlanRequest, word: str) -> JSONObject:
     """Return what a model called a tool with; where it may have copied from what it read, texts are marked as data."""
     arguments = call.arguments if isinstance(call.arguments, dict) else {}
-    return {key: _as_data(value) for key, value in arguments.items()} if asked.tainted else arguments
+    return {key: _as_data(value, word) for key, value in arguments.items()} if asked.tainted else arguments
 
 
-def _as_data(value: JSON) -> JSON:
+def _as_data(value: JSON, word: str) -> JSON:
     match value:
         case str():
-            return spotlight.marked(value)
+            return spotlight.marked(value, delimiter=word)
         case list():
-            return [_as_data(member) for member in value]
+            return [_as_data(member, word) for member in value]
         case dict():
-            return {spotlight.marked(key): _as_data(member) for key, member in value.items()}
+            return {spotlight.marked(key, delimiter=word): _as_data(member, word) for key, member in value.items()}
         case _:
             return value
 

@@ -47,6 +47,7 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "audit_event": Event,
     "api-run": Run,
     "api-run-events": Run,
+    "api-run-exchange": Run,
     "api-run-cancel": Run,
 }
 """Name of a route with a parameter -> whose id it takes. Pages of the admin say themselves which model they show."""
