@@ -10,6 +10,7 @@ from django.db.models import Q
 
 from agentops.engine.limits import Limits
 from agentops.engine.transitions import CallState, Phase, RunState
+from agentops.prompts.models import Prompt
 from agentops.tenancy.scope import TenantModel
 from agentops.wire.ids import uuid7
 
@@ -73,6 +74,24 @@ class TaskType(TenantModel):
     planning = models.CharField(max_length=16, choices=Planning.choices, default=Planning.PLAN_FIRST)
     playbook = models.ForeignKey(Playbook, null=True, blank=True, on_delete=models.PROTECT, related_name="task_types")
     instructions = models.TextField(blank=True, max_length=8000, help_text="What the model planner is told to do.")
+    prompt = models.ForeignKey(
+        Prompt,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="task_types",
+        help_text="Version of the template the model is told; empty: the built-in one for the way of planning.",
+    )
+    model_names = models.TextField(
+        blank=True,
+        max_length=1000,
+        help_text="One model a line, <provider>:<model>, in the order they are tried. Empty: those of the environment.",
+    )
+    model_parameters = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="JSON object: temperature, top_p, seed, max_tokens, deadline_s, timeout_s.",
+    )
     input_schema = models.JSONField(help_text="Strict JSON Schema 2020-12 of a task of this type.")
     limits = models.JSONField(default=default_limits, help_text="Checked before the spend.")
     stop_when = models.TextField(blank=True, max_length=2000, help_text="CEL; the run ends well as soon as it holds.")

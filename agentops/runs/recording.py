@@ -43,6 +43,7 @@ from agentops.engine.events import (
 )
 from agentops.engine.state import State, fold
 from agentops.engine.transitions import CallState, RunState
+from agentops.payloads.services import keep
 from agentops.runs.dispatch import ring
 from agentops.runs.models import Run
 from agentops.runs.statements import Column, hold_stream, insert, move_streams, stream_rows, upsert
@@ -183,9 +184,10 @@ def insert_events(written: Sequence[tuple[int, UUID, Sequence[Sealed]]]) -> None
 
 
 def rows(run_id: UUID, events: Sequence[Stamped], after: State) -> list[NewEvent | Packed]:
-    """Group events into the rows they are recorded in.
+    """Group events into the rows they are recorded in, and store the long texts that are kept beside them.
 
-    A row tells about one call at most and has one notable event at most: that is what it is found by.
+    Must run in the transaction that stores the rows. A row tells about one call at most and has one notable event at
+    most: that is what it is found by.
     """
     groups: list[list[Stamped]] = []
     notable = call = None
@@ -203,8 +205,8 @@ def rows(run_id: UUID, events: Sequence[Stamped], after: State) -> list[NewEvent
 
 def _together(run_id: UUID, group: Sequence[Stamped], after: State) -> NewEvent | Packed:
     written = tuple(
-        NewEvent(s.event.type, encode(s.event), subject=_subject(run_id, s.event), tool=_tool(after, s.event), at=s.at)
-        for s in group
+        NewEvent(s.event.type, data, subject=_subject(run_id, s.event), tool=_tool(after, s.event), at=s.at)
+        for s, data in zip(group, keep([encode(s.event) for s in group]), strict=True)
     )
     if len(written) == 1:
         return written[0]

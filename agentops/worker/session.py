@@ -70,6 +70,7 @@ from agentops.wire.parse import JSONObject, clean
 from agentops.worker.backoff import BASE_S, backoff
 from agentops.worker.calls import ask_hook, idempotency_key, request_of, trust_of
 from agentops.worker.output import review_answer
+from agentops.worker.planners import offered_tools, patience
 from agentops.worker.snapshot import Snapshot
 from approvals import gate, grants
 from approvals.models import Proposal
@@ -298,11 +299,11 @@ class Session:
         by_model = planner.name.startswith("model:")
         views: tuple[ToolView, ...] = ()
         if by_model:
-            contracts = self.snapshot.contracts(self.run.task_type_id)
-            views = tuple(_view(contract) for contract in contracts if self.pin(contract.name) is not None)
-            yield from self.flush()  # a model may take its time: hold nothing back meanwhile
+            views = offered_tools(self.run, self.state)
+            # A model may take its time: hold nothing back meanwhile, and keep the lease for as long.
+            yield from self.flush(busy=patience(planner))
         answer = yield Ask(planner, plan_request(self.state, str(self.run.id), views))
-        self.note(self.planned(command.version, planner.name, answer))
+        self.note(self.planned(command.version, answer.planner or planner.name, answer))
         reached("plan_made")
         if by_model:
             yield from self.flush()
@@ -634,12 +635,6 @@ def _call_id(event: Event) -> str:
     if isinstance(event, CallSucceeded | CallFailed | CallUnknown):
         return event.call_id
     raise TypeError(f"{event.type} is not an outcome")
-
-
-def _view(contract: ToolContract) -> ToolView:
-    return ToolView(
-        contract.name, contract.version, contract.description, contract.input_schema, contract.output_schema
-    )
 
 
 def _waiting(state: RunState, until: datetime | None) -> RunWaiting:

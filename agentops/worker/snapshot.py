@@ -9,9 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from agentops.engine.planner import Planner
-from agentops.runs.services import newest_allowed
 from tools.allowlist import AllowlistRule, AllowlistState, all_rules
-from tools.contracts import ToolContract
 from tools.health import ailing
 
 FRESH_S: Final = 0.05
@@ -31,12 +29,6 @@ class Snapshot:
         """Return the rule of a task type for a tool, `denied` when there is none."""
         self._refresh()
         return self._rules.get((task_type_id, tool)) or AllowlistRule(tool, AllowlistState.DENIED)
-
-    def contracts(self, task_type_id: int) -> list[ToolContract]:
-        """Return, for every tool the task type may use, the newest contract version in the allowed range."""
-        self._refresh()
-        rules = (rule for (owner, _), rule in sorted(self._rules.items()) if owner == task_type_id)
-        return newest_allowed(rule for rule in rules if rule.state is not AllowlistState.DENIED)
 
     def planner(self, name: str, look_up: Callable[[], Planner]) -> Planner:
         """Return a planner; a version of a playbook never changes, so it is looked up once and shared."""
