@@ -5,10 +5,10 @@ run's stream, so of two people who decide at the same moment one wins and the ot
 locks both a run's stream and its proposals takes the stream first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from django.db import transaction
@@ -38,6 +38,8 @@ from tools.allowlist import lookup
 from tools.contracts import ToolContract, action_digest
 from tools.registry import registry
 from tools.schema import Issue
+
+R = TypeVar("R")
 
 MAX_NOTE: Final = 2000
 MAX_EXPLANATION: Final = 20_000
@@ -186,6 +188,41 @@ def create_proposal(
     crashes makes the proposal uninspectable and at least High. Whoever made a token counts as the requester of what
     the token submitted.
     """
+    proposal = propose_within(
+        lambda _: None,
+        run=run,
+        call_id=call_id,
+        step_id=step_id,
+        contract=contract,
+        arguments=arguments,
+        provenance=provenance,
+        gate=gate,
+        explanation=explanation,
+        now=now,
+    )
+    assert isinstance(proposal, Proposal)
+    return proposal
+
+
+def propose_within(
+    refuse: Callable[[Band], R | None],
+    /,
+    *,
+    run: Run,
+    call_id: str,
+    step_id: str,
+    contract: ToolContract,
+    arguments: JSON,
+    provenance: Mapping[str, Provenance],
+    gate: Gate,
+    explanation: str,
+    now: datetime,
+) -> Proposal | R:
+    """Freeze a call for a person as `create_proposal` does, unless `refuse` says something about its band.
+
+    What it says is returned instead, and nothing is written: people's attention is limited as well, and how much a
+    proposal needs is known only once its risk is.
+    """
     frozen = _freeze(
         tenant_id=run.tenant_id,
         contract=contract,
@@ -193,6 +230,8 @@ def create_proposal(
         provenance=provenance,
         verdict=gate,
     )
+    if (refused := refuse(frozen.risk.band)) is not None:
+        return refused
     decide_by = now + timedelta(seconds=run.task_type.decide_within_s)
     return Proposal.objects.create(
         run=run,

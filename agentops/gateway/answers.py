@@ -80,7 +80,11 @@ class StepInfo(BaseModel):
 
 
 class UsageInfo(BaseModel):
-    """What the run has used. `wall_time_s` leaves out the time people took; `cost_micros` are millionths of USD."""
+    """What the run has used. `wall_time_s` leaves out the time people took; `*cost_micros` are millionths of USD.
+
+    `cost_micros` is what models cost, `tool_cost_micros` what tools cost by their contracts; `reviewer_s` are seconds
+    of people's attention, taken or set aside.
+    """
 
     steps: int
     plans: int
@@ -90,6 +94,8 @@ class UsageInfo(BaseModel):
     input_tokens: int
     output_tokens: int
     cost_micros: int
+    tool_cost_micros: int
+    reviewer_s: int
     wall_time_s: float
 
 
@@ -297,6 +303,8 @@ def _usage(state: State) -> UsageInfo:
         input_tokens=state.usage.input_tokens,
         output_tokens=state.usage.output_tokens,
         cost_micros=state.usage.cost_micros,
+        tool_cost_micros=state.tool_cost_micros,
+        reviewer_s=state.reviewer_s,
         wall_time_s=round(state.wall_time.total_seconds(), 3),
     )
 

@@ -18,6 +18,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agentops.audit.services import StreamConflict
+from agentops.budgets.services import Refused as Unpaid
 from agentops.engine.decide import (
     Candidate,
     Execute,
@@ -52,6 +53,7 @@ from agentops.engine.events import (
     RunFailed,
     RunSucceeded,
     RunWaiting,
+    RunWarned,
     Stamped,
     StepSkipped,
 )
@@ -69,12 +71,14 @@ from agentops.tenancy.scope import tenant_scope
 from agentops.wire.canonical import digest
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSONObject, clean
+from agentops.worker import spending
 from agentops.worker.backoff import BASE_S, backoff
 from agentops.worker.calls import InlineGrant, ask_hook, idempotency_key, request_of, trust_of
 from agentops.worker.output import review_answer
 from agentops.worker.planners import planner_for
 from approvals import gate, grants
-from approvals.services import create_proposal, withdraw_proposals
+from approvals.attention import review_seconds
+from approvals.services import propose_within, withdraw_proposals
 from tools import executor, health
 from tools.allowlist import AllowlistRule
 from tools.allowlist import lookup as allowlist_rule
@@ -229,7 +233,7 @@ class _Session:
                 self.make_plan(command)
             case Record(events=events):
                 self.note(*events)
-                if not any(isinstance(event, StepSkipped) for event in events):
+                if not any(isinstance(event, StepSkipped | RunWarned) for event in events):
                     self.flush()
             case Select(candidates=candidates):
                 self.select(candidates)
@@ -262,7 +266,21 @@ class _Session:
         views = tuple(_view(contract) for contract in contracts if self.pin(contract.name) is not None)
         if planner.name.startswith("model:"):
             self.flush()  # a model may take its time: hold nothing back meanwhile
-        answer = planner.plan(plan_request(self.state, str(self.run.id), views))
+        request = plan_request(self.state, str(self.run.id), views)
+        held = spending.before_plan(
+            run=self.run,
+            state=self.state,
+            planner=planner,
+            request=request,
+            fence=self.lease.fence,
+            now=self.driver.now(),
+            actor=self.actor,
+        )
+        if isinstance(held, spending.Unaffordable):
+            self.note(PlanFailed(planner.name, held.code, held.message))
+            return
+        answer = planner.plan(request)
+        spending.after_plan(held, answer, now=self.driver.now())
         self.note(self.planned(command.version, planner.name, answer))
         if planner.name.startswith("model:"):
             self.flush()
@@ -337,6 +355,11 @@ class _Session:
                 calls_so_far=same_tool + beside,
             )
         )
+        if isinstance(verdict, gate.Gate) and contract is not None:
+            # Nobody is asked about what could not be paid for anyway; what can be is asked again when it executes.
+            unpaid = spending.refuses_call(run=self.run, contract=contract, now=self.driver.now())
+            if unpaid is not None:
+                verdict = gate.Deny(str(ErrorCode.BUDGET_EXCEEDED), unpaid.message, f"budget.{unpaid.budget_id}")
         selected = CallSelected(
             call_id=candidate.call_id,
             step_id=candidate.step_id,
@@ -371,8 +394,16 @@ class _Session:
 
     def propose(
         self, selected: CallSelected, contract: ToolContract, verdict: gate.Gate, candidate: Candidate
-    ) -> CallProposed:
-        proposal = create_proposal(
+    ) -> CallProposed | CallDenied:
+        proposal = propose_within(
+            lambda band: spending.before_review(
+                run=self.run,
+                state=self.state,
+                call_id=selected.call_id,
+                band=band,
+                now=self.driver.now(),
+                actor=self.actor,
+            ),
             run=self.run,
             call_id=selected.call_id,
             step_id=selected.step_id,
@@ -383,6 +414,9 @@ class _Session:
             explanation=candidate.why,
             now=self.driver.now(),
         )
+        if isinstance(proposal, tuple):
+            message, rule = proposal
+            return CallDenied(selected.call_id, str(ErrorCode.BUDGET_EXCEEDED), message, rule)
         return CallProposed(
             call_id=selected.call_id,
             proposal_id=str(proposal.id),
@@ -391,6 +425,7 @@ class _Session:
             score=proposal.risk_score,
             rule=verdict.rule,
             decide_by=_rfc3339(proposal.decide_by),
+            reviewer_s=review_seconds(proposal.risk_band),
         )
 
     # --- execution --------------------------------------------------------------------------------------------------
@@ -406,10 +441,25 @@ class _Session:
             self.defer(call, admission)
             return
         attempt = call.attempts + 1
+        held = spending.before_call(
+            run=self.run,
+            call=call,
+            contract=contract,
+            attempt=attempt,
+            fence=self.lease.fence,
+            now=self.driver.now(),
+            actor=self.actor,
+        )
+        if isinstance(held, Unpaid):
+            health.forgo(call.tool, admission, now=self.driver.now())
+            unpaid = executor.PermitRefused(ErrorCode.BUDGET_EXCEEDED, held.message)
+            self.refuse(call, unpaid, f"budget.{held.budget_id}")
+            return
         try:
             outcome, refusal, reached = self.attempt(call, attempt)
         except Exception:
             health.forgo(call.tool, admission, now=self.driver.now())
+            spending.not_made(held, call, now=self.driver.now())
             raise
         try:
             if refusal is not None:
@@ -418,6 +468,8 @@ class _Session:
                 self.keep(self.outcome(call, outcome, attempt))
         finally:
             self.report(call, contract, admission, outcome if reached else None)
+            unknown = isinstance(outcome, executor.Unknown)
+            spending.after_call(held, contract, reached=reached, unknown=unknown, now=self.driver.now())
 
     def attempt(self, call: Call, attempt: int) -> tuple[executor.Outcome, executor.PermitRefused | None, bool]:
         """Run a call; return what became of it, why it was not permitted if so, and whether it got a permit."""
@@ -493,13 +545,13 @@ class _Session:
         pin = self.pin(call.tool)
         return pin is None or (pin["version"], pin["digest"]) != (contract.version, contract.digest)
 
-    def refuse(self, call: Call, refusal: executor.PermitRefused) -> None:
+    def refuse(self, call: Call, refusal: executor.PermitRefused, rule: str = "grant") -> None:
         """Record that a call may not run any more; one that was interrupted may have run already, so that is asked."""
         if call.state is CallState.EXECUTING:
             message = f"It was interrupted, and repeating it is refused ({refusal.code}): {refusal.message}"
             self.note(CallUnknown(call.call_id, message))
         else:
-            self.note(CallDenied(call.call_id, refusal.code, refusal.message, "grant"))
+            self.note(CallDenied(call.call_id, refusal.code, refusal.message, rule))
         self.flush()
 
     def start(self, call: Call, request: executor.CallRequest, attempt: int) -> executor.Permit:
