@@ -10,8 +10,10 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from agentops.budgets.selectors import budget_rows
 from agentops.engine.transitions import CallState, RunState
 from agentops.runs import selectors, services
 from agentops.runs.artifacts import artifacts, objective
@@ -79,10 +81,11 @@ def run_page(
     Context of `runs/run.html` and `runs/_run.html`: `run` {id, url, state, task_type, title, failure_code,
     failure_message, created_at, duration, requested_by}, `verdict` one sentence, `objective` [artifacts.Value],
     `artifacts` [artifacts.Artifact], `timeline` [timeline.Group], `broken` what makes the record unreadable (""
-    normally), `limits` [usage.UsageRow as dict], `plan` (as recorded, a path and a value per line), `plan_steps`
-    [timeline.PlannedStep], `answer`, `proposals` [{id, url, band, score, sentence_parts, status}], `denied` [{tool,
-    step_id, code, message, off_plan}], `unknown` [{call_id, tool, message, asked}], `can_cancel`, `cancel_url`,
-    `can_reconcile`, `reconcile_url`, `reconcile` (ReconcileForm), `audit_url`, `live` whether it changes.
+    normally), `limits` [usage.UsageRow as dict], `budgets` [budgets.selectors.BudgetRow as dict] while it may spend,
+    `plan` (as recorded, a path and a value per line), `plan_steps` [timeline.PlannedStep], `answer`, `proposals` [{id,
+    url, band, score, sentence_parts, status}], `denied` [{tool, step_id, code, message, off_plan}], `unknown`
+    [{call_id, tool, message, asked}], `can_cancel`, `cancel_url`, `can_reconcile`, `reconcile_url`, `reconcile`
+    (ReconcileForm), `audit_url`, `live` whether it changes.
     """
     told = selectors.story(run, _proposal_url)
     state = RunState(run.state)
@@ -95,6 +98,7 @@ def run_page(
         "artifacts": artifacts(told.state),
         "broken": told.broken,
         "limits": [asdict(row) for row in usage_rows(told.state)],
+        "budgets": [] if state.terminal else [asdict(b) for b in budget_rows(run.task_type_id, timezone.now())],
         "plan": listing(told.state.plan.raw) if told.state.plan else "",
         "plan_steps": plan_steps(told.state.plan),
         "answer": run.answer,

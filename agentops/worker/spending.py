@@ -19,6 +19,7 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, Q
 
 from agentops.budgets import services as budgets
+from agentops.budgets import snapshot
 from agentops.budgets.measures import Measure
 from agentops.budgets.models import Reservation, ReservationState
 from agentops.budgets.services import Amounts, Refused, Reserved
@@ -196,6 +197,7 @@ def before_call(
         call_id=call.call_id,
         amounts=call_amounts(contract),
         fence=0 if intent else fence,
+        intent_follows=intent,
         now=now,
         actor=actor,
     )
@@ -267,7 +269,7 @@ def sweep(now: datetime) -> int:
     """Settle or give back what was set aside and is not under way any more; say limits that nobody has said.
 
     Works on the open tenant scope: reservations of runs that nobody works on, and of proposals that are closed.
-    Returns how many ended. One query when there is nothing to do.
+    Returns how many ended. One query for a tenant without budgets, one more for one that has some.
     """
     nobody = Q(run__lease_until__isnull=True) | Q(run__lease_until__lt=now)
     over = Q(run__state__in=[state.value for state in RunState if state.terminal])
@@ -289,7 +291,7 @@ def sweep(now: datetime) -> int:
         if row.run_id not in histories:
             histories[row.run_id] = load(row.run_id)
         ended += _end(row, histories[row.run_id], RunState(row.run.state), now)
-    if rows:
+    if snapshot.everything():
         budgets.announce(now)
     return ended
 

@@ -18,6 +18,7 @@ from agentops.engine.events import (
     ProposalExpired,
     RunClaimed,
     RunWarned,
+    Stamped,
     Usage,
     decode,
     encode,
@@ -249,9 +250,7 @@ def test_proposals_from_before_attention_was_counted_take_none() -> None:
     assert decode("call.proposed", written) == world.history[-1].event
 
 
-def stamped_after(world: World, event: ProposalDecided):  # type: ignore[no-untyped-def]
-    from agentops.engine.events import Stamped
-
+def stamped_after(world: World, event: ProposalDecided) -> Stamped:
     return Stamped(world.state.seq + 1, world.now, event)
 
 

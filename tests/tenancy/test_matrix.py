@@ -18,6 +18,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from agentops.audit.models import Event
+from agentops.budgets.models import Account, Budget
 from agentops.memory.models import Fact
 from agentops.runs.models import Run
 from agentops.tenancy.access import SYSTEM, TOKEN_SCOPES
@@ -139,6 +140,8 @@ def build(tenant: Tenant) -> World:
                 expires_at=run.created_at + timedelta(days=1),
             ),
             ToolHealth(tool="mail.read"),
+            budget := Budget(measure="runs", period="day", hard=1000),
+            Account(budget=budget, period_start=run.created_at),
         ]
         for row in rows:
             row.save()
