@@ -37,17 +37,21 @@ MEASURES: Final = (
 
 def warning(state: State) -> RunWarned | None:
     """Return the next limit that is nearly used up and about which nothing is on record yet."""
-    percent = state.limits.soft_percent
-    if percent == 100:
+    if state.limits.soft_percent == 100:
         return None
     for measure in MEASURES:
-        allowed = measure.allowed(state)
-        if not allowed or measure.limit in state.warned:
-            continue
-        used = measure.used(state)
-        if used * 100 >= allowed * percent and (used < allowed or not measure.counted):
-            return RunWarned(measure.limit, used, allowed)
+        if measure.limit not in state.warned and nearly(measure, state):
+            return RunWarned(measure.limit, measure.used(state), measure.allowed(state))
     return None
+
+
+def nearly(measure: Measure, state: State) -> bool:
+    """Whether so much of a limit is used that it is worth a warning."""
+    allowed, percent = measure.allowed(state), state.limits.soft_percent
+    if not allowed or percent == 100:
+        return False
+    used = measure.used(state)
+    return used * 100 >= allowed * percent and (used < allowed or not measure.counted)
 
 
 def model_limit_reached(state: State, tokens: int = 0, cost_micros: int = 0) -> tuple[str, str] | None:

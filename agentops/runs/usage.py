@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from agentops.budgets.measures import amount_text
-from agentops.engine.spend import MEASURES
+from agentops.engine.spend import MEASURES, nearly
 from agentops.engine.state import State
 from agentops.runs.timeline import LIMIT_NAMES
 
@@ -19,7 +19,7 @@ class UsageRow:
     limit_text: str
     share: int | None
     near: bool
-    """Whether so much of the limit is used that the run has said so, or would."""
+    """Whether so much of the limit is used that the run says so."""
 
 
 _ALWAYS = frozenset({"steps", "model_calls", "wall_time_s"})
@@ -28,17 +28,17 @@ _ALWAYS = frozenset({"steps", "model_calls", "wall_time_s"})
 def usage_rows(state: State) -> tuple[UsageRow, ...]:
     """Return what a run has used: first what is limited, then what is only counted."""
     rows = [
-        _row(LIMIT_NAMES[m.limit], m.limit, m.used(state), m.allowed(state) or None, state.limits.soft_percent)
+        _row(LIMIT_NAMES[m.limit], m.limit, m.used(state), m.allowed(state) or None, near=nearly(m, state))
         for m in MEASURES
         if m.limit in _ALWAYS or m.allowed(state) or m.used(state)
     ]
-    rows.insert(1, _row("Plans", "plans", len(state.plans), state.limits.plans, 101))
-    rows.append(_row("Calls", "calls", state.calls_used, None, 0))
-    rows.append(_row("Denied calls", "denied", state.denied_calls, None, 0))
+    rows.insert(1, _row("Plans", "plans", len(state.plans), state.limits.plans))
+    rows.append(_row("Calls", "calls", state.calls_used, None))
+    rows.append(_row("Denied calls", "denied", state.denied_calls, None))
     return tuple(rows)
 
 
-def _row(name: str, measure: str, used: int, limit: int | None, soft_percent: int) -> UsageRow:
+def _row(name: str, measure: str, used: int, limit: int | None, *, near: bool = False) -> UsageRow:
     share = min(999, used * 100 // limit) if limit else None
     return UsageRow(
         name=name,
@@ -47,5 +47,5 @@ def _row(name: str, measure: str, used: int, limit: int | None, soft_percent: in
         used_text=amount_text(measure, used),
         limit_text=amount_text(measure, limit) if limit else "",
         share=share,
-        near=share is not None and soft_percent <= 100 and share >= soft_percent,
+        near=near,
     )
