@@ -116,6 +116,7 @@ INSTALLED_APPS = [
     "tools.backoffice",
     "agentops.providers",
     "agentops.prompts",
+    "agentops.budgets",
     "agentops.runs",
     "approvals",
     "agentops.memory",

@@ -58,6 +58,9 @@ TRANSIENT: frozenset[ErrorCode] = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.T
 MAX_RATE: Final = 60_000
 """The highest rate limit, in calls a minute."""
 
+MAX_COST_MICROS: Final = 10_000_000_000
+"""The most one call may be said to cost: 10,000 US dollars, in millionths of one."""
+
 
 class ArgumentRole(StrEnum):
     """Whether an argument decides where an effect lands (authority) or only what it says (content)."""
@@ -208,7 +211,8 @@ class ToolContract:
     `roles` names every top-level parameter of `input_schema`; `output_trust` names every top-level output
     field, or the empty string for all that are not named. Schemas are strict JSON Schema 2020-12
     (see `tools.schema.assert_strict`). `sentence` is a template over the parameters. `rate_per_minute` limits the calls
-    of one tenant, None does not.
+    of one tenant, None does not. `cost_micros` is what one attempt costs at most, in millionths of a US dollar; budgets
+    reserve and spend it for every attempt that reaches the tool.
 
     Raises `ContractError` when a part is missing or names something that does not exist.
     """
@@ -231,6 +235,7 @@ class ToolContract:
     timeout_s: float = 10.0
     breaker: BreakerRules = BreakerRules()
     rate_per_minute: int | None = None
+    cost_micros: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_schema", _seal(self.input_schema))
@@ -267,6 +272,8 @@ class ToolContract:
             yield problem
         if self.rate_per_minute is not None and not 1 <= self.rate_per_minute <= MAX_RATE:
             yield f"rate_per_minute must be between 1 and {MAX_RATE}"
+        if not 0 <= self.cost_micros <= MAX_COST_MICROS:
+            yield f"cost_micros must be between 0 and {MAX_COST_MICROS}"
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -302,6 +309,8 @@ class ToolContract:
             later["breaker"] = self.breaker.to_json()
         if self.rate_per_minute is not None:
             later["rate_per_minute"] = self.rate_per_minute
+        if self.cost_micros:
+            later["cost_micros"] = self.cost_micros
         timeout: JSON = int(self.timeout_s) if float(self.timeout_s).is_integer() else self.timeout_s
         return {
             "name": self.name,

@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import Final
 
 from agentops.engine.conditions import holds, steps_named_in
-from agentops.engine.events import Event, StepSkipped, StepVerified
+from agentops.engine.events import CallDenied, Event, StepSkipped, StepVerified
 from agentops.engine.plan import Missing, OnFailure, Plan, PlannedCall, Step, confined, resolve
 from agentops.engine.planner import CallView, PlanRequest, ToolView
+from agentops.engine.spend import affordable, model_limit_reached, too_dear, warning
 from agentops.engine.state import Call, State, StepProgress, output_provenance, repeat_key
 from agentops.engine.transitions import CallState, RunState
 from agentops.guardrails.provenance import Provenance, SourceKind, provenance
@@ -97,6 +98,9 @@ class Nothing:
 Command = MakePlan | Record | Select | Execute | Reconcile | Wait | Finalize | Fail | Nothing
 
 REPLANNABLE: Final = frozenset({"failed", "rejected", "expired", "denied", "unverified", "missing"})
+BUDGET_EXCEEDED: Final = "budget_exceeded"
+"""Denied because there is no money, no attention or no call left; a run that ends for it carries the code itself."""
+
 MAX_PLAN_FAILURES: Final = 3
 """The first answer and two repairs; for transient model failures as well, each after its wait."""
 
@@ -111,6 +115,8 @@ def decide(state: State) -> Command:
         return Fail(
             "limit_wall_time", f"The run took longer than {state.limits.wall_time_s} s, waits for people apart."
         )
+    if not unsettled and (near := warning(state)) is not None:
+        return Record((near,))
     plan = state.plan
     if plan is None:
         return _final(state, None) if state.finished is not None else _plan(state)
@@ -138,6 +144,8 @@ def _plan(state: State) -> Command:
         return Fail("limit_plans", f"The planner may make {_plans_allowed(state)} plans.")
     if state.usage.requests >= state.limits.model_calls:
         return Fail("limit_model_calls", f"The run may ask a model {state.limits.model_calls} times.")
+    if _by_model(state) and (reached := model_limit_reached(state)) is not None:
+        return Fail(*reached)
     return MakePlan(version)
 
 
@@ -164,6 +172,8 @@ def _next_step(state: State, plan: Plan, step: Step) -> Command:
         return Fail(
             "limit_calls", f"A step may make {state.limits.calls_per_step} calls; {step.id} has {len(step.calls)}."
         )
+    if not affordable(state, tuple(call.tool for call in step.calls)):
+        return Fail("limit_cost", too_dear(state))
     candidates: list[Candidate] = []
     repeats = dict(state.repeats)
     for index, call in enumerate(step.calls):
@@ -224,6 +234,8 @@ def _open_step(state: State, step: Step, progress: StepProgress) -> Command:
     for waiting in (CallState.GRANTED, CallState.RETRYING):
         for call in calls:
             if call.state is waiting and _due(state, call):
+                if not affordable(state, (call.tool,)):
+                    return Record((CallDenied(call.call_id, BUDGET_EXCEEDED, too_dear(state), "limit.cost_micros"),))
                 return Execute(call.call_id)
     if any(call.state is CallState.PROPOSED for call in calls):
         return Wait(RunState.AWAITING_APPROVAL)
@@ -273,7 +285,8 @@ def _after_step(state: State, plan: Plan, step: Step) -> Command | None:
             return Fail("tool_failed", f"{call.tool} failed with {call.code}: {call.note}")
         case "denied":
             call = next(state.calls[c] for c in progress.call_ids if state.calls[c].state is CallState.DENIED)
-            return Fail(f"call_{call.code}", f"{call.tool} was denied: {call.note}")
+            code = call.code if call.code == BUDGET_EXCEEDED else f"call_{call.code}"
+            return Fail(code, f"{call.tool} was denied: {call.note}")
         case "unverified":
             return Fail("verification_failed", f"Step {step.id}: {progress.message}")
         case _:

@@ -50,7 +50,10 @@ class RunSubmitted:
     planning: Literal["plan_first", "reactive"]
     limits: dict[str, int]
     tools: dict[str, JSONObject]
-    """Tool name -> {"version", "digest", "authority": [parameter, ...]} of every tool this task type may use."""
+    """Tool name -> {"version", "digest", "authority": [parameter, ...]} of every tool this task type may use.
+
+    Of tools that cost money also "cost_micros", what one attempt costs.
+    """
     stop_when: str = ""
     success_when: str = ""
     instructions: str = ""
@@ -77,6 +80,16 @@ class RunWaiting:
     type: ClassVar[str] = "run.waiting"
     state: Literal["waiting_retry", "awaiting_approval", "awaiting_reconciliation"]
     until: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunWarned:
+    """The run has used most of a limit: `used` of `allowed`, in the unit of `limits.Limits`. Said once for each."""
+
+    type: ClassVar[str] = "run.warned"
+    limit: str
+    used: int
+    allowed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +221,8 @@ class CallProposed:
     score: int
     rule: str
     decide_by: str
+    reviewer_s: int | None = None
+    """Seconds of a person's attention that are set aside for the decision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +243,8 @@ class ProposalDecided:
     provenance: dict[str, JSONObject] = field(default_factory=dict)
     patch: list[JSONObject] = field(default_factory=list)
     """JSON Patch (RFC 6902) from what the agent proposed to what was approved."""
+    reviewer_s: int | None = None
+    """Seconds of attention it took; None where nobody measured them, and then what was set aside counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +343,7 @@ Event = (
     RunSubmitted
     | RunClaimed
     | RunWaiting
+    | RunWarned
     | RunSucceeded
     | RunFailed
     | RunCancelled
@@ -433,6 +451,7 @@ _READERS: Final[Mapping[object, tuple[Reader, object]]] = {
     list[JSONObject]: (_list(_ANY_OBJECT), []),
     list[str]: (_list(_scalar(str)), []),
     Usage | None: (_usage, None),
+    int | None: (_scalar(int), None),
     JSONObject | None: (_ANY_OBJECT, None),
 }
 """Type of a member -> how to read it and the value that `encode` leaves out."""

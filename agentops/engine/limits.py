@@ -1,4 +1,9 @@
-"""What a run may spend. Every limit is checked before the spend, never after."""
+"""What a run may spend. Every limit is checked before the spend, never after.
+
+What a run fails with when a limit stops it: limit_steps, limit_calls (of one step), limit_plans, limit_model_calls,
+limit_tokens, limit_cost, limit_wall_time, limit_repeats. Attention that is used up denies the call that needs more of
+it (budget_exceeded), and so does money that is used up between two attempts.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -12,7 +17,14 @@ HARD_MAXIMA: Final[Mapping[str, int]] = {
     "repeats": 10,
     "attempts": 10,
     "wall_time_s": 7 * 24 * 3600,
+    "tokens": 1_000_000_000,
+    "cost_micros": 1_000_000_000_000,
+    "reviewer_s": 7 * 24 * 3600,
+    "soft_percent": 100,
 }
+
+NONE_BY_DEFAULT: Final = frozenset({"tokens", "cost_micros", "reviewer_s"})
+"""Limits for which 0 is allowed, is the default, and means that there is none."""
 
 
 class InvalidLimits(ValueError):
@@ -28,7 +40,9 @@ class Limits:
     """Bounds of one run: counts, and `wall_time_s` in seconds without the time people took to decide.
 
     `repeats` is how often the same tool may be called with the same arguments; `attempts` how often one repeatable
-    call may be tried when it fails for a transient reason.
+    call may be tried when it fails for a transient reason. `tokens` are those of models, in and out together;
+    `cost_micros` millionths of a US dollar, models and tools together; `reviewer_s` seconds of people's attention.
+    From `soft_percent` of a limit on the run says so, once for each; 100 never does.
     """
 
     steps: int = 8
@@ -38,6 +52,10 @@ class Limits:
     repeats: int = 2
     attempts: int = 4
     wall_time_s: int = 900
+    tokens: int = 0
+    cost_micros: int = 0
+    reviewer_s: int = 0
+    soft_percent: int = 80
 
     def to_json(self) -> dict[str, int]:
         return asdict(self)
@@ -54,7 +72,9 @@ class Limits:
                 raise InvalidLimits(str(name), f"unknown limit; known are {', '.join(sorted(known))}")
             if isinstance(value, bool) or not isinstance(value, int):
                 raise InvalidLimits(name, "must be a whole number")
-            if not 1 <= value <= HARD_MAXIMA[name]:
-                raise InvalidLimits(name, f"must be between 1 and {HARD_MAXIMA[name]}")
+            least = 0 if name in NONE_BY_DEFAULT else 1
+            if not least <= value <= HARD_MAXIMA[name]:
+                none = "0 (no limit)" if name in NONE_BY_DEFAULT else "1"
+                raise InvalidLimits(name, f"must be between {none} and {HARD_MAXIMA[name]}")
             values[name] = value
         return cls(**values)

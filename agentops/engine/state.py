@@ -36,6 +36,7 @@ from agentops.engine.events import (
     RunSubmitted,
     RunSucceeded,
     RunWaiting,
+    RunWarned,
     Stamped,
     StepSkipped,
     StepVerified,
@@ -76,6 +77,10 @@ class Call:
     deferred: str = ""
     """Why the call waits until `retry_at` although it might start: breaker_open, rate_limited, or empty."""
     hook_asked: bool = False
+    cost_micros: int = 0
+    """What its attempts cost by the contract, in millionths of a US dollar."""
+    reviewer_s: int = 0
+    """Seconds of a person's attention: set aside while the call is before a person, spent once somebody decided."""
 
     @property
     def untrusted(self) -> bool:
@@ -125,6 +130,13 @@ class State:
     calls_used: int = 0
     denied_calls: int = 0
     usage: Usage = field(default_factory=Usage)
+    """What models used."""
+    tool_cost_micros: int = 0
+    """What attempts at tool calls cost by their contracts."""
+    reviewer_s: int = 0
+    """Seconds of attention that were spent or are set aside."""
+    warned: frozenset[str] = frozenset()
+    """Limits about which `run.warned` is on record."""
     started_at: datetime | None = None
     waiting_since: datetime | None = None
     human_wait: timedelta = timedelta(0)
@@ -135,6 +147,16 @@ class State:
     @property
     def plan(self) -> Plan | None:
         return self.plans[-1] if self.plans else None
+
+    @property
+    def cost_micros(self) -> int:
+        """What models and tools cost, in millionths of a US dollar."""
+        return self.usage.cost_micros + self.tool_cost_micros
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of models, in and out."""
+        return self.usage.input_tokens + self.usage.output_tokens
 
     @property
     def wall_time(self) -> timedelta:
@@ -302,6 +324,8 @@ def _apply(state: State, event: Event) -> State:
             human = event.state != RunState.WAITING_RETRY.value
             waiting = replace(state, state=change_run(state.state, WAITS[event.state]))
             return replace(waiting, waiting_since=state.clock) if human else waiting
+        case RunWarned(limit=limit):
+            return replace(state, warned=state.warned | {limit})
         case RunSucceeded(answer=answer):
             return replace(
                 state, state=change_run(state.state, RunState.SUCCEEDED), phase=Phase.FINALIZE, answer=answer
@@ -329,9 +353,10 @@ def _apply(state: State, event: Event) -> State:
         case ProposalDecided():
             return _resume_after_people(_decided(state, event))
         case ProposalExpired(call_id=call_id):
-            return _resume_after_people(_closed(state, call_id, CallState.EXPIRED, "nobody_answered"))
+            expired = _closed(state, call_id, CallState.EXPIRED, "nobody_answered")
+            return _resume_after_people(_attended(expired, call_id, 0))
         case ProposalWithdrawn(call_id=call_id):
-            return _closed(state, call_id, CallState.WITHDRAWN, "withdrawn")
+            return _attended(_closed(state, call_id, CallState.WITHDRAWN, "withdrawn"), call_id, 0)
         case CallReconciled():
             return _resume_after_people(_reconciled(state, event))
         case _:
@@ -423,6 +448,37 @@ def _selected(state: State, event: CallSelected) -> State:
     )
 
 
+def tool_cost(state: State, tool: str) -> int:
+    """What one attempt at a tool costs by the contract the run started with, in millionths of a US dollar."""
+    pin = state.submitted.tools.get(tool, {}) if state.submitted is not None else {}
+    cost = pin.get("cost_micros", 0)
+    return cost if isinstance(cost, int) else 0
+
+
+def _charged(state: State, call: Call, attempt: int) -> tuple[State, Call]:
+    """Add what an attempt costs, unless it is one that has been added before."""
+    if attempt <= call.attempts or not (cost := tool_cost(state, call.tool)):
+        return state, call
+    charged = replace(call, cost_micros=call.cost_micros + cost)
+    return replace(state, tool_cost_micros=state.tool_cost_micros + cost), charged
+
+
+def _not_charged(state: State, call: Call) -> tuple[State, Call]:
+    """Take back what the last attempt cost, because it is known not to have happened."""
+    cost = min(tool_cost(state, call.tool), call.cost_micros)
+    unspent = replace(call, cost_micros=call.cost_micros - cost)
+    return replace(state, tool_cost_micros=state.tool_cost_micros - cost), unspent
+
+
+def _attended(state: State, call_id: str, reviewer_s: int | None) -> State:
+    """Replace the attention set aside for a call by what it took; None keeps it."""
+    call = state.calls[call_id]
+    if reviewer_s is None or reviewer_s == call.reviewer_s:
+        return state
+    changed = _put(state, replace(call, reviewer_s=reviewer_s))
+    return replace(changed, reviewer_s=state.reviewer_s - call.reviewer_s + reviewer_s)
+
+
 def _call(state: State, call_id: str) -> Call:
     try:
         return state.calls[call_id]
@@ -457,15 +513,17 @@ def _called(
             return _put(state, replace(call, state=change_call(call.state, CallState.GRANTED), grant_id=grant_id))
         case CallProposed(proposal_id=proposal_id):
             proposed = replace(call, state=change_call(call.state, CallState.PROPOSED), proposal_id=proposal_id)
-            return _put(state, proposed)
+            return _attended(_put(state, proposed), call.call_id, event.reviewer_s)
         case CallDeferred():
             return _put(state, _deferred(call, event))
         case CallStarted(attempt=attempt):
             started = change_call(call.state, CallState.EXECUTING)
+            state, call = _charged(state, call, attempt)
             return _put(
                 state, replace(call, state=started, attempts=attempt, retry_at=None, deferred="", hook_asked=False)
             )
         case CallSucceeded(output=output, trust=trust, attempt=attempt):
+            state, call = _charged(state, call, attempt)
             ended = replace(
                 call,
                 state=change_call(call.state, CallState.SUCCEEDED),
@@ -478,6 +536,7 @@ def _called(
             )
             return _taint(_put(state, ended), ended)
         case CallFailed(code=code, message=message, retry_at=retry_at, attempt=attempt):
+            state, call = _charged(state, call, attempt)
             failed = replace(
                 call,
                 state=change_call(call.state, CallState.RETRYING if retry_at else CallState.FAILED),
@@ -519,6 +578,8 @@ def _decided(state: State, event: ProposalDecided) -> State:
     call = _call(state, event.call_id)
     if call.proposal_id != event.proposal_id:
         raise IllegalTransition(f"{event.proposal_id} is not the proposal of {event.call_id}")
+    state = _attended(state, event.call_id, event.reviewer_s)
+    call = state.calls[event.call_id]
     if event.verdict == "reject":
         note = f"{event.reason_code}: {event.note}" if event.note else event.reason_code
         rejected = replace(call, state=change_call(call.state, CallState.REJECTED), code="rejected", note=note)
@@ -556,6 +617,7 @@ def _reconciled(state: State, event: CallReconciled) -> State:
             return _taint(_put(state, done), done)
         case "did_not_happen":
             granted = change_call(call.state, CallState.GRANTED)
+            state, call = _not_charged(state, call)
             return _put(state, replace(call, state=granted, code="", note=event.note))
         case "gave_up":
             return _put(state, replace(call, state=change_call(call.state, CallState.FAILED), note=event.note))

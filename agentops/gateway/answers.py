@@ -80,7 +80,11 @@ class StepInfo(BaseModel):
 
 
 class UsageInfo(BaseModel):
-    """What the run has used. `wall_time_s` leaves out the time people took; `cost_micros` are millionths of USD."""
+    """What the run has used. `wall_time_s` leaves out the time people took; `*cost_micros` are millionths of USD.
+
+    `cost_micros` is what models cost, `tool_cost_micros` what tools cost by their contracts; `reviewer_s` are seconds
+    of people's attention, taken or set aside.
+    """
 
     steps: int
     plans: int
@@ -91,6 +95,8 @@ class UsageInfo(BaseModel):
     output_tokens: int
     cost_micros: int
     unpriced_model_calls: int = Field(description="Model calls whose cost nobody knows; it is not in `cost_micros`.")
+    tool_cost_micros: int
+    reviewer_s: int
     wall_time_s: float
 
 
@@ -309,6 +315,8 @@ def _usage(state: State) -> UsageInfo:
         output_tokens=state.usage.output_tokens,
         cost_micros=state.usage.cost_micros,
         unpriced_model_calls=state.usage.unpriced,
+        tool_cost_micros=state.tool_cost_micros,
+        reviewer_s=state.reviewer_s,
         wall_time_s=round(state.wall_time.total_seconds(), 3),
     )
 

@@ -50,6 +50,7 @@ _OWN: Final[Mapping[str, tuple[str, ...]]] = {
         "idempotency_key_reused",
         "unknown_task_type",
         "task_type_unusable",
+        "budget_exceeded",
         "invalid_task",
     ),
     "cancel_run": ("run_ended",),

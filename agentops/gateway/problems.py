@@ -55,6 +55,7 @@ CATALOG: Final[Mapping[str, tuple[int, str]]] = {
     "invalid_task": (422, "The task does not fit its task type"),
     "idempotency_key_reused": (422, "The Idempotency-Key was used for another request"),
     "throttled": (429, "Too many requests"),
+    "budget_exceeded": (429, "A budget of the tenant is used up"),
     "internal": (500, "Something went wrong on our side"),
     "unavailable": (503, "The service cannot answer right now"),
 }

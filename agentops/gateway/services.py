@@ -61,7 +61,10 @@ def _run(caller: Caller, task: RunRequest, now: datetime) -> Run | Problem:
 
 
 def _refusal(task_type: TaskType, invalid: InvalidTask) -> Problem:
-    """Tell apart what the caller got wrong and what is wrong with the task type."""
+    """Tell apart what the caller got wrong, what is wrong with the task type, and what there is no budget for."""
+    unpaid = next((issue for issue in invalid.issues if issue.code == "budget_exceeded"), None)
+    if unpaid is not None:
+        return Problem("budget_exceeded", unpaid.message)
     unusable = {issue for issue in invalid.issues if issue.path == "task_type"} | set(task_type_issues(task_type))
     faults = [
         Fault(issue.code, issue.message, pointer="/task_type" if issue in unusable else f"/input{issue.path}")

@@ -9,7 +9,6 @@ from django.db.models import Q
 from django.utils import timezone
 
 from agentops.audit.services import load
-from agentops.engine.state import State
 from agentops.runs.models import Run, TaskType
 from agentops.runs.recording import stream_of
 from agentops.runs.timeline import Told, tell
@@ -73,21 +72,3 @@ def requester(run: Run, names: Mapping[str, str]) -> str:
         return run.requested_by.get_full_name() or run.requested_by.get_username()
     token = run.requested_by_token
     return f"token {names.get(token, token)}" if token else ""
-
-
-def spent(state: State) -> tuple[tuple[str, int, int | None], ...]:
-    """Return what a run has used of its limits: (name, used, limit); None where there is no limit."""
-    limits = state.limits
-    rows: list[tuple[str, int, int | None]] = [
-        ("Steps", state.steps_used, limits.steps),
-        ("Plans", len(state.plans), limits.plans),
-        ("Model calls", state.usage.requests, limits.model_calls),
-        ("Seconds at work", int(state.wall_time.total_seconds()), limits.wall_time_s),
-        ("Calls", state.calls_used, None),
-        ("Denied calls", state.denied_calls, None),
-    ]
-    if state.usage.input_tokens or state.usage.output_tokens:
-        rows.append(("Tokens", state.usage.input_tokens + state.usage.output_tokens, None))
-    if state.usage.unpriced:
-        rows.append(("Model calls of unknown cost", state.usage.unpriced, None))
-    return tuple(rows)

@@ -10,6 +10,8 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
+from agentops.budgets import services as budgets
+from agentops.budgets.measures import Measure
 from agentops.engine.conditions import ConditionError, check_condition
 from agentops.engine.events import RunSubmitted
 from agentops.engine.limits import InvalidLimits, Limits
@@ -20,6 +22,7 @@ from agentops.runs.models import Origin, Playbook, Run, TaskType
 from agentops.runs.recording import record_outside
 from agentops.tenancy.access import Actor
 from agentops.wire.canonical import canonical
+from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSON, JSONObject, WireError, guard
 from tools import schema
 from tools.allowlist import AllowlistRule, allowed_tools
@@ -83,8 +86,22 @@ def submit(
         models=list(choice.models),
         model_parameters=choice.parameters,
     )
+    run_id = uuid7()
     with transaction.atomic():
+        # First, while there is nothing to take back: the row of the run follows in the same transaction.
+        unpaid = budgets.charge(
+            run_id=run_id,
+            task_type_id=task_type.pk,
+            kind="run",
+            purpose="run",
+            amounts={Measure.RUNS: 1},
+            now=moment,
+            actor=actor,
+        )
+        if unpaid is not None:
+            return InvalidTask((TaskIssue("", "budget_exceeded", unpaid.message),))
         run = Run.objects.create(
+            id=run_id,
             task_type=task_type,
             origin=origin,
             title=title[:200],
@@ -135,6 +152,7 @@ def _pins(task_type: TaskType) -> dict[str, JSONObject]:
             "version": contract.version,
             "digest": contract.digest,
             "authority": list[JSON](contract.authority),
+            **({"cost_micros": contract.cost_micros} if contract.cost_micros else {}),
         }
         for contract in allowed_contracts(task_type.pk)
     }

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, assert_never
 
 from agentops.audit.services import Recorded
+from agentops.budgets.measures import amount_text
 from agentops.engine.events import (
     CallDeferred,
     CallDenied,
@@ -34,6 +35,7 @@ from agentops.engine.events import (
     RunSubmitted,
     RunSucceeded,
     RunWaiting,
+    RunWarned,
     Stamped,
     StepSkipped,
     StepVerified,
@@ -51,6 +53,16 @@ Tone = Literal["", "ok", "error", "wait", "gate", "taint"]
 
 MAX_DATA: Final = 8_000
 """Characters of an event's data shown on the page; the audit page has the whole of it."""
+
+LIMIT_NAMES: Final = {
+    "steps": "Steps",
+    "model_calls": "Model calls",
+    "tokens": "Tokens",
+    "cost_micros": "Cost",
+    "wall_time_s": "Time at work",
+    "reviewer_s": "Reviewers' time",
+}
+"""Limit of `engine.spend.MEASURES` -> what people call it."""
 
 _BEGINNING: Final = "start"
 _END: Final = "end"
@@ -178,7 +190,7 @@ class _Teller:
                 self.tools[call_id] = tool
                 self.steps.setdefault(step_id, tool)
                 return f"step:{step_id}"
-            case RunClaimed() | RunWaiting():
+            case RunClaimed() | RunWaiting() | RunWarned():
                 return self.here
             case _:
                 return f"step:{self.step_of(event.call_id)}"
@@ -213,6 +225,8 @@ class _Teller:
 
     def words(self, event: Event, one: Recorded) -> tuple[str, Tone, str]:
         match event:
+            case RunWarned(limit=limit, used=used, allowed=allowed):
+                return f"Near its limit: {usage_words(limit, used, allowed)}", "wait", ""
             case RunSubmitted() | RunClaimed() | RunWaiting() | RunSucceeded() | RunFailed() | RunCancelled():
                 return *self.run_words(event, _who(one)), ""
             case PlanMade() | PlanFinished() | PlanFailed():
@@ -331,6 +345,11 @@ class _Teller:
     def waited(self, proposal_id: str, at: datetime) -> str:
         since = self.proposed_at.get(proposal_id)
         return f" after {length(at - since)}" if since is not None else ""
+
+
+def usage_words(limit: str, used: int, allowed: int) -> str:
+    """Say how much of a run's limit is used."""
+    return f"{LIMIT_NAMES.get(limit, limit)}, {amount_text(limit, used)} of {amount_text(limit, allowed)}"
 
 
 def _who(one: Recorded) -> str:

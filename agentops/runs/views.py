@@ -1,6 +1,7 @@
 """The list of runs, the page of one run, and the form that starts one."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -9,8 +10,10 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from agentops.budgets.selectors import budget_rows
 from agentops.engine.transitions import CallState, RunState
 from agentops.runs import selectors, services
 from agentops.runs.artifacts import artifacts, objective
@@ -19,6 +22,7 @@ from agentops.runs.forms import STATES, CancelForm, ReconcileForm, RunFilter, Ta
 from agentops.runs.models import Run, TaskType
 from agentops.runs.pages import answer, unstored
 from agentops.runs.timeline import Told, listing, plan_steps, verdict
+from agentops.runs.usage import usage_rows
 from agentops.tenancy.access import can, require
 from agentops.tenancy.requests import TenantRequest
 
@@ -89,10 +93,11 @@ def run_page(
     Context of `runs/run.html` and `runs/_run.html`: `run` {id, url, state, task_type, title, failure_code,
     failure_message, created_at, duration, requested_by}, `verdict` one sentence, `objective` [artifacts.Value],
     `artifacts` [artifacts.Artifact], `timeline` [timeline.Group], `broken` what makes the record unreadable (""
-    normally), `limits` [{name, used, limit}], `plan` (as recorded, a path and a value per line), `plan_steps`
-    [timeline.PlannedStep], `answer`, `proposals` [{id, url, band, score, sentence_parts, status}], `denied` [{tool,
-    step_id, code, message, off_plan}], `unknown` [{call_id, tool, message, asked}], `can_cancel`, `cancel_url`,
-    `can_reconcile`, `reconcile_url`, `reconcile` (ReconcileForm), `audit_url`, `live` whether it changes.
+    normally), `limits` [usage.UsageRow as dict], `budgets` [budgets.selectors.BudgetRow as dict] while it may spend,
+    `plan` (as recorded, a path and a value per line), `plan_steps` [timeline.PlannedStep], `answer`, `proposals` [{id,
+    url, band, score, sentence_parts, status}], `denied` [{tool, step_id, code, message, off_plan}], `unknown`
+    [{call_id, tool, message, asked}], `can_cancel`, `cancel_url`, `can_reconcile`, `reconcile_url`, `reconcile`
+    (ReconcileForm), `audit_url`, `live` whether it changes.
     """
     told = selectors.story(run, _proposal_url, lambda seq: reverse("run_exchange", args=[run.id, seq]))
     state = RunState(run.state)
@@ -104,7 +109,8 @@ def run_page(
         "objective": objective(told.state),
         "artifacts": artifacts(told.state),
         "broken": told.broken,
-        "limits": [{"name": name, "used": used, "limit": limit} for name, used, limit in selectors.spent(told.state)],
+        "limits": [asdict(row) for row in usage_rows(told.state)],
+        "budgets": [] if state.terminal else [asdict(b) for b in budget_rows(run.task_type_id, timezone.now())],
         "plan": listing(told.state.plan.raw) if told.state.plan else "",
         "plan_steps": plan_steps(told.state.plan),
         "answer": run.answer,

@@ -1,4 +1,4 @@
-"""Money is an integer of minor units and an ISO 4217 code."""
+"""Money is an integer of minor units and an ISO 4217 code; what models and tools cost, of millionths of a US dollar."""
 
 _NO_MINOR_UNIT = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _HUNDREDTHS = (
@@ -33,3 +33,11 @@ def format_money(minor: int, currency: str) -> str:
     whole, fraction = divmod(abs(minor), 10**exponent)
     decimals = f".{fraction:0{exponent}d}" if exponent else ""
     return f"{currency} {sign}{whole:,}{decimals}"
+
+
+def format_micros(micros: int) -> str:
+    """Print millionths of a US dollar, with as many decimals as it takes: `USD 12.50`, `USD 0.000120`."""
+    sign = "-" if micros < 0 else ""
+    whole, fraction = divmod(abs(micros), 1_000_000)
+    decimals = f"{fraction:06d}"
+    return f"USD {sign}{whole:,}.{decimals if fraction % 10_000 else decimals[:2]}"

@@ -8,14 +8,17 @@ outcome is committed right after it.
 """
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, assert_never
 from uuid import UUID
 
 from agentops.audit.services import StreamConflict
+from agentops.budgets.services import Refused as Unpaid
+from agentops.budgets.services import Reserved
 from agentops.engine.decide import (
     Candidate,
     Execute,
@@ -67,12 +70,14 @@ from agentops.tenancy.access import WORKER, Actor
 from agentops.wire.canonical import digest
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSONObject, clean
+from agentops.worker import spending
 from agentops.worker.backoff import BASE_S, backoff
 from agentops.worker.calls import ask_hook, idempotency_key, request_of, trust_of
 from agentops.worker.output import review_answer
 from agentops.worker.planners import offered_tools, patience
 from agentops.worker.snapshot import Snapshot
 from approvals import gate, grants
+from approvals.attention import review_seconds
 from approvals.models import Proposal
 from approvals.services import draft_proposal, withdraw_proposals
 from tools import executor, health
@@ -302,7 +307,21 @@ class Session:
             views = offered_tools(self.run, self.state)
             # A model may take its time: hold nothing back meanwhile, and keep the lease for as long.
             yield from self.flush(busy=patience(planner))
-        answer = yield Ask(planner, plan_request(self.state, str(self.run.id), views))
+        request = plan_request(self.state, str(self.run.id), views)
+        held = spending.before_plan(
+            run=self.run,
+            state=self.state,
+            planner=planner,
+            request=request,
+            fence=self.lease.fence,
+            now=self.driver.now(),
+            actor=self.actor,
+        )
+        if isinstance(held, spending.Unaffordable):
+            self.note(PlanFailed(planner.name, held.code, held.message))
+            return
+        answer = yield Ask(planner, request)
+        spending.after_plan(held, answer, now=self.driver.now())
         self.note(self.planned(command.version, answer.planner or planner.name, answer))
         reached("plan_made")
         if by_model:
@@ -349,30 +368,71 @@ class Session:
             judged.append(one)
         if self.must_settle([(contract, verdict) for _, contract, verdict in judged]):
             yield from self.flush()
-        drafts: list[Proposal] = []
+        state, buffer = self.state, list(self.buffer)
+        unreviewed: dict[str, _Unreviewed] = {}
+        while True:
+            drafts = self.put(judged, candidates, unreviewed)
+            if not drafts:
+                return True
+            command = decide(self.state)
+            waits = isinstance(command, Wait)
+            if isinstance(command, Wait):
+                self.note(_waiting(command.state, command.until))
+                reached("before_release")
+            try:
+                yield from self.flush(
+                    inside=partial(self.book_reviews, drafts),
+                    beside=partial(_save, [draft for draft, _ in drafts]),
+                    release=waits,
+                )
+            except _Unreviewed as refusal:
+                # People's attention is limited as well: put the calls again, without asking about this one.
+                unreviewed[refusal.call_id] = refusal
+                self.state, self.buffer = state, list(buffer)
+                continue
+            return not waits
+
+    def put(
+        self,
+        judged: "Sequence[tuple[CallSelected, ToolContract | None, gate.GateVerdict]]",
+        candidates: Sequence[Candidate],
+        unreviewed: "Mapping[str, _Unreviewed]",
+    ) -> list[tuple[Proposal, State]]:
+        """Note what the gate said of each call; return the proposals to be saved with that, and the states before."""
+        drafts: list[tuple[Proposal, State]] = []
         for (selected, contract, verdict), candidate in zip(judged, candidates, strict=True):
             self.note(selected)
+            refusal = unreviewed.get(selected.call_id)
             match verdict:
                 case gate.Deny(code=code, message=message, rule=rule):
                     self.note(CallDenied(selected.call_id, code, message, rule))
                 case gate.Auto(rule=rule) if contract is not None:
                     self.note(CallGranted(selected.call_id, str(uuid7()), rule))
+                case gate.Gate() if refusal is not None:
+                    code = str(ErrorCode.BUDGET_EXCEEDED)
+                    self.note(CallDenied(selected.call_id, code, refusal.message, refusal.rule))
                 case gate.Gate() if contract is not None:
                     draft, event = self.propose(selected, contract, verdict, candidate)
-                    drafts.append(draft)
+                    drafts.append((draft, self.state))
                     self.note(event)
                 case _:
                     message = "The gate gave no usable verdict."
                     self.note(CallDenied(selected.call_id, "internal", message, "fail_closed"))
-        if not drafts:
-            return True
-        command = decide(self.state)
-        waits = isinstance(command, Wait)
-        if isinstance(command, Wait):
-            self.note(_waiting(command.state, command.until))
-            reached("before_release")
-        yield from self.flush(beside=lambda: _save(drafts), release=waits)
-        return not waits
+        return drafts
+
+    def book_reviews(self, drafts: Sequence[tuple[Proposal, State]]) -> None:
+        """Set people's attention aside for proposals that are about to be saved. Raises _Unreviewed."""
+        for draft, state in drafts:
+            refused = spending.before_review(
+                run=self.run,
+                state=state,
+                call_id=draft.call_id,
+                band=draft.risk_band,
+                now=self.driver.now(),
+                actor=self.actor,
+            )
+            if refused is not None:
+                raise _Unreviewed(draft.call_id, *refused)
 
     def must_settle(self, judged: Sequence[tuple[ToolContract | None, gate.GateVerdict]]) -> bool:
         """Whether the step before has to be committed now, because nothing else commits it before a tool is called.
@@ -404,6 +464,11 @@ class Session:
                 calls_so_far=same_tool + beside,
             )
         )
+        if isinstance(verdict, gate.Gate) and contract is not None:
+            # Nobody is asked about what could not be paid for anyway; what can be is asked again when it executes.
+            unpaid = spending.refuses_call(run=self.run, contract=contract, now=self.driver.now())
+            if unpaid is not None:
+                verdict = gate.Deny(str(ErrorCode.BUDGET_EXCEEDED), unpaid.message, f"budget.{unpaid.budget_id}")
         selected = CallSelected(
             call_id=candidate.call_id,
             step_id=candidate.step_id,
@@ -443,6 +508,7 @@ class Session:
             score=proposal.risk_score,
             rule=verdict.rule,
             decide_by=_rfc3339(proposal.decide_by),
+            reviewer_s=review_seconds(proposal.risk_band),
         )
         return proposal, event
 
@@ -459,6 +525,20 @@ class Session:
             yield from self.defer(call, admission)
             return
         attempt = call.attempts + 1
+        held = spending.before_call(
+            run=self.run,
+            call=call,
+            contract=contract,
+            attempt=attempt,
+            fence=self.lease.fence,
+            now=self.driver.now(),
+            actor=self.actor,
+        )
+        if isinstance(held, Unpaid):
+            self.forgo(call, admission)
+            rule = f"budget.{held.budget_id}"
+            yield from self.refuse(call, str(ErrorCode.BUDGET_EXCEEDED), held.message, rule)
+            return
         try:
             permit = yield from self.permit(call, contract, attempt)
             reached("before_effect")
@@ -467,16 +547,31 @@ class Session:
         except executor.PermitRefused as refusal:
             self.forgo(call, admission)
             yield from self.refuse(call, refusal.code, refusal.message)
+            spending.after_call(held, contract, reached=False, unknown=False, now=self.driver.now())
             return
         except Exception:
             self.forgo(call, admission)
+            spending.not_made(held, call, now=self.driver.now())
             raise
         try:
             yield from self.keep(self.outcome(call, contract, outcome, attempt))
         except Exception:
-            self.report(call, contract, admission, outcome)
+            self.ended(call, contract, admission, outcome, held)
             raise
+        self.ended(call, contract, admission, outcome, held)
+
+    def ended(
+        self,
+        call: ToolCall,
+        contract: ToolContract,
+        admission: health.Admitted,
+        outcome: executor.Outcome,
+        held: Reserved | None,
+    ) -> None:
+        """Tell the tool's breaker and the budgets how a call that was made ended."""
         self.report(call, contract, admission, outcome)
+        unknown = isinstance(outcome, executor.Unknown)
+        spending.after_call(held, contract, reached=True, unknown=unknown, now=self.driver.now())
 
     def permit(self, call: ToolCall, contract: ToolContract, attempt: int) -> Generator[Need, Any, executor.Permit]:
         """Return the permission to run a call; of anything but a policy's read, its use is on record before it runs.
@@ -573,13 +668,13 @@ class Session:
         pin = self.pin(call.tool)
         return pin is None or (pin["version"], pin["digest"]) != (contract.version, contract.digest)
 
-    def refuse(self, call: ToolCall, code: str, message: str) -> Steps:
+    def refuse(self, call: ToolCall, code: str, message: str, rule: str = "grant") -> Steps:
         """Record that a call may not run any more; one that was interrupted may have run already, so that is asked."""
         if call.state is CallState.EXECUTING:
             told = f"It was interrupted, and repeating it is refused ({code}): {message}"
             self.note(CallUnknown(call.call_id, told))
         else:
-            self.note(CallDenied(call.call_id, code, message, "grant"))
+            self.note(CallDenied(call.call_id, code, message, rule))
         yield from self.flush()
 
     def outcome(self, call: ToolCall, contract: ToolContract, outcome: executor.Outcome, attempt: int) -> Event:
@@ -625,6 +720,16 @@ class Session:
             grants.rearm(run_id=self.run.id, call_id=call.call_id)
 
         yield from self.flush(beside=make_usable if rearm else None)
+
+
+class _Unreviewed(Exception):
+    """Nobody is asked about a call, because the attention it would take is used up."""
+
+    def __init__(self, call_id: str, message: str, rule: str) -> None:
+        super().__init__(message)
+        self.call_id = call_id
+        self.message = message
+        self.rule = rule
 
 
 def _save(drafts: Sequence[Proposal]) -> None:

@@ -19,6 +19,7 @@ from agentops.runs.recording import record_outside, state_of
 from agentops.tenancy.access import WORKER
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
+from agentops.worker import spending
 from agentops.worker.calls import ask_hook, request_of
 from approvals import grants
 from approvals.deadlines import expire_due
@@ -51,6 +52,7 @@ def sweep_tenant(tenant: Tenant, now: datetime) -> int:
         expire_due(now, BATCH)
         settle_leftovers(now)
         expire_facts(now, BATCH)
+        spending.sweep(now)
         quiet = Q(rung_at__isnull=True) | Q(rung_at__lt=now - RING_AGAIN)
         overdue = Run.objects.filter(lease.due(now), quiet).order_by(F("not_before").asc(nulls_first=True))
         run_ids = list(overdue.values_list("pk", flat=True)[:BATCH])

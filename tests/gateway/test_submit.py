@@ -8,11 +8,13 @@ import pytest
 from django.contrib.auth.models import User
 
 from agentops.audit.models import Stream
+from agentops.budgets.measures import Measure
 from agentops.runs.models import Origin, Run, TaskType
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from approvals.services import Decided, approve
+from tests.budgets.lab import budget
 from tests.gateway.conftest import JOB, MAIL, Program, program
 from tests.shop import drive, only_proposal
 
@@ -155,6 +157,19 @@ def test_a_task_type_that_cannot_run_is_not_the_callers_fault(
     document = problem(agent.submit(JOB), 422, "task_type_unusable")
     assert document["errors"][0]["pointer"] == "/task_type"
     assert not runs(shop)
+
+
+def test_a_run_that_no_budget_covers_is_refused_with_the_budget_and_when_it_renews(
+    shop: Tenant, agent: Program, problem: Problem
+) -> None:
+    with tenant_scope(shop):
+        budget(Measure.RUNS, 1)
+    assert agent.submit(JOB, idempotency_key="first").status_code == 202
+    document = problem(agent.submit(JOB, idempotency_key="second"), 429, "budget_exceeded")
+    assert "“All runs: 1 runs a day”" in document["detail"]
+    assert "It renews at " in document["detail"]
+    assert len(runs(shop)) == 1
+    assert agent.submit(JOB, idempotency_key="first").status_code == 202, "asking again is not a second run"
 
 
 def test_waiting_for_a_run_that_ended_gives_its_result(shop: Tenant, agent: Program) -> None:

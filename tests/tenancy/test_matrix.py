@@ -18,6 +18,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from agentops.audit.models import Event
+from agentops.budgets.models import Account, Budget
 from agentops.memory.models import Fact
 from agentops.prompts.services import built_in
 from agentops.providers.models import ModelPrice
@@ -148,6 +149,8 @@ def build(tenant: Tenant) -> World:
             ),
             ToolHealth(tool="mail.read"),
             ModelPrice(pattern="*", input_micros=1, output_micros=1, valid_from=run.created_at),
+            budget := Budget(measure="runs", period="day", hard=1000),
+            Account(budget=budget, period_start=run.created_at),
         ]
         for row in rows:
             row.save()

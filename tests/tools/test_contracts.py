@@ -85,6 +85,8 @@ def test_its_digest_covers_every_part(contract: ToolContract) -> None:
         contract.effect is Effect.UNSAFE_WRITE
     )
     assert replace(contract, timeout_s=599.5).digest != contract.digest
+    assert replace(contract, cost_micros=0).digest == contract.digest
+    assert replace(contract, cost_micros=1).digest != contract.digest
 
 
 def test_create_ticket_has_exactly_the_agreed_schema() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentops.wire.money import currency_exponent, format_money
+from agentops.wire.money import currency_exponent, format_micros, format_money
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,17 @@ def test_no_amount_loses_a_digit(minor: int, currency: str) -> None:
     shown = format_money(minor, currency).removeprefix(f"{currency} ").replace(",", "").replace(".", "")
     assert int(shown) == minor
     assert currency_exponent(currency) in {0, 2, 3, 4}
+
+
+@pytest.mark.parametrize(
+    ("micros", "text"),
+    [
+        (0, "USD 0.00"),
+        (1, "USD 0.000001"),
+        (120_000, "USD 0.12"),
+        (1_234_567_890, "USD 1,234.567890"),
+        (-2_500_000, "USD -2.50"),
+    ],
+)
+def test_millionths_of_a_dollar_keep_every_digit_that_counts(micros: int, text: str) -> None:
+    assert format_micros(micros) == text

@@ -1,0 +1,190 @@
+"""Whatever dies between setting aside, spending and recording, the books are right in the end."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+
+from agentops.budgets.measures import Measure
+from agentops.budgets.models import Reservation
+from agentops.tenancy.access import Actor
+from agentops.tenancy.models import Tenant
+from agentops.worker import spending
+from approvals import grants
+from approvals.intervention import Answered, Verdict, cancel_run, reconcile_call
+from tests.budgets.lab import books, budget
+from tests.shop import AGENT
+from tests.worker.paid import (
+    COST,
+    PAY,
+    PUT,
+    READ,
+    Killed,
+    Provider,
+    begin,
+    drive,
+    job,
+    open_purposes,
+    sweep,
+    work,
+)
+from tools import executor
+from tools.contracts import CallContext, ErrorCode, ToolContract, ToolError
+
+
+def kill_at(point: str, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first call die at a point; what comes after it lives."""
+
+    def die(*args: object, **more: object) -> object:
+        raise Killed
+
+    if point == "before the intent":
+        monkeypatch.setattr(grants, "consume", die)
+    elif point == "after the intent":
+        provider.before = die  # type: ignore[assignment]
+    elif point == "after the effect":
+        provider.after = die  # type: ignore[assignment]
+    else:
+        monkeypatch.setattr(spending, "after_call", die)
+
+
+@pytest.mark.parametrize("tool", [PAY, PUT], ids=["unsafe", "idempotent"])
+@pytest.mark.parametrize(
+    ("point", "attempts"),
+    [("before the intent", 1), ("after the intent", 2), ("after the effect", 2), ("after the outcome", 1)],
+)
+def test_a_worker_that_dies_leaves_right_books(
+    provider: Provider,
+    scoped: Tenant,
+    monkeypatch: pytest.MonkeyPatch,
+    tool: ToolContract,
+    point: str,
+    attempts: int,
+) -> None:
+    made = budget(Measure.COST, 10 * COST)
+    job(tool)
+    run = begin(provider)
+    kill_at(point, provider, monkeypatch)
+    with pytest.raises(Killed):
+        drive(run, provider)
+    monkeypatch.undo()
+    provider.before = provider.after = lambda context: None
+    assert books(made) == (COST, 0), "set aside before it died"
+
+    sweep(scoped, provider)
+    assert open_purposes() != [], "the dead worker's lease still holds: it may only be slow"
+    provider.clock.forward(minutes=5)
+    run = drive(run, provider, "w2")
+    assert run.state == "succeeded"
+    sweep(scoped, provider)
+
+    assert open_purposes() == []
+    by_state = Counter(Reservation.objects.values_list("state", flat=True))
+    if tool is PAY:
+        # What is on record with the provider was paid for once; what was not was given back.
+        assert sum(provider.effects.values()) == 1
+        assert books(made) == (0, COST)
+        assert by_state["settled"] == 1
+    else:
+        # An idempotent write is made again with the same key: the provider was asked as often as it was started.
+        assert books(made) == (0, attempts * COST)
+        assert by_state == {"settled": attempts}
+
+
+def test_a_read_whose_worker_died_counts_and_so_does_the_one_that_replaces_it(
+    provider: Provider, scoped: Tenant
+) -> None:
+    made = budget(Measure.COST, 10 * COST)
+    job(READ)
+    run = begin(provider)
+
+    def die(context: CallContext) -> None:
+        raise Killed
+
+    provider.after = die
+    with pytest.raises(Killed):
+        drive(run, provider)
+    provider.after = lambda context: None
+    provider.clock.forward(minutes=5)
+    assert drive(run, provider, "w2").state == "succeeded"
+    sweep(scoped, provider)
+    assert provider.requests["lab.read"] == 2
+    assert books(made) == (0, 2 * COST)
+    assert Reservation.objects.filter(assumed=True).count() == 1
+
+
+@pytest.mark.parametrize("verdict", ["happened", "gave_up", "did_not_happen"])
+def test_an_unknown_effect_stays_set_aside_until_somebody_knows(
+    provider: Provider,
+    scoped: Tenant,
+    sam: User,
+    actor_of: Callable[[User, Tenant], Actor],
+    verdict: Verdict,
+) -> None:
+    made = budget(Measure.COST, 10 * COST)
+    provider.knows = False
+
+    def lose(context: CallContext) -> None:
+        raise ToolError(ErrorCode.OUTCOME_UNKNOWN, "The connection broke.")
+
+    provider.after = lose
+    job(PAY)
+    run = work(provider)
+    assert run.state == "awaiting_reconciliation"
+    provider.clock.forward(minutes=20)
+    sweep(scoped, provider)
+    assert books(made) == (COST, 0), "nobody knows yet"
+
+    provider.after = lambda context: None
+    answer = reconcile_call(
+        run_id=run.id,
+        call_id="1.s0.0",
+        verdict=verdict,
+        actor=actor_of(sam, scoped),
+        note="The bank says so",
+        now=provider.clock(),
+    )
+    assert isinstance(answer, Answered)
+    drive(run, provider)
+    sweep(scoped, provider)
+    assert open_purposes() == []
+    states = list(Reservation.objects.order_by("pk").values_list("state", flat=True))
+    assert states == (["released", "settled"] if verdict == "did_not_happen" else ["settled"])
+    assert books(made) == (0, COST)
+
+
+def test_a_cancelled_run_gives_back_what_it_never_spent(
+    provider: Provider, scoped: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = budget(Measure.COST, 10 * COST)
+    job(PAY)
+    run = begin(provider)
+    kill_at("before the intent", provider, monkeypatch)
+    with pytest.raises(Killed):
+        drive(run, provider)
+    monkeypatch.undo()
+    cancel_run(run_id=run.id, actor=AGENT, now=provider.clock())
+    provider.clock.forward(minutes=5)
+    sweep(scoped, provider)
+    assert books(made) == (0, 0)
+    assert not provider.effects
+
+
+def test_a_failed_look_does_not_hold_what_a_read_was_refused(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = budget(Measure.COST, 10 * COST)
+    job(READ)
+    run = begin(provider)
+
+    def broken(*args: object, **more: object) -> executor.Outcome:
+        raise RuntimeError("the database went away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(executor, "execute", broken)
+        drive(run, provider)
+    assert books(made) == (0, 0)
+    provider.clock.forward(minutes=10)
+    assert drive(run, provider).state == "succeeded"
+    assert books(made) == (0, COST)
