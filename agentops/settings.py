@@ -113,6 +113,7 @@ INSTALLED_APPS = [
     "agentops.audit",
     "tools",
     "tools.backoffice",
+    "agentops.halts",
     "agentops.runs",
     "approvals",
     "agentops.memory",

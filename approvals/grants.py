@@ -10,10 +10,13 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from agentops.halts.covering import Stop, first, hold_line
 from agentops.runs.models import Run
 from agentops.tenancy.scope import current_tenant_id
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import WireError, guard, parse_json
+from approvals.freezing import catch_up, work_of
+from approvals.locking import lock_run
 from approvals.models import Grant, GrantSource, Proposal
 from tools.allowlist import AllowlistState, lookup
 from tools.contracts import Effect, action_digest
@@ -26,6 +29,15 @@ GRANT_EXPIRED: Final = "grant_expired"
 DIGEST_MISMATCH: Final = "digest_mismatch"
 CONTRACT_CHANGED: Final = "contract_changed"
 NOT_ALLOWED: Final = "not_allowed"
+HALTED: Final = "halted"
+
+
+class LineStopped(PermitRefused):
+    """A stop of the line covers the call. The grant is as it was: the call waits, it does not fail."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(HALTED, f"Stopped: {stop.label}.")
+        self.stop = stop
 
 
 def issue(
@@ -92,13 +104,23 @@ def consume(request: CallRequest, *, now: datetime) -> Permit:
     """Consume the grant of a call, once, and return the permit for it.
 
     Must run in the transaction that records the intent. Checks again what may have changed since the grant was
-    given: the digest of the arguments, the contract, the allowlist (the stricter of then and now), the deadline.
-    Raises PermitRefused with one of the codes of this module; nothing is written then.
+    given: stops of the line, the digest of the arguments, the contract, the allowlist (the stricter of then and now),
+    the deadline. Raises PermitRefused with one of the codes of this module (LineStopped for `halted`); nothing is
+    written then. Takes the run's lock, and keeps the line open until the transaction ends: whoever stops it afterwards
+    comes after this call.
     """
-    grant = Grant.objects.filter(run_id=request.run_id, call_id=request.call_id).first()
-    if grant is None or request.tenant_id != current_tenant_id():
+    lock_run(request.run_id)
+    run = Run.objects.filter(pk=request.run_id).first()
+    if run is None or request.tenant_id != current_tenant_id():
         raise PermitRefused(GRANT_MISSING, "Nobody gave permission for this call.")
-    _check(grant, request, now)
+    stops = hold_line()
+    if (stop := first(stops, work_of(run, request.tool))) is not None:
+        raise LineStopped(stop)
+    catch_up(run, stops)
+    grant = Grant.objects.filter(run_id=request.run_id, call_id=request.call_id).first()
+    if grant is None:
+        raise PermitRefused(GRANT_MISSING, "Nobody gave permission for this call.")
+    _check(grant, request, run.task_type_id, now)
     consumed = Grant.objects.filter(
         pk=grant.pk, consumed_at__isnull=True, digest=request.digest, expires_at__gt=now
     ).update(consumed_at=now)
@@ -124,7 +146,7 @@ def revoke_unused(*, run_id: UUID, now: datetime) -> int:
     return unused.update(expires_at=now)
 
 
-def _check(grant: Grant, request: CallRequest, now: datetime) -> None:
+def _check(grant: Grant, request: CallRequest, task_type_id: int, now: datetime) -> None:
     if grant.consumed_at is not None:
         raise PermitRefused(GRANT_USED, "The permission for this call has been used.")
     if not grant.digest == request.digest == _digest(request):
@@ -133,7 +155,6 @@ def _check(grant: Grant, request: CallRequest, now: datetime) -> None:
     frozen = (grant.tool, grant.contract_version, grant.contract_digest)
     if contract is None or frozen != (contract.name, contract.version, contract.digest):
         raise PermitRefused(CONTRACT_CHANGED, f"The contract of {grant.tool} has changed since permission was given.")
-    task_type_id = Run.objects.values_list("task_type_id", flat=True).get(pk=request.run_id)
     rule = lookup(task_type_id, request.tool)
     allowed = (
         {AllowlistState.AUTO} if grant.source == GrantSource.POLICY else {AllowlistState.AUTO, AllowlistState.GATED}

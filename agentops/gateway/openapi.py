@@ -51,7 +51,9 @@ _OWN: Final[Mapping[str, tuple[str, ...]]] = {
         "task_type_unusable",
         "invalid_task",
     ),
-    "cancel_run": ("run_ended",),
+    "cancel_run": ("run_ended", "not_yours"),
+    "pause_run": ("run_ended", "not_yours"),
+    "resume_run": ("run_ended", "run_stopped", "not_yours"),
 }
 _FAULTS: Final[Mapping[str, Fault]] = {
     "invalid_request": Fault("missing", "Field required.", pointer="/task_type"),

@@ -120,6 +120,18 @@ class Run(TenantModel):
     attempts = models.PositiveIntegerField(default=0)
     not_before = models.DateTimeField(null=True, blank=True)
     rung_at = models.DateTimeField(null=True, blank=True, help_text="When a worker was last told to look.")
+    paused_at = models.DateTimeField(null=True, blank=True, help_text="Since when nothing new starts.")
+    halt = models.ForeignKey(
+        "halts.Halt",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        help_text="The stop that holds it; empty for a pause of a person's own.",
+    )
+    last_error = models.CharField(max_length=300, blank=True, help_text="When, what kind, where and on which worker.")
+    last_owner = models.CharField(max_length=64, blank=True, help_text="Whose lease ended before this one began.")
     steps_used = models.PositiveIntegerField(default=0)
     calls_used = models.PositiveIntegerField(default=0)
     denied_calls = models.PositiveIntegerField(default=0)
@@ -135,18 +147,34 @@ class Run(TenantModel):
                 | Q(state__in=[s.value for s in RunState if not s.terminal], ended_at__isnull=True),
                 name="run_ended_when_terminal",
             ),
+            models.CheckConstraint(
+                condition=Q(halt__isnull=True) | Q(paused_at__isnull=False), name="run_halted_is_paused"
+            ),
         )
         indexes = (
             models.Index(fields=("tenant", "-created_at", "-id"), name="run_newest"),
             models.Index(
                 fields=("tenant", "not_before", "lease_until"),
-                condition=Q(state__in=[s.value for s in RunState if s.claimable]),
+                condition=Q(state__in=[s.value for s in RunState if s.claimable], paused_at__isnull=True),
                 name="run_due",
+            ),
+            models.Index(fields=("tenant", "halt"), condition=Q(halt__isnull=False), name="run_by_halt"),
+            models.Index(
+                fields=("tenant", "-created_at", "-id"),
+                condition=Q(failure_code="dead_letter"),
+                name="run_dead_letters",
             ),
         )
 
     def __str__(self) -> str:
         return f"{self.title or self.task_type_id} ({self.id})"
+
+    @property
+    def agent(self) -> str:
+        """Who asked for it, as a stop of the line names agents: `token:<id>`, `user:<id>` or empty."""
+        if self.requested_by_token:
+            return f"token:{self.requested_by_token}"
+        return f"user:{self.requested_by_id}" if self.requested_by_id is not None else ""
 
 
 class ToolCall(TenantModel):
@@ -163,6 +191,7 @@ class ToolCall(TenantModel):
     code = models.CharField(max_length=40, blank=True)
     idempotency_key = models.CharField(max_length=64, blank=True)
     attempts = models.PositiveIntegerField(default=0)
+    hook_asked = models.BooleanField(default=False, help_text="The tool was asked what became of it, and cannot tell.")
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 
@@ -174,6 +203,7 @@ class ToolCall(TenantModel):
         indexes = (
             models.Index(fields=("tenant", "tool", "-id"), name="tool_call_by_tool"),
             models.Index(fields=("tenant", "run"), condition=Q(state="executing"), name="tool_call_under_way"),
+            models.Index(fields=("tenant", "id"), condition=Q(state="unknown"), name="tool_call_unknown"),
         )
 
     def __str__(self) -> str:

@@ -69,10 +69,12 @@ from agentops.tenancy.scope import tenant_scope
 from agentops.wire.canonical import digest
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSONObject, clean
+from agentops.worker import mishap
 from agentops.worker.backoff import BASE_S, backoff
 from agentops.worker.calls import InlineGrant, ask_hook, idempotency_key, request_of, trust_of
 from agentops.worker.output import review_answer
 from agentops.worker.planners import planner_for
+from agentops.worker.stopping import paused_by, stop_for
 from approvals import gate, grants
 from approvals.services import create_proposal, withdraw_proposals
 from tools import executor, health
@@ -117,9 +119,10 @@ class Driver:
                 session.go()
             except LeaseLost:
                 logger.warning("run %s was taken over by another worker", run_id)
-            except Exception:
+            except Exception as error:
                 logger.exception("run %s stopped unexpectedly; it will be taken up again", run_id)
-                leases.postpone(lease, self.now() + backoff(run.attempts, None, self.rng))
+                told = mishap.told(error, worker=self.owner, now=self.now())
+                leases.postpone(lease, self.now() + backoff(run.attempts, None, self.rng), error=told)
             return True
 
 
@@ -144,17 +147,19 @@ class _Session:
 
     def go(self) -> None:
         self.reload()
-        if self.over():
+        if self.over() or self.halted():
             return
         if self.run.attempts > leases.MAX_ATTEMPTS:
             self.claim()
-            message = f"{self.run.attempts - 1} workers took the run up and none recorded a step."
+            message = mishap.dead_letter(
+                attempts=self.run.attempts - 1, last_error=self.run.last_error, last_owner=self.run.last_owner
+            )
             self.end(RunFailed("dead_letter", message))
             return
         self.claim()
         for _ in range(MAX_COMMANDS):
             try:
-                if not self.step():
+                if self.halted() or not self.step():
                     return
             except StreamConflict:
                 # Somebody decided, cancelled or expired something meanwhile; what was buffered were only reads.
@@ -166,15 +171,29 @@ class _Session:
 
     def over(self) -> bool:
         """Whether there is nothing to drive; the lease is given back then."""
-        nothing = self.recorded.submitted is None or self.recorded.state.terminal
+        nothing = self.recorded.submitted is None or self.recorded.state.terminal or self.recorded.paused
         if nothing:
             leases.release(self.lease)
         return nothing
+
+    def halted(self, tool: str = "") -> bool:
+        """Whether a stop covers the run, or a call of `tool`; the run is paused by it then and lets its worker go."""
+        stop = stop_for(self.run, tool)
+        if stop is not None and not self.state.paused:
+            self.note(paused_by(stop))
+            try:
+                self.flush(release=True)
+            except StreamConflict:
+                # Somebody did something to the run meanwhile. It is stopped all the same: the next worker records that.
+                leases.release(self.lease)
+        return stop is not None
 
     # --- recording --------------------------------------------------------------------------------------------------
 
     def reload(self) -> None:
         self.recorded = self.state = fold(load(self.run.id))
+        # Somebody resumed it meanwhile: it needs to be taken up again.
+        self.announced = self.announced and self.recorded.state is RunState.RUNNING
         self.buffer.clear()
         self.inline.clear()
 
@@ -234,7 +253,7 @@ class _Session:
             case Select(candidates=candidates):
                 self.select(candidates)
             case Execute(call_id=call_id):
-                self.execute(self.state.calls[call_id])
+                return self.execute(self.state.calls[call_id])
             case Reconcile(call_id=call_id):
                 self.reconcile(self.state.calls[call_id])
             case Wait(state=state, until=until):
@@ -395,16 +414,19 @@ class _Session:
 
     # --- execution --------------------------------------------------------------------------------------------------
 
-    def execute(self, call: Call) -> None:
+    def execute(self, call: Call) -> bool:
+        """Run one granted call; False when a stop of the line holds it back and the run has let this worker go."""
+        if self.halted(call.tool):
+            return False
         contract = registry.get(call.tool, call.version)
         if contract is None or self.contract_changed(call, contract):
             message = f"The contract of {call.tool} is not the one this run started with."
             self.refuse(call, executor.PermitRefused(grants.CONTRACT_CHANGED, message))
-            return
+            return True
         admission = self.admit(call, contract)
         if isinstance(admission, health.Refused):
             self.defer(call, admission)
-            return
+            return True
         attempt = call.attempts + 1
         try:
             outcome, refusal, reached = self.attempt(call, attempt)
@@ -412,12 +434,17 @@ class _Session:
             health.forgo(call.tool, admission, now=self.driver.now())
             raise
         try:
+            if isinstance(refusal, grants.LineStopped):
+                self.note(paused_by(refusal.stop))
+                self.flush(release=True)
+                return False
             if refusal is not None:
                 self.refuse(call, refusal)
             else:
                 self.keep(self.outcome(call, outcome, attempt))
         finally:
             self.report(call, contract, admission, outcome if reached else None)
+        return True
 
     def attempt(self, call: Call, attempt: int) -> tuple[executor.Outcome, executor.PermitRefused | None, bool]:
         """Run a call; return what became of it, why it was not permitted if so, and whether it got a permit."""

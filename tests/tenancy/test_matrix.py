@@ -18,10 +18,11 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from agentops.audit.models import Event
+from agentops.halts.models import Halt
 from agentops.memory.models import Fact
-from agentops.runs.models import Run
+from agentops.runs.models import Run, ToolCall
 from agentops.tenancy.access import SYSTEM, TOKEN_SCOPES
-from agentops.tenancy.models import Tenant
+from agentops.tenancy.models import Membership, Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.services import add_member, issue_token
 from agentops.wire.ids import uuid7
@@ -38,15 +39,30 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "decide": Proposal,
     "run": Run,
     "run_cancel": Run,
-    "run_reconcile": Run,
+    "run_pause": Run,
+    "run_resume": Run,
+    "run_requeue": Run,
+    "unknown": ToolCall,
+    "unknown_answer": ToolCall,
+    "stop_lift": Halt,
     "fact": Fact,
     "fact_curate": Fact,
     "audit_event": Event,
     "api-run": Run,
     "api-run-events": Run,
     "api-run-cancel": Run,
+    "api-run-pause": Run,
+    "api-run-resume": Run,
 }
 """Name of a route with a parameter -> whose id it takes. Pages of the admin say themselves which model they show."""
+
+POSTED = frozenset(
+    {
+        *("decide", "fact_curate", "unknown_answer", "stop_lift"),
+        *("run_cancel", "run_pause", "run_resume", "run_requeue"),
+    }
+)
+"""Routes that only take a form."""
 
 NO_OBJECT = frozenset({"app_list"})
 """Routes whose parameter is no id."""
@@ -139,6 +155,9 @@ def build(tenant: Tenant) -> World:
                 expires_at=run.created_at + timedelta(days=1),
             ),
             ToolHealth(tool="mail.read"),
+            Halt(
+                scope="run", target="x", label="x", reason="x", started_at=run.created_at, started_by_id=whoever(tenant)
+            ),
         ]
         for row in rows:
             row.save()
@@ -149,6 +168,11 @@ def build(tenant: Tenant) -> World:
             if found is not None:
                 world.rows[model] = found.pk
     return world
+
+
+def whoever(tenant: Tenant) -> int:
+    """Return some member of the tenant."""
+    return Membership.objects.filter(tenant=tenant).values_list("user_id", flat=True)[0]
 
 
 @pytest.fixture
@@ -227,7 +251,7 @@ def test_the_same_pages_exist_for_the_own_objects(own: World, bob: User, alice: 
     seen = 0
     for route in TENANT_ROUTES:
         model = sample(route)
-        if model is None or route.name in ("decide", "run_cancel", "run_reconcile", "fact_curate", "view_on_site"):
+        if model is None or route.name in {"view_on_site", *POSTED}:
             continue
         browser = admin if route.template.startswith("admin/") else client
         path = f"/t/acme/{route.path(**values_of(route, own.rows.get(model, 0)))}"
@@ -268,7 +292,8 @@ def test_nobody_gets_in_without_signing_in(own: World) -> None:
 def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World, foreign: World, bob: User) -> None:
     client = Client()
     client.force_login(bob, backend="allauth.account.auth_backends.AuthenticationBackend")
-    unknown: dict[type[models.Model], object] = {Run: uuid7(), Proposal: uuid7(), Event: 2**40, Fact: 2**40}
+    unknown: dict[type[models.Model], object] = {Run: uuid7(), Proposal: uuid7()}
+    unknown |= dict.fromkeys((Event, Fact, ToolCall, Halt), 2**40)
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)
         if route in API_ROUTES:
@@ -276,7 +301,7 @@ def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World,
         bodies = set()
         for row in (foreign.rows[model], unknown[model]):
             path = f"/t/acme/{route.path(**values_of(route, row))}"
-            bodies.add(ask(client, "POST" if name in ("decide", "run_cancel", "fact_curate") else "GET", path).content)
+            bodies.add(ask(client, "POST" if name in POSTED else "GET", path).content)
         assert len(bodies) == 1, name
 
 
