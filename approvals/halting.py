@@ -209,7 +209,7 @@ def stop(
             subject=("halt", str(halt.pk)),
             actor=actor,
         )
-        _forget_on_commit()
+        _forget()
     return Stopped(halt.pk)
 
 
@@ -238,7 +238,7 @@ def lift(
             subject=("halt", str(halt.pk)),
             actor=actor,
         )
-        _forget_on_commit()
+        _forget()
     if not connection.in_atomic_block:
         settle_lifted(moment)
     return Lifted(halt_id)
@@ -260,8 +260,10 @@ def _refusal(actor: Actor, reason: str) -> Invalid | Forbidden | None:
     return None
 
 
-def _forget_on_commit() -> None:
+def _forget() -> None:
+    """Let this process ask again, now and once the change is there for everybody."""
     tenant_id = current_tenant_id()
+    covering.forget(tenant_id)
     transaction.on_commit(lambda: covering.forget(tenant_id))
 
 
@@ -353,4 +355,4 @@ def _settled(lifted: Stop, now: datetime) -> None:
             subject=("halt", str(lifted.id)),
             actor=SYSTEM,
         )
-        _forget_on_commit()
+        _forget()
