@@ -34,11 +34,10 @@ def stop(request: TenantRequest) -> HttpResponse:
     form = StopForm(request.POST if request.method == "POST" else request.GET)
     what = form.cleaned_data["what"] if form.is_valid() else ""
     chosen = halting.find_target(what) if what else None
-    if request.method != "POST":
-        return _page(
-            request, chosen=chosen, errors={"what": "There is no such thing here."} if what and not chosen else {}
-        )
     reason = form.cleaned_data.get("reason", "")
+    if request.method != "POST":
+        errors = {"what": "There is no such thing here."} if what and chosen is None else {}
+        return _page(request, chosen=chosen, reason=reason, errors=errors)
     if chosen is None:
         return _page(request, reason=reason, errors={"what": "Choose what to stop."}, status=422)
     outcome = halting.stop(target=chosen, reason=reason, actor=request.actor)

@@ -110,7 +110,8 @@ def run_page(
         "can_reconcile": may_reconcile,
         "holds": _holds(request.actor, run, told.state, hold),
         "paused": _paused(told),
-        "last_error": run.last_error if state is not RunState.SUCCEEDED else "",
+        # A dead letter says it in its own words.
+        "last_error": "" if state.terminal else run.last_error,
         "stop_url": _stop_url(request.actor, run),
         "audit_url": f"{reverse('audit')}?run={run.id}" if can(request.actor, "audit.view") else "",
         "live": not state.terminal,

@@ -192,8 +192,8 @@ class _Session:
 
     def reload(self) -> None:
         self.recorded = self.state = fold(load(self.run.id))
-        # Somebody resumed it meanwhile: it needs to be taken up again.
-        self.announced = self.announced and self.recorded.state is RunState.RUNNING
+        # Paused and resumed meanwhile: it needs to be taken up again.
+        self.announced = self.announced and self.recorded.state is not RunState.QUEUED
         self.buffer.clear()
         self.inline.clear()
 
@@ -227,13 +227,13 @@ class _Session:
         self.inline = []
 
     def end(self, event: RunSucceeded | RunFailed) -> None:
-        """End the run; proposals that are still open close with it."""
+        """End the run; proposals that are still open close with it. The sweeper asks about effects under way."""
         with transaction.atomic():
             for call in self.state.calls.values():
                 if call.state is CallState.PROPOSED:
                     self.note(ProposalWithdrawn(call.proposal_id, call.call_id, "The run ended."))
                 elif call.state is CallState.EXECUTING:
-                    self.note(CallUnknown(call.call_id, "The run ended while this was under way.", asked=True))
+                    self.note(CallUnknown(call.call_id, "The run ended while this was under way."))
             withdraw_proposals(self.run.id, reason="The run ended.", now=self.driver.now())
             self.note(event)
             self.flush(release=True)

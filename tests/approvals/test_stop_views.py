@@ -63,6 +63,7 @@ def test_one_looks_first_and_then_stops(waiting: Run, senior: Client, desk: Clie
     looked = senior.get(f"{PAGE}?what=tool:shop.issue_refund&reason=double+payments")
     assert looked.context["preview"]["proposals"] == 1
     assert looked.context["preview"]["runs"] == [("waits for a person", 1)]
+    assert looked.context["reason"] == "double payments"
     assert not Halt.objects.exists(), "looking stops nothing"
     answer = senior.post(PAGE, {"what": "tool:shop.issue_refund", "reason": "double payments"})
     assert (answer.status_code, answer["Location"]) == (302, PAGE)
@@ -210,7 +211,7 @@ def test_an_engineer_finds_dead_letters_and_tries_them_again(
     assert row["id"] == run.pk
     address = f"/t/acme/runs/{run.pk}"
     page = engineer.get(address)
-    assert "RuntimeError in agentops/x.py:1 (f), on worker w1" in unescape(page.content.decode())
+    assert "The last error was RuntimeError in agentops/x.py:1 (f), on worker w1" in unescape(page.content.decode())
     assert [one["what"] for one in page.context["holds"]] == ["requeue"]
     for client in (desk, senior):
         assert [one["what"] for one in client.get(address).context["holds"]] == []
