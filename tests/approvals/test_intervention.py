@@ -250,10 +250,9 @@ def test_a_dead_letter_of_workers_that_fell_silent_names_the_last_one(shop: Tena
 
 
 def test_an_error_is_told_by_its_kind_and_place_in_one_short_line() -> None:
-    try:
+    with pytest.raises(RuntimeError) as caught:
         Broken().plan(None)  # type: ignore[arg-type]
-    except RuntimeError as error:
-        told = mishap.told(error, worker="host:1:2" * 40, now=Clock().now)
+    told = mishap.told(caught.value, worker="host:1:2" * 40, now=Clock().now)
     assert len(told) <= 300
     assert "\n" not in told
     assert mishap.told(ValueError("x"), worker="w", now=Clock().now).startswith("ValueError in an unknown place")

@@ -142,14 +142,15 @@ def test_another_stop_may_take_over_and_only_that_one_lets_go() -> None:
 def test_time_that_a_run_is_held_never_counts(holds: list[str], seconds: int) -> None:
     run = world(until="granted")
     before = run.state.wall_time
+    events: dict[str, Event] = {
+        "pause": PAUSE,
+        "resume": RESUME,
+        "stop": RunPaused("halt", "x", "7"),
+        "lift": RunResumed("halt", "", "7"),
+    }
     for one in holds:
         run.now += timedelta(seconds=seconds)
-        event = {
-            "pause": PAUSE,
-            "resume": RESUME,
-            "stop": RunPaused("halt", "x", "7"),
-            "lift": RunResumed("halt", "", "7"),
-        }[one]
+        event = events[one]
         counted = run.state.wall_time + (timedelta(0) if run.state.paused else timedelta(seconds=seconds))
         try:
             run.add(event, after=timedelta(0))

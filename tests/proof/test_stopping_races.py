@@ -17,6 +17,7 @@ from agentops.engine.events import (
     CallReconciled,
     CallStarted,
     CallUnknown,
+    Event,
     RunCancelled,
     RunClaimed,
     RunFailed,
@@ -52,6 +53,7 @@ from approvals.intervention import (
     NotUnknown,
     Paused,
     Requeued,
+    Verdict,
     cancel_run,
     pause_run,
     reconcile_call,
@@ -189,7 +191,7 @@ def test_two_pauses_and_two_resumptions(tenant: Tenant, reviewer: Actor, senior:
             for step_in, kind in ((pause_run, RunPaused), (resume_run, RunResumed)):
                 at_once(
                     [
-                        inside(tenant, partial(step_in, run_id=run.pk, actor=who, reason="x"))  # type: ignore[arg-type]
+                        inside(tenant, partial(step_in, run_id=run.pk, actor=who, reason="x"))
                         for who in (senior, reviewer)
                     ]
                 )
@@ -209,7 +211,7 @@ def test_a_stop_and_workers_that_execute(tenant: Tenant, reviewer: Actor, senior
                 returned.append(timezone.now())
                 return outcome
 
-            calls = [partial(work, tenant, run.pk, f"w{i}") for i, run in enumerate(runs)]
+            calls: list[Callable[[], object]] = [partial(work, tenant, run.pk, f"w{i}") for i, run in enumerate(runs)]
             *_, outcome = at_once([*calls, inside(tenant, halt)])
             assert isinstance(outcome, Stopped)
             for i, run in enumerate(runs):
@@ -321,7 +323,7 @@ def test_an_unknown_effect_is_answered_once_also_while_the_run_is_cancelled(
             run = approved(tenant, number, reviewer)
             call = state_of(run.pk).calls["1.refund.0"]
             Grant.objects.filter(run=run, call_id=call.call_id).update(consumed_at=timezone.now())
-            lost = [
+            lost: list[Event] = [
                 RunClaimed("w1", 1),
                 CallStarted(call.call_id, call.grant_id, 1),
                 CallUnknown(call.call_id, "gone", asked=True),
@@ -329,9 +331,10 @@ def test_an_unknown_effect_is_answered_once_also_while_the_run_is_cancelled(
             ]
             with transaction.atomic():
                 record_outside(run.pk, lost, actor=WORKER, now=timezone.now())
-            answers = [
+            said: tuple[tuple[Verdict, Actor], ...] = (("happened", senior), ("did_not_happen", reviewer))
+            answers: list[Callable[[], object]] = [
                 partial(reconcile_call, run_id=run.pk, call_id=call.call_id, verdict=verdict, actor=who, note="seen")
-                for verdict, who in (("happened", senior), ("did_not_happen", reviewer))
+                for verdict, who in said
             ]
             outcomes = at_once(
                 [
@@ -371,15 +374,18 @@ def test_nothing_happens_later_than_two_seconds_after_the_line_was_stopped(tenan
                 stopping.set()
         return done
 
-    def halt() -> tuple[datetime, int]:
+    moments: list[tuple[datetime, int]] = []
+
+    def halt() -> None:
         assert stopping.wait(60)
         with tenant_scope(tenant):
             outcome = stop(target=EVERYTHING, reason="fire", actor=senior)
             assert isinstance(outcome, Stopped)
-            return timezone.now(), outcome.halt_id
+            moments.append((timezone.now(), outcome.halt_id))
 
     calls: Sequence[Callable[[], object]] = [*(partial(worker, number) for number in range(4)), halt]
-    *_, (stopped_at, halt_id) = at_once(calls)  # type: ignore[misc]
+    at_once(calls)
+    [(stopped_at, halt_id)] = moments
     with tenant_scope(tenant):
         assert 0 < Ticket.objects.count() < len(runs), "the stop came in the middle"
         assert not Grant.objects.filter(consumed_at__gt=stopped_at, tool="create_ticket").exists()
