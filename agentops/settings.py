@@ -117,6 +117,7 @@ INSTALLED_APPS = [
     "agentops.providers",
     "agentops.prompts",
     "agentops.budgets",
+    "agentops.halts",
     "agentops.runs",
     "approvals",
     "agentops.memory",

@@ -12,7 +12,6 @@ from django.urls import reverse
 
 from agentops.audit.services import Recorded, load
 from agentops.engine.events import CallReconciled, CallSucceeded
-from agentops.engine.state import Call
 from agentops.engine.transitions import CallState
 from agentops.guardrails.provenance import Provenance, Source, SourceKind, join
 from agentops.runs.fields import CURRENCY, SchemaField, is_money, schema_fields
@@ -21,11 +20,12 @@ from agentops.runs.timeline import Told, planner_words, tell
 from agentops.tenancy.access import Actor, can
 from agentops.wire.money import format_money
 from agentops.wire.parse import JSON, JSONObject, pointer_token
+from approvals import freezing
 from approvals.forms import ARGUMENT, shown_value
 from approvals.gate import leaves
 from approvals.models import Decision, Proposal, RejectReason, Status
 from approvals.selectors import decision_on
-from tools.contracts import Trust, action_digest
+from tools.contracts import ToolContract, Trust, action_digest
 from tools.registry import registry
 
 MAX_EVIDENCE: Final = 2_000
@@ -93,12 +93,13 @@ def card_of(
         "preview": _preview(proposal),
         "evidence": _evidence(proposal, recorded),
         "history": _history(proposal, told),
-        "receipt": _receipt(proposal, decision, told.state.calls.get(proposal.call_id), told),
+        "receipt": _receipt(proposal, decision, told, recorded),
         "reasons": RejectReason.choices,
         "can_decide": can(actor, "proposal.decide"),
         "cannot_decide_why": "" if can(actor, "proposal.decide") else RULES["role"],
         "cannot_approve_why": RULES["self_approval"] if _is_own(proposal, actor) else "",
         "closing_note": proposal.closing_note,
+        "still_since": freezing.standing([proposal]).get(proposal.pk),
         "draft": {"reason_code": typed.reason_code, "note": typed.note, "values": typed.values},
         "errors": typed.errors,
         "notice": notice,
@@ -173,6 +174,28 @@ def _arguments(proposal: Proposal, draft: Draft, order: Mapping[str, int]) -> li
             }
         )
     return shown
+
+
+def shown_arguments(
+    contract: ToolContract | None,
+    arguments: JSONObject,
+    provenance: Mapping[str, Provenance],
+    order: Mapping[str, int],
+) -> list[dict[str, Any]]:
+    """Return the arguments of a call to read: [{name, type, role, text, provenance {label, sources}}]."""
+    properties = contract.input_schema.get("properties") if contract is not None else None
+    schemas: Mapping[str, Any] = properties if isinstance(properties, Mapping) else {}
+    return [
+        {
+            "name": name,
+            "type": _type_words(name, schemas),
+            "role": str(contract.roles.get(name, "")) if contract is not None else "",
+            "value": value,
+            "text": _shown(name, value, arguments, schemas),
+            "provenance": _provenance(f"/{pointer_token(name)}", provenance, order),
+        }
+        for name, value in arguments.items()
+    ]
 
 
 def _field(found: SchemaField, arguments: JSONObject, draft: Draft) -> dict[str, Any]:
@@ -386,7 +409,9 @@ def _history(proposal: Proposal, told: Told) -> list[dict[str, Any]]:
     ]
 
 
-def _receipt(proposal: Proposal, decision: Decision | None, call: Call | None, told: Told) -> dict[str, Any] | None:
+def _receipt(
+    proposal: Proposal, decision: Decision | None, told: Told, recorded: Sequence[Recorded]
+) -> dict[str, Any] | None:
     """Return what proves that what ran is what was approved, once it was approved.
 
     The executed digest is computed again from the arguments in the run's record, not copied from anywhere.
@@ -401,6 +426,7 @@ def _receipt(proposal: Proposal, decision: Decision | None, call: Call | None, t
         "provider_ref": "",
         "executed_at": None,
     }
+    call = told.state.calls.get(proposal.call_id)
     if call is None or call.state in (CallState.PROPOSED, CallState.GRANTED):
         return receipt
     receipt["outcome"] = call.state.value if not call.code else f"{call.state.value}: {call.code}"
@@ -411,7 +437,7 @@ def _receipt(proposal: Proposal, decision: Decision | None, call: Call | None, t
         receipt |= {
             "executed_digest": executed,
             "match": executed == decision.digest,
-            "provider_ref": _reference(call.output),
+            "provider_ref": _reference(call.output) or _found_reference(proposal, recorded),
             "executed_at": _ended_at(proposal, told),
         }
     return receipt
@@ -424,6 +450,13 @@ def _reference(output: JSON) -> str:
             if name.endswith(("_id", "_ref", "reference")) and isinstance(value, str) and value:
                 return value
     return ""
+
+
+def _found_reference(proposal: Proposal, recorded: Sequence[Recorded]) -> str:
+    """Return the reference under which a person found the effect in the other system."""
+    found = (one for one in reversed(recorded) if one.type == CallReconciled.type)
+    mine = (one for one in found if one.data.get("call_id") == proposal.call_id)
+    return next((str(one.data.get("reference") or "") for one in mine), "")
 
 
 def _ended_at(proposal: Proposal, told: Told) -> Any:

@@ -1,8 +1,9 @@
-"""Close what nobody answered in time. Silence denies."""
+"""Close what nobody answered in time. Silence denies, unless the line is stopped: then no time passes."""
 
 import logging
 from datetime import datetime
 
+from approvals import freezing
 from approvals.models import Proposal, Status
 from approvals.services import expire
 
@@ -15,7 +16,8 @@ def expire_due(now: datetime, limit: int) -> int:
     One transaction each, safe to run anywhere at any time. One that cannot be expired is logged and does not keep the
     others waiting.
     """
-    overdue = Proposal.objects.filter(status=Status.PENDING, decide_by__lte=now).order_by("decide_by", "id")
+    pending = Proposal.objects.filter(freezing.running(now), status=Status.PENDING)
+    overdue = pending.order_by("decide_by", "id")
     expired = 0
     for proposal_id in list(overdue.values_list("pk", flat=True)[:limit]):
         try:

@@ -28,7 +28,7 @@ class QueueFilter(forms.Form):
     tainted = forms.ChoiceField(required=False, choices=[("", "any"), *TAINTED])
     status = forms.ChoiceField(required=False, choices=[("", "waiting"), *Status.choices])
     after = forms.CharField(required=False, max_length=80)
-    open = forms.UUIDField(required=False)
+    open = forms.CharField(required=False, max_length=40)
 
     def clean_after(self) -> Place | None:
         """Read the place the previous page ended at."""
@@ -39,6 +39,19 @@ class QueueFilter(forms.Form):
             return Place.parse(text)
         except ValueError:
             raise ValidationError("This page address is damaged; start from the first page.") from None
+
+    def clean_open(self) -> UUID | int | None:
+        """Read what is to be shown beside the list: the id of a proposal, or `call-<id>` of an unknown effect."""
+        text = self.cleaned_data["open"]
+        if not text:
+            return None
+        number = text.removeprefix("call-")
+        if number != text and number.isdecimal() and len(number) <= 18:
+            return int(number)
+        try:
+            return UUID(text)
+        except ValueError:
+            raise ValidationError("There is nothing of that name.") from None
 
     @property
     def filters(self) -> Filters:
@@ -55,7 +68,14 @@ class QueueFilter(forms.Form):
     @property
     def opened(self) -> UUID | None:
         """The proposal to show beside the list."""
-        return self.cleaned_data.get("open")
+        found = self.cleaned_data.get("open")
+        return found if isinstance(found, UUID) else None
+
+    @property
+    def opened_call(self) -> int | None:
+        """The unknown effect to show beside the list."""
+        found = self.cleaned_data.get("open")
+        return found if isinstance(found, int) else None
 
 
 class DecisionForm(forms.Form):
@@ -67,6 +87,32 @@ class DecisionForm(forms.Form):
     args_digest = forms.RegexField(r"\A[0-9a-f]{64}\Z")
     reason_code = forms.CharField(required=False, max_length=40)
     note = forms.CharField(required=False, max_length=20_000)
+
+
+class AnswerForm(forms.Form):
+    """What a person found out about an effect of which nobody knew whether it happened."""
+
+    VERDICTS = (("happened", ""), ("did_not_happen", ""), ("gave_up", ""))
+    attempt = forms.IntegerField(min_value=0, max_value=2**31 - 1)
+    verdict = forms.ChoiceField(
+        choices=VERDICTS,
+        error_messages={"required": "Say what you found out.", "invalid_choice": "Choose one of these."},
+    )
+    note = forms.CharField(required=False, max_length=20_000)
+    reference = forms.CharField(required=False, max_length=1_000)
+
+
+class PauseForm(forms.Form):
+    """Why a run is paused, resumed or tried again. The service says what a reason has to be."""
+
+    reason = forms.CharField(required=False, max_length=20_000)
+
+
+class StopForm(forms.Form):
+    """What is stopped (`scope:target`) and why."""
+
+    what = forms.CharField(required=False, max_length=140)
+    reason = forms.CharField(required=False, max_length=20_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,12 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from agentops.halts.covering import Stop, first, hold_line
 from agentops.runs.models import Run
 from agentops.tenancy.scope import current_tenant_id
 from agentops.wire.parse import WireError, guard, parse_json
+from approvals.freezing import catch_up, work_of
+from approvals.locking import lock_run
 from approvals.models import Grant, GrantSource, Proposal
 from tools.allowlist import AllowlistState, lookup
 from tools.contracts import action_digest
@@ -24,6 +27,15 @@ GRANT_EXPIRED: Final = "grant_expired"
 DIGEST_MISMATCH: Final = "digest_mismatch"
 CONTRACT_CHANGED: Final = "contract_changed"
 NOT_ALLOWED: Final = "not_allowed"
+HALTED: Final = "halted"
+
+
+class LineStopped(PermitRefused):
+    """A stop of the line covers the call. The grant is as it was: the call waits, it does not fail."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(HALTED, f"Stopped: {stop.label}.")
+        self.stop = stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +71,34 @@ def consume(
     now: datetime,
     policy: PolicyGrant | None = None,
     again: bool = False,
-    task_type_id: int | None = None,
+    run: Run | None = None,
 ) -> Permit:
     """Consume the grant of a call, once, and return the permit for it.
 
     Must run in the transaction that records the intent. Checks again what may have changed since the grant was
-    given: the digest of the arguments, the contract, the allowlist (the stricter of then and now), the deadline. What
-    policy granted gets its row here, used up as it is made, so that nothing uses it a second time. `again`: the same
-    action is repeated, because it is safe to repeat. Raises PermitRefused with one of the codes of this module;
-    nothing is written then.
+    given: stops of the line, the digest of the arguments, the contract, the allowlist (the stricter of then and now),
+    the deadline. What policy granted gets its row here, used up as it is made, so that nothing uses it a second time.
+    `again`: the same action is repeated, because it is safe to repeat. Raises PermitRefused with one of the codes of
+    this module (LineStopped for `halted`); nothing is written then. Keeps the line open until the transaction ends:
+    whoever stops it afterwards comes after this call. `run` is the run's row when the caller has it and the run's lock;
+    both are taken here otherwise.
     """
-    grant = Grant.objects.filter(run_id=request.run_id, call_id=request.call_id).first()
-    if request.tenant_id != current_tenant_id():
+    if run is None:
+        lock_run(request.run_id)
+        run = Run.objects.filter(pk=request.run_id).first()
+    if run is None or request.tenant_id != current_tenant_id():
         raise PermitRefused(GRANT_MISSING, "Nobody gave permission for this call.")
+    stops = hold_line()
+    if (stop := first(stops, work_of(run, request.tool))) is not None:
+        raise LineStopped(stop)
+    catch_up(run, stops)
+    grant = Grant.objects.filter(run_id=request.run_id, call_id=request.call_id).first()
     new = grant is None and policy is not None
     if policy is not None and grant is None:
         grant = _of_policy(request, policy, now)
     if grant is None:
         raise PermitRefused(GRANT_MISSING, "Nobody gave permission for this call.")
-    _check(grant, request, now, again=again, task_type_id=task_type_id)
+    _check(grant, request, now, again=again, task_type_id=run.task_type_id)
     if new:
         grant.consumed_at = now
         grant.save(force_insert=True)
@@ -123,7 +144,7 @@ def revoke_unused(*, run_id: UUID, now: datetime) -> int:
     return unused.update(expires_at=now)
 
 
-def _check(grant: Grant, request: CallRequest, now: datetime, *, again: bool, task_type_id: int | None) -> None:
+def _check(grant: Grant, request: CallRequest, now: datetime, *, again: bool, task_type_id: int) -> None:
     if grant.consumed_at is not None and not again:
         raise PermitRefused(GRANT_USED, "The permission for this call has been used.")
     if not grant.digest == request.digest == _digest(request):
@@ -132,8 +153,6 @@ def _check(grant: Grant, request: CallRequest, now: datetime, *, again: bool, ta
     frozen = (grant.tool, grant.contract_version, grant.contract_digest)
     if contract is None or frozen != (contract.name, contract.version, contract.digest):
         raise PermitRefused(CONTRACT_CHANGED, f"The contract of {grant.tool} has changed since permission was given.")
-    if task_type_id is None:
-        task_type_id = Run.objects.values_list("task_type_id", flat=True).get(pk=request.run_id)
     rule = lookup(task_type_id, request.tool)
     allowed = (
         {AllowlistState.AUTO} if grant.source == GrantSource.POLICY else {AllowlistState.AUTO, AllowlistState.GATED}

@@ -41,10 +41,16 @@ MOST_REMEMBERED: Final = 1_000
 
 ACTION: Final = "queue.view"
 _PROPOSAL = (events.CallProposed, events.ProposalDecided, events.ProposalExpired, events.ProposalWithdrawn)
-_RUN = (events.RunSubmitted, events.RunWaiting, events.RunSucceeded, events.RunFailed, events.RunCancelled)
+_RUN = (
+    *(events.RunSubmitted, events.RunWaiting, events.RunSucceeded, events.RunFailed, events.RunCancelled),
+    *(events.RunPaused, events.RunResumed, events.RunRequeued),
+)
+_UNKNOWN = (events.CallUnknown, events.CallReconciled)
 TOPICS: Final[dict[str, str]] = {
     **{kind.type: "proposal" for kind in _PROPOSAL},
     **{kind.type: "run" for kind in _RUN},
+    **{kind.type: "unknown" for kind in _UNKNOWN},
+    **dict.fromkeys(("halt.started", "halt.lifted"), "halt"),
     "proposal.revised": "proposal",
     # A run that waits is recorded together with what it waits for.
     "call.unknown": "run",
@@ -54,7 +60,10 @@ TOPICS: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Something happened: `name` is proposal or run, `id` names which, `seq` is the id of the recorded event."""
+    """Something happened: `name` is proposal, run, unknown or halt, `seq` is the id of the recorded event.
+
+    `id` names which proposal or stop, or the run of everything else.
+    """
 
     name: str
     id: str
@@ -92,7 +101,7 @@ def signals_after(seq: int, limit: int = MOST_AT_ONCE) -> list[Signal]:
     rows = Event.objects.filter(pk__gt=seq, type__in=list(TOPICS)).order_by("pk")
     found = rows.values_list("pk", "type", "subject_id", "run_id")[:limit]
     return [
-        Signal(TOPICS[kind], subject if TOPICS[kind] == "proposal" else str(run_id), pk, kind)
+        Signal(TOPICS[kind], subject if TOPICS[kind] in ("proposal", "halt") else str(run_id), pk, kind)
         for pk, kind, subject, run_id in found
     ]
 
@@ -304,7 +313,8 @@ async def stream(
     """Yield server-sent events until the reader goes, loses the right to watch, or `lifetime_s` has passed.
 
     First `hello` with the id of the newest event, or what happened since `last_seen`; `resync` when that is too much to
-    tell. Then `proposal` and `run` as they happen, and a comment every 15 seconds. The browser comes back by itself.
+    tell. Then `proposal`, `run`, `unknown` and `halt` as they happen, and a comment every 15 seconds. The browser comes
+    back by itself.
     """
     ends = time.monotonic() + lifetime_s
 

@@ -102,6 +102,9 @@ class Proposal(TenantModel):
     )
 
     closing_note = models.CharField(max_length=200, blank=True, help_text="Why it was withdrawn.")
+    thawed_to = models.DateTimeField(
+        null=True, blank=True, help_text="Stops and pauses up to this moment have moved the deadlines already."
+    )
 
     class Meta:
         constraints = (
@@ -199,6 +202,9 @@ class Grant(TenantModel):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     consumed_at = models.DateTimeField(null=True, blank=True)
+    thawed_to = models.DateTimeField(
+        null=True, blank=True, help_text="Stops and pauses up to this moment have moved `expires_at` already."
+    )
 
     class Meta:
         constraints = (

@@ -74,7 +74,7 @@ class Count:
 
 _ROW = (
     *("id", "tenant_id", "risk_band", "risk_score", "band_rank", "sentence", "consequence", "tainted", "status"),
-    *("created_at", "decide_by", "decided_at", "tool", "task_type__name"),
+    *("created_at", "decide_by", "decided_at", "tool", "task_type__name", "run_id", "thawed_to"),
 )
 
 
@@ -108,7 +108,7 @@ def next_after(proposal: Proposal, filters: Filters, *, now: datetime) -> Propos
 
 
 def count_pending() -> Count:
-    """Count what waits, up to 1,000."""
+    """Count the proposals that wait, up to 1,000."""
     found = Proposal.objects.filter(status=Status.PENDING).order_by()[: COUNTED + 1].count()
     return Count(min(found, COUNTED), found > COUNTED)
 

@@ -14,22 +14,23 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from agentops.audit.models import Stream
 from agentops.audit.services import record_in_tenant_stream
 from agentops.engine.events import ProposalDecided, ProposalExpired, ProposalWithdrawn
 from agentops.engine.transitions import CallState, RunState
 from agentops.guardrails.provenance import Provenance, SourceKind
 from agentops.guardrails.provenance import provenance as single_provenance
 from agentops.runs.models import Run, ToolCall
-from agentops.runs.recording import record_outside, state_of, stream_of
+from agentops.runs.recording import record_outside, state_of
 from agentops.tenancy.access import SYSTEM, Actor, can
 from agentops.tenancy.models import ServiceToken
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject, WireError, as_object, clean_text, guard
+from approvals import freezing
 from approvals import gate as gates
 from approvals.consequence import preview
 from approvals.gate import Auto, Candidate, Deny, Gate, Pin, classify, leaves, per_leaf
 from approvals.grants import issue_for
+from approvals.locking import lock_run
 from approvals.models import Decision, Proposal, RejectReason, Status, Verdict
 from approvals.patch import diff
 from approvals.risk import Band, Risk, Subject, assess
@@ -300,11 +301,11 @@ def reject(
 def expire(*, proposal_id: UUID, now: datetime) -> bool:
     """Close a proposal whose deadline has passed; return whether it was this call that closed it.
 
-    Silence denies: the run goes on without the call.
+    Silence denies: the run goes on without the call. No deadline passes while the call is stopped or its run paused.
     """
     with transaction.atomic():
         proposal = _locked(proposal_id)
-        if proposal.status != Status.PENDING or proposal.decide_by > now:
+        if proposal.status != Status.PENDING or not freezing.overdue(proposal, now):
             return False
         if _run_ended(proposal):
             _withdraw_leftover(proposal, now)
@@ -326,11 +327,6 @@ def withdraw_proposals(run_id: UUID, *, reason: str, now: datetime) -> int:
 # --- steps of a decision --------------------------------------------------------------------------------------------
 
 
-def lock_run(run_id: UUID) -> None:
-    """Hold everybody off the run until the transaction ends."""
-    list(Stream.objects.select_for_update().filter(name=stream_of(run_id)).values_list("pk"))
-
-
 def _locked(proposal_id: UUID) -> Proposal:
     run_id = Proposal.objects.values_list("run_id", flat=True).get(pk=proposal_id)
     lock_run(run_id)
@@ -346,7 +342,7 @@ def _open(proposal_id: UUID, actor: Actor, version: int, digest: str, now: datet
     proposal = _locked(proposal_id)
     if proposal.status == Status.PENDING and _run_ended(proposal):
         _withdraw_leftover(proposal, now)
-    elif proposal.status == Status.PENDING and proposal.decide_by <= now:
+    elif proposal.status == Status.PENDING and proposal.decide_by <= now and freezing.overdue(proposal, now):
         _expire(proposal, now)
     if proposal.status != Status.PENDING:
         return _too_late(proposal)

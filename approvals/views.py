@@ -1,8 +1,6 @@
-"""The queue, the page of one proposal, the decision, and what tells open pages that something happened.
+"""The queue, the page of one proposal, the decision, and what tells open pages that something happened."""
 
-Also the two ways a person steps into a run, because its proposals close with it.
-"""
-
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import UUID
@@ -15,14 +13,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from agentops.runs.forms import CancelForm, ReconcileForm
 from agentops.runs.pages import answer, is_fragment, unstored
-from agentops.runs.views import find_run, run_page
-from agentops.tenancy.access import require
+from agentops.tenancy.access import can, require
 from agentops.tenancy.requests import TenantRequest
 from agentops.tenancy.scope import give_back_connection
 from agentops.wire.money import format_money
-from approvals import intervention, live, selectors, services
+from approvals import freezing, live, selectors, services, unknown_views, unknowns
 from approvals.answers import Answer, answer_to, headline, incomplete
 from approvals.card import Draft, Notice, card_of
 from approvals.forms import BANDS, TAINTED, DecisionForm, QueueFilter, read_edit, typed_values
@@ -48,15 +44,33 @@ def queue(request: TenantRequest) -> HttpResponse:
         return answer(request, "approvals/queue.html", "approvals/_list.html", nothing, status=400)
     filters = form.filters
     if is_fragment(request) and request.headers.get("HX-Target") == "card":
+        if form.opened_call is not None:
+            return unknown_views.card(request, form.opened_call)
         return _card_fragment(request, _found(form.opened))
     page = selectors.queue_page(filters, now=timezone.now(), after=form.cleaned_data["after"])
     context = _queue_context(page, filters, first=form.cleaned_data["after"] is None)
     if not is_fragment(request):
-        chosen = form.opened or (page.rows[0].pk if page.rows else None)
-        if chosen is not None:
-            context["selected"] = card_of(_found(chosen), request.actor)
-            _mark(context["items"], chosen)
+        _open_one(request, context, page, form)
     return answer(request, "approvals/queue.html", "approvals/_list.html", context)
+
+
+def _open_one(request: TenantRequest, context: dict[str, Any], page: QueuePage, form: QueueFilter) -> None:
+    """Put one card beside the list: what the address asks for, else the most urgent that this person can answer."""
+    first = context["unknowns"][0]["id"] if context["unknowns"] and can(request.actor, unknowns.RIGHT) else ""
+    call = form.opened_call
+    if call is None and form.opened is None and first:
+        call = int(first.removeprefix(unknowns.PREFIX))
+    if call is not None:
+        row = unknowns.find(call)
+        context["unknown"] = unknowns.item_of(row, request.actor) if row is not None else None
+        if context["unknown"] is None:
+            raise Http404
+        _mark(context["unknowns"], f"{unknowns.PREFIX}{call}")
+        return
+    chosen = form.opened or (page.rows[0].pk if page.rows else None)
+    if chosen is not None:
+        context["selected"] = card_of(_found(chosen), request.actor)
+        _mark(context["items"], chosen)
 
 
 @require_safe
@@ -103,12 +117,17 @@ async def live_events(request: TenantRequest) -> HttpResponseBase:
 def _queue_context(page: QueuePage, filters: Filters, *, first: bool = False) -> dict[str, Any]:
     whole = first and not filters.active and page.next is None
     count = Count(len(page.rows), capped=False) if whole else selectors.count_pending()
+    unanswered = unknowns.waiting(filters) if first else []
+    more = len(unanswered) if first and not filters.active and len(unanswered) < unknowns.SHOWN else unknowns.count()
+    still = freezing.standing(page.rows)
     decision = selectors.last_decision() if not page.rows and not filters.active else None
     kept = _query(filters)
     return {
-        "items": [_row(one) for one in page.rows],
+        "items": [_row(one, still.get(one.pk)) for one in page.rows],
+        "unknowns": unanswered,
         "selected": None,
-        "counts": {"pending": count.pending, "capped": count.capped},
+        "unknown": None,
+        "counts": {"pending": count.pending + more, "capped": count.capped},
         "oldest": min((one.created_at for one in page.rows), default=None) if whole else None,
         "newest_id": max((one.pk for one in page.rows), default=""),
         "next_url": f"{reverse('queue')}?{urlencode(kept | {'after': str(page.next)})}" if page.next else "",
@@ -136,7 +155,7 @@ def _query(filters: Filters) -> dict[str, str]:
     return {name: value for name, value in named.items() if value}
 
 
-def _row(one: Proposal) -> dict[str, Any]:
+def _row(one: Proposal, still_since: datetime | None) -> dict[str, Any]:
     return {
         "id": one.pk,
         "band": one.risk_band,
@@ -147,13 +166,14 @@ def _row(one: Proposal) -> dict[str, Any]:
         "task_type": one.task_type.name,
         "age": one.created_at,
         "decide_by": one.decide_by,
+        "still_since": still_since,
         "status": one.status,
         "url": reverse("proposal", args=[one.pk]),
         "selected": False,
     }
 
 
-def _mark(items: list[dict[str, Any]], chosen: UUID) -> None:
+def _mark(items: list[dict[str, Any]], chosen: UUID | str) -> None:
     for item in items:
         item["selected"] = item["id"] == chosen
 
@@ -282,54 +302,3 @@ def _card_answer(
 ) -> HttpResponse:
     context = {"card": card_of(found, request.actor, notice=notice, draft=draft)}
     return answer(request, "approvals/proposal.html", "approvals/_card.html", context, status=status)
-
-
-# --- stepping into a run --------------------------------------------------------------------------------------------
-
-
-@require_POST
-@require("run.cancel")
-def cancel_run(request: TenantRequest, pk: UUID) -> HttpResponse:
-    """Cancel a run; its open proposals close with it. 409 when it has ended already."""
-    run = find_run(pk)
-    form = CancelForm(request.POST)
-    if not form.is_valid():
-        notice = {"tone": "error", "title": "The run was not cancelled.", "text": "Shorten the reason."}
-        return run_page(request, run, status=422, cancel=form, notice=notice)
-    match intervention.cancel_run(run_id=pk, actor=request.actor, reason=form.cleaned_data["reason"]):
-        case intervention.Cancelled():
-            messages.success(request, "The run is cancelled. What was waiting for a decision is withdrawn.")
-            return unstored(redirect("run", pk=pk))
-        case intervention.AlreadyEnded(state=state):
-            notice = {"tone": "error", "title": f"The run had ended already: {state}.", "text": "Nothing was changed."}
-            return run_page(request, find_run(pk), status=409, notice=notice)
-        case intervention.NotFound():
-            raise Http404
-
-
-@require_POST
-@require("call.reconcile")
-def reconcile_call(request: TenantRequest, pk: UUID) -> HttpResponse:
-    """Record what a person found out about a call whose effect is unknown. 409 when it is known by now."""
-    run = find_run(pk)
-    form = ReconcileForm(request.POST)
-    if not form.is_valid():
-        notice = {"tone": "error", "title": "Nothing was recorded.", "text": "What is wrong stands beside its field."}
-        return run_page(request, run, status=422, reconcile=form, notice=notice)
-    answered = intervention.reconcile_call(
-        run_id=pk,
-        call_id=form.cleaned_data["call_id"],
-        verdict=form.cleaned_data["verdict"],
-        actor=request.actor,
-        note=form.cleaned_data["note"],
-        attempt=form.cleaned_data["attempt"],
-    )
-    match answered:
-        case intervention.Answered():
-            messages.success(request, "Recorded. The run goes on from there.")
-            return unstored(redirect("run", pk=pk))
-        case intervention.NotUnknown(state=state):
-            notice = {"tone": "error", "title": f"What became of this call is known already: {state}.", "text": ""}
-            return run_page(request, find_run(pk), status=409, notice=notice)
-        case intervention.NotFound():
-            raise Http404

@@ -68,10 +68,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def _fast_and_alone(settings: Any) -> None:
-    """Hash passwords cheaply, keep mail in memory, and forget rate limits and budgets between tests."""
+    """Hash passwords cheaply, keep mail in memory, and forget rate limits, budgets and stops between tests."""
     from django.core.cache import cache
 
     from agentops.budgets import snapshot
+    from agentops.halts import covering
+
+    covering.forget()
 
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"

@@ -133,7 +133,7 @@ class _Walk:
     def _event(self, event: Event) -> Finding | None:
         expected, first = self.seq + 1, first_seq(event.seq, event.body)
         linked = link(self.hash, event.body) == bytes(event.hash)
-        if first != expected and not linked:
+        if first != expected and not linked and _parse(event.body) is not None:
             return self._finding(expected, None, "missing", f"The next row is event {first}.")
         if not linked:
             return self._broken(event)

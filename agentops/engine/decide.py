@@ -107,7 +107,7 @@ MAX_PLAN_FAILURES: Final = 3
 
 def decide(state: State) -> Command:
     """Return the next command of a run. Deterministic: the same state always gives the same command."""
-    if state.submitted is None or state.state is not RunState.RUNNING:
+    if state.submitted is None or state.state is not RunState.RUNNING or state.paused_at is not None:
         return Nothing()
     unsettled = state.open_calls(CallState.EXECUTING, CallState.UNKNOWN)
     if state.wall_time.total_seconds() > state.limits.wall_time_s and not unsettled:

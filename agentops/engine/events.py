@@ -114,6 +114,35 @@ class RunCancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class RunPaused:
+    """Nothing new starts until it is resumed. `halt` is the id of the stop that caused it; empty for a person's own."""
+
+    type: ClassVar[str] = "run.paused"
+    by: str
+    reason: str = ""
+    halt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """One cause of the pause is gone: the stop `halt`, or, when that is empty, the person's own."""
+
+    type: ClassVar[str] = "run.resumed"
+    by: str
+    reason: str = ""
+    halt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequeued:
+    """A failed run is tried again from where it is; everything done stays done."""
+
+    type: ClassVar[str] = "run.requeued"
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlanMade:
     """A usable plan. `tainted`: the planner had seen untrusted text when it made it."""
 
@@ -337,6 +366,8 @@ class CallReconciled:
     digest: str = ""
     trust: dict[str, str] = field(default_factory=dict)
     note: str = ""
+    reference: str = ""
+    """The number under which somebody else's system has the effect, as a person found it there."""
 
 
 Event = (
@@ -347,6 +378,9 @@ Event = (
     | RunSucceeded
     | RunFailed
     | RunCancelled
+    | RunPaused
+    | RunResumed
+    | RunRequeued
     | PlanMade
     | PlanFinished
     | PlanFailed

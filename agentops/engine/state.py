@@ -33,6 +33,9 @@ from agentops.engine.events import (
     RunCancelled,
     RunClaimed,
     RunFailed,
+    RunPaused,
+    RunRequeued,
+    RunResumed,
     RunSubmitted,
     RunSucceeded,
     RunWaiting,
@@ -44,7 +47,15 @@ from agentops.engine.events import (
 )
 from agentops.engine.limits import Limits
 from agentops.engine.plan import Missing, Plan, Ref, parse_plan
-from agentops.engine.transitions import CallState, IllegalTransition, Phase, RunState, change_call, change_run
+from agentops.engine.transitions import (
+    REQUEUEABLE,
+    CallState,
+    IllegalTransition,
+    Phase,
+    RunState,
+    change_call,
+    change_run,
+)
 from agentops.guardrails.provenance import CONSTANT, Provenance, SourceKind, join, provenance
 from agentops.wire.canonical import digest
 from agentops.wire.parse import JSON, JSONObject
@@ -143,6 +154,17 @@ class State:
     failure_code: str = ""
     failure_message: str = ""
     answer: str = ""
+    paused_at: datetime | None = None
+    """Since when nothing new starts, whoever wanted that; None while the run may go on."""
+    paused_by: str = ""
+    """The person or program whose own pause it is; empty when only a stop of the line holds the run."""
+    paused_by_halt: str = ""
+    ended_at: datetime | None = None
+    """When the run failed; a run that is tried again has waited since then."""
+
+    @property
+    def paused(self) -> bool:
+        return self.paused_at is not None
 
     @property
     def plan(self) -> Plan | None:
@@ -160,10 +182,11 @@ class State:
 
     @property
     def wall_time(self) -> timedelta:
-        """Time since the first claim without the time people took."""
+        """Time since the first claim without the time people took, and without pauses."""
         if self.started_at is None or self.clock is None:
             return timedelta(0)
-        waiting = self.clock - self.waiting_since if self.waiting_since else timedelta(0)
+        idle_since = self.waiting_since or self.paused_at
+        waiting = self.clock - idle_since if idle_since else timedelta(0)
         return self.clock - self.started_at - self.human_wait - waiting
 
     def open_calls(self, *states: CallState) -> tuple[Call, ...]:
@@ -290,6 +313,19 @@ def _own(call: Call, top: str, path: tuple[str, ...]) -> Provenance:
 LATE: Final = (ProposalWithdrawn, ProposalExpired, CallSucceeded, CallFailed, CallUnknown, CallReconciled)
 """What may still be recorded after a run was cancelled: its open proposals close, and an effect under way ends."""
 
+NOT_WHILE_PAUSED: Final = (
+    RunClaimed,
+    RunWaiting,
+    RunSucceeded,
+    RunFailed,
+    CallSelected,
+    CallGranted,
+    CallProposed,
+    CallDeferred,
+    CallStarted,
+)
+"""What a paused run cannot do. Effects under way end, people decide, deadlines pass, and it can be cancelled."""
+
 
 # --- folding --------------------------------------------------------------------------------------------------------
 
@@ -298,7 +334,9 @@ def apply(state: State, stamped: Stamped) -> State:
     """Fold one recorded event; raises IllegalTransition if the history cannot be."""
     if stamped.seq != state.seq + 1:
         raise IllegalTransition(f"event {stamped.seq} cannot follow {state.seq}")
-    if state.state.terminal and not isinstance(stamped.event, LATE):
+    if state.paused_at is not None and isinstance(stamped.event, NOT_WHILE_PAUSED):
+        raise IllegalTransition(f"{stamped.event.type} while the run is paused")
+    if state.state.terminal and not isinstance(stamped.event, (*LATE, RunRequeued)):
         raise IllegalTransition(f"{stamped.event.type} after the end of the run")
     if (state.submitted is None) != isinstance(stamped.event, RunSubmitted):
         raise IllegalTransition(f"{stamped.event.type} at event {stamped.seq}")
@@ -332,15 +370,23 @@ def _apply(state: State, event: Event) -> State:
             )
         case RunFailed(code=code, message=message):
             return replace(
-                state, state=change_run(state.state, RunState.FAILED), failure_code=code, failure_message=message
+                state,
+                state=change_run(state.state, RunState.FAILED),
+                failure_code=code,
+                failure_message=message,
+                ended_at=state.clock,
             )
         case RunCancelled(reason=reason):
             return replace(
-                state,
+                _unpaused(state),
                 state=change_run(state.state, RunState.CANCELLED),
                 failure_code="cancelled",
                 failure_message=reason,
             )
+        case RunPaused() | RunResumed():
+            return _held(state, event)
+        case RunRequeued():
+            return _requeued(state)
         case PlanMade() | PlanFinished() | PlanFailed():
             return _planned(state, event)
         case StepSkipped(step_id=step_id, reason=reason, detail=detail):
@@ -374,6 +420,64 @@ def _claimed(state: State) -> State:
         started_at=state.started_at or state.clock,
         waiting_since=None,
         human_wait=human_wait,
+    )
+
+
+def _held(state: State, event: RunPaused | RunResumed) -> State:
+    """Set or remove one of the two causes of a pause: a person's own, or a stop of the line.
+
+    A stop may take the place of another one, because a run that two stops cover stays paused when the first is lifted.
+    """
+    match event:
+        case RunPaused(by=by, halt=halt):
+            if (halt and state.paused_by_halt == halt) or (not halt and state.paused_by):
+                raise IllegalTransition("the run is paused already")
+            paused = replace(state, paused_at=state.paused_at or state.clock)
+            return replace(paused, paused_by_halt=halt) if halt else replace(paused, paused_by=by)
+        case RunResumed(halt=halt):
+            if (halt and state.paused_by_halt != halt) or (not halt and not state.paused_by):
+                raise IllegalTransition("the run is not paused by that")
+            left = replace(state, paused_by_halt="") if halt else replace(state, paused_by="")
+            return left if left.paused_by or left.paused_by_halt else _unpaused(left)
+
+
+def _unpaused(state: State) -> State:
+    """End a pause: the time counts as wait, and a run that had a worker needs one again."""
+    if state.paused_at is None or state.clock is None:
+        return state
+    # While people are waited for, that wait covers the pause already.
+    paused = timedelta(0) if state.waiting_since else state.clock - state.paused_at
+    running = change_run(state.state, RunState.QUEUED) if state.state is RunState.RUNNING else state.state
+    return replace(
+        state,
+        state=running,
+        human_wait=state.human_wait + paused if state.started_at else state.human_wait,
+        paused_at=None,
+        paused_by="",
+        paused_by_halt="",
+    )
+
+
+def _requeued(state: State) -> State:
+    """Take a failed run up again where it stands. Unknown effects stay unknown; their tools are asked once more."""
+    if state.state is not RunState.FAILED or state.failure_code not in REQUEUEABLE:
+        raise IllegalTransition(f"a run that is {state.state} ({state.failure_code}) is not tried again")
+    calls = {
+        call_id: replace(call, hook_asked=False) if call.state is CallState.UNKNOWN else call
+        for call_id, call in state.calls.items()
+    }
+    return replace(
+        state,
+        state=change_run(state.state, RunState.QUEUED),
+        calls=MappingProxyType(calls),
+        plan_failures=0,
+        plan_retry_at=None,
+        last_plan_failure=None,
+        failure_code="",
+        failure_message="",
+        # From its end on, the run has waited for the person who tries it again.
+        waiting_since=(state.waiting_since or state.ended_at) if state.started_at else None,
+        ended_at=None,
     )
 
 

@@ -55,7 +55,7 @@ class CallState(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        return not CALL_TRANSITIONS[self]
+        return self is CallState.WITHDRAWN or not CALL_TRANSITIONS[self]
 
 
 class IllegalTransition(ValueError):
@@ -73,9 +73,23 @@ RUN_TRANSITIONS: Final[Mapping[RunState, frozenset[RunState]]] = {
     _R.AWAITING_APPROVAL: frozenset({_R.QUEUED, _R.CANCELLED, _R.FAILED}),
     _R.AWAITING_RECONCILIATION: frozenset({_R.QUEUED, _R.CANCELLED, _R.FAILED}),
     _R.SUCCEEDED: frozenset(),
-    _R.FAILED: frozenset(),
+    # By `run.requeued` alone, and only for the codes of REQUEUEABLE.
+    _R.FAILED: frozenset({_R.QUEUED}),
     _R.CANCELLED: frozenset(),
 }
+
+REQUEUEABLE: Final = frozenset(
+    {
+        *("dead_letter", "internal"),
+        *("model_unavailable", "model_timeout", "model_rate_limited", "model_quota"),
+        *("model_auth", "model_not_found", "model_not_configured", "model_bad_answer"),
+    }
+)
+"""Failures whose cause lies outside of the run: once an engineer has removed it, the same run can go on.
+
+Not here: limits (the run keeps those it was submitted with, so it would end at once again), denied or failed calls,
+criteria that do not hold. Those are the truth about the run, and another try is another run.
+"""
 
 _C = CallState
 
@@ -91,7 +105,8 @@ CALL_TRANSITIONS: Final[Mapping[CallState, frozenset[CallState]]] = {
     _C.DENIED: frozenset(),
     _C.REJECTED: frozenset(),
     _C.EXPIRED: frozenset(),
-    _C.WITHDRAWN: frozenset(),
+    # A requeued run asks again what was withdrawn because it had failed.
+    _C.WITHDRAWN: frozenset({_C.PROPOSED}),
     _C.SUCCEEDED: frozenset(),
     _C.FAILED: frozenset(),
 }

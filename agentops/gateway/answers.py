@@ -29,6 +29,8 @@ class Links(BaseModel):
     self: str
     events: str
     cancel: str
+    pause: str
+    resume: str
     html: str
 
 
@@ -48,11 +50,16 @@ class ErrorInfo(BaseModel):
 
 
 class RunSummary(RunAccepted):
-    """A run as lists show it."""
+    """A run as lists show it. `paused_at`: nothing new starts since then; `stopped`: a stop of the line holds it.
+
+    A run that failed for a cause outside of it (error code dead_letter, internal or of the model) may be queued again.
+    """
 
     task_type: str
     title: str
     error: ErrorInfo | None
+    paused_at: datetime | None
+    stopped: bool
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -215,6 +222,8 @@ def run_summary(run: Run, tenant: Tenant) -> RunSummary:
         task_type=run.task_type.slug,
         title=run.title,
         error=_error(run.failure_code, run.failure_message),
+        paused_at=run.paused_at,
+        stopped=run.halt_id is not None,
         created_at=run.created_at,
         started_at=run.started_at,
         ended_at=run.ended_at,
@@ -224,7 +233,8 @@ def run_summary(run: Run, tenant: Tenant) -> RunSummary:
 def run_result(run: Run, tenant: Tenant, recorded: Sequence[Recorded], proposals: Sequence[Proposal]) -> RunResult:
     """Return a run from its recorded events, so that status, steps and trail are of the same moment."""
     state = fold(stamped(one) for one in recorded)
-    ending = next((one for one in recorded if one.type in _ENDS), None)
+    # A run that failed may have been queued again: only the last end counts, and only if nothing came after it.
+    ending = next((one for one in reversed(recorded) if one.type in _ENDS), None) if state.state.terminal else None
     return RunResult(
         run_id=run.id,
         status=state.state,
@@ -232,6 +242,8 @@ def run_result(run: Run, tenant: Tenant, recorded: Sequence[Recorded], proposals
         task_type=run.task_type.slug,
         title=run.title,
         error=_error(state.failure_code, state.failure_message),
+        paused_at=state.paused_at,
+        stopped=bool(state.paused_by_halt),
         created_at=run.created_at,
         started_at=state.started_at,
         ended_at=ending.at if ending else None,
@@ -279,6 +291,8 @@ def _links(run: Run, tenant: Tenant) -> Links:
         self=reverse("api-run", args=[run.id]),
         events=reverse("api-run-events", args=[run.id]),
         cancel=reverse("api-run-cancel", args=[run.id]),
+        pause=reverse("api-run-pause", args=[run.id]),
+        resume=reverse("api-run-resume", args=[run.id]),
         html=tenant_url(tenant.slug, "run", run.id),
     )
 

@@ -41,6 +41,14 @@ class CancelRequest(BaseModel):
     reason: str = Field(default="", max_length=2000)
 
 
+class HoldRequest(BaseModel):
+    """Why a run is paused or resumed; people read it in the audit trail."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"reason": "Wrong order."}]})
+
+    reason: str = Field(min_length=1, max_length=500, pattern=r"\S")
+
+
 class SubmitQuery(BaseModel):
     """How long the caller wants to wait for the result."""
 

@@ -53,7 +53,9 @@ _OWN: Final[Mapping[str, tuple[str, ...]]] = {
         "budget_exceeded",
         "invalid_task",
     ),
-    "cancel_run": ("run_ended",),
+    "cancel_run": ("run_ended", "not_yours"),
+    "pause_run": ("run_ended", "not_yours"),
+    "resume_run": ("run_ended", "run_stopped", "not_yours"),
     "get_exchange": ("payload_damaged",),
 }
 _FAULTS: Final[Mapping[str, Fault]] = {

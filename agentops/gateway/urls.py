@@ -11,6 +11,8 @@ urlpatterns = [
     path("runs/<uuid:run_id>/events", views.RunEventsView.as_view(), name="api-run-events"),
     path("runs/<uuid:run_id>/events/<int:seq>/exchange", views.RunExchangeView.as_view(), name="api-run-exchange"),
     path("runs/<uuid:run_id>/cancel", views.RunCancelView.as_view(), name="api-run-cancel"),
+    path("runs/<uuid:run_id>/pause", views.RunPauseView.as_view(), name="api-run-pause"),
+    path("runs/<uuid:run_id>/resume", views.RunResumeView.as_view(), name="api-run-resume"),
     path("task-types", views.TaskTypesView.as_view(), name="api-task-types"),
     re_path(r"", views.UnknownView.as_view(), name="api-unknown"),
 ]

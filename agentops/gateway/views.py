@@ -24,7 +24,7 @@ from agentops.gateway.answers import (
     task_type_info,
 )
 from agentops.gateway.base import ApiView, must, read_body, read_query
-from agentops.gateway.forms import CancelRequest, EventsQuery, RunRequest, RunsQuery, SubmitQuery
+from agentops.gateway.forms import CancelRequest, EventsQuery, HoldRequest, RunRequest, RunsQuery, SubmitQuery
 from agentops.gateway.idempotency import fingerprint_of, read_key
 from agentops.gateway.openapi import IDEMPOTENCY_KEY, RUN_ID, SEQ, SUBMIT_HEADERS, query_parameters
 from agentops.gateway.problems import Fault, Problem
@@ -41,7 +41,20 @@ from agentops.gateway.services import take_task
 from agentops.gateway.waiting import SEATS, wait_until_ended
 from agentops.payloads.services import PayloadDamaged, PayloadMissing
 from agentops.runs.models import Run
-from approvals.intervention import AlreadyEnded, Cancelled, NotFound, cancel_run
+from approvals.intervention import (
+    AlreadyEnded,
+    AlreadyPaused,
+    Cancelled,
+    NotFound,
+    NotPaused,
+    NotYours,
+    Paused,
+    ReasonNeeded,
+    Resumed,
+    cancel_run,
+    pause_run,
+    resume_run,
+)
 
 
 class SubmitView(ApiView):
@@ -195,7 +208,7 @@ class RunCancelView(ApiView):
         summary="Cancel a run",
         description=(
             "Ends the run, withdraws its open proposals and revokes unused permissions. An effect that is under way is "
-            "not undone. Cancelling a cancelled run again changes nothing."
+            "not undone. Cancelling a cancelled run again changes nothing. A token cancels only what it submitted."
         ),
         parameters=[RUN_ID],
         request=CancelRequest,
@@ -209,9 +222,90 @@ class RunCancelView(ApiView):
         match outcome:
             case NotFound():
                 raise Http404
+            case NotYours():
+                raise _not_yours()
             case AlreadyEnded(state=state) if state != "cancelled":
-                raise Problem("run_ended", f"The run has {state} already.", extra={"run_status": state})
+                raise _ended(state)
             case Cancelled() | AlreadyEnded():
+                return _answer(full_result(_run_or_404(run_id), self.caller.tenant))
+            case _:
+                assert_never(outcome)
+
+
+class RunPauseView(ApiView):
+    """A run that waits until somebody lets it go on."""
+
+    throttle_scope = "submit"
+    scopes: ClassVar = {"POST": ("run.pause",)}
+
+    @extend_schema(
+        operation_id="pause_run",
+        summary="Pause a run",
+        description=(
+            "Nothing new starts until the run is resumed; what is under way is still recorded, deadlines stand still, "
+            "and people may decide its proposals. Pausing a paused run changes nothing. A token pauses only what it "
+            "submitted."
+        ),
+        parameters=[RUN_ID],
+        request=HoldRequest,
+        responses=RunResult,
+        tags=["runs"],
+    )
+    def post(self, request: Request, run_id: UUID) -> Response:
+        """Pause the run and return it."""
+        _run_or_404(run_id)
+        reason = read_body(HoldRequest, request).reason
+        outcome = pause_run(run_id=run_id, actor=self.caller.actor, reason=reason, now=timezone.now())
+        match outcome:
+            case NotFound():
+                raise Http404
+            case NotYours():
+                raise _not_yours()
+            case AlreadyEnded(state=state):
+                raise _ended(state)
+            case ReasonNeeded(message=message):
+                raise Problem("invalid_request", message)
+            case Paused() | AlreadyPaused():
+                return _answer(full_result(_run_or_404(run_id), self.caller.tenant))
+            case _:
+                assert_never(outcome)
+
+
+class RunResumeView(ApiView):
+    """A paused run that goes on."""
+
+    throttle_scope = "submit"
+    scopes: ClassVar = {"POST": ("run.pause",)}
+
+    @extend_schema(
+        operation_id="resume_run",
+        summary="Resume a run",
+        description=(
+            "Lets a run go on that the same token has paused; what a person paused, a person resumes. Resuming a run "
+            "that is not paused changes nothing. A run that is held by a stop of the line answers 409."
+        ),
+        parameters=[RUN_ID],
+        request=HoldRequest,
+        responses=RunResult,
+        tags=["runs"],
+    )
+    def post(self, request: Request, run_id: UUID) -> Response:
+        """Resume the run and return it."""
+        _run_or_404(run_id)
+        reason = read_body(HoldRequest, request).reason
+        outcome = resume_run(run_id=run_id, actor=self.caller.actor, reason=reason, now=timezone.now())
+        match outcome:
+            case NotFound():
+                raise Http404
+            case NotYours():
+                raise _not_yours()
+            case AlreadyEnded(state=state):
+                raise _ended(state)
+            case ReasonNeeded(message=message):
+                raise Problem("invalid_request", message)
+            case NotPaused(stopped=True):
+                raise Problem("run_stopped", "People have stopped the line; only they lift that.")
+            case Resumed() | NotPaused():
                 return _answer(full_result(_run_or_404(run_id), self.caller.tenant))
             case _:
                 assert_never(outcome)
@@ -241,6 +335,14 @@ class UnknownView(ApiView):
     def http_method_not_allowed(self, request: Request, *args: object, **kwargs: object) -> Response:  # type: ignore[override]
         """Answer 404 to every method."""
         raise Http404
+
+
+def _not_yours() -> Problem:
+    return Problem("not_yours", "A token steps into runs it submitted, and resumes what it paused, only.")
+
+
+def _ended(state: str) -> Problem:
+    return Problem("run_ended", f"The run has {state} already.", extra={"run_status": state})
 
 
 def _answer(document: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -36,6 +36,8 @@ RUN_COLUMNS: Final[Mapping[str, str]] = {
     "lease_owner": "text",
     "lease_until": "timestamptz",
     "attempts": "integer",
+    "paused_at": "timestamptz",
+    "halt_id": "bigint",
 }
 """Column of a run that its worker writes -> its PostgreSQL type."""
 

@@ -1,4 +1,4 @@
-"""Forms of the run side: the filters of the list, the typed form of a task, and what people say about a call."""
+"""Forms of the run side: the filters of the list, the typed form of a task, and why a run is cancelled."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ STATES: tuple[tuple[str, str], ...] = (
 )
 
 
+ONLY: tuple[tuple[str, str], ...] = (("dead_letter", "dead letters"), ("paused", "paused or stopped"))
 PREFIX = "task:"
 
 
@@ -35,6 +36,7 @@ class RunFilter(forms.Form):
 
     state = forms.ChoiceField(required=False, choices=[("", "any"), *STATES])
     task_type = forms.SlugField(required=False, max_length=64)
+    only = forms.ChoiceField(required=False, choices=[("", "any"), *ONLY])
     before = forms.CharField(required=False, max_length=80)
 
     def clean_before(self) -> tuple[datetime, UUID] | None:
@@ -112,22 +114,6 @@ class CancelForm(forms.Form):
     """Why a run is stopped."""
 
     reason = forms.CharField(required=False, max_length=500)
-
-
-class ReconcileForm(forms.Form):
-    """What a person found out about an effect of which nobody knew whether it happened."""
-
-    VERDICTS = (
-        ("happened", "It happened"),
-        ("did_not_happen", "It did not happen"),
-        ("gave_up", "It cannot be found out"),
-    )
-    call_id = forms.CharField(max_length=64)
-    attempt = forms.IntegerField(required=False, min_value=0, max_value=2**31 - 1)
-    verdict = forms.ChoiceField(choices=VERDICTS, error_messages={"required": "Say what you found out."})
-    note = forms.CharField(
-        max_length=2000, error_messages={"required": "Say how you know; the next person has only this note."}
-    )
 
 
 def _key(member: SchemaField) -> str:

@@ -26,7 +26,7 @@ MAX_ATTEMPTS: Final = 5
 def due(now: datetime) -> Q:
     """Which runs of a tenant a worker could take up now."""
     return (
-        Q(state__in=[s.value for s in RunState if s.claimable])
+        Q(state__in=[s.value for s in RunState if s.claimable], paused_at__isnull=True)
         & (Q(lease_until__isnull=True) | Q(lease_until__lt=now))
         & (Q(not_before__isnull=True) | Q(not_before__lte=now))
     )
@@ -36,12 +36,16 @@ def claim(run_id: UUID, *, owner: str, now: datetime) -> tuple[Run, Lease] | Non
     """Take the lease of a due run under one conditional update; None if there is nothing to take."""
     until = now + LEASE
     taken = Run.objects.filter(due(now), pk=run_id).update(
-        lease_owner=owner, lease_until=until, fence=F("fence") + 1, attempts=F("attempts") + 1
+        lease_owner=owner,
+        lease_until=until,
+        fence=F("fence") + 1,
+        attempts=F("attempts") + 1,
+        last_owner=F("lease_owner"),
     )
     if not taken:
         return None
     run = Run.objects.select_related("task_type").get(pk=run_id)
-    return run, Lease(run_id, owner, run.fence, until)
+    return run, Lease(run.pk, owner, run.fence, until)
 
 
 def claim_due(*, owner: str, now: datetime, limit: int) -> list[tuple[Run, Lease]]:
@@ -61,7 +65,11 @@ def claim_due(*, owner: str, now: datetime, limit: int) -> list[tuple[Run, Lease
             return []
         until = now + LEASE
         Run.objects.filter(pk__in=ids).update(
-            lease_owner=owner, lease_until=until, fence=F("fence") + 1, attempts=F("attempts") + 1
+            lease_owner=owner,
+            lease_until=until,
+            fence=F("fence") + 1,
+            attempts=F("attempts") + 1,
+            last_owner=F("lease_owner"),
         )
     taken = Run.objects.select_related("task_type").filter(pk__in=ids)
     return [(run, Lease(run.pk, owner, run.fence, until)) for run in taken]
@@ -86,10 +94,13 @@ def hand_back(lease: Lease) -> None:
     )
 
 
-def postpone(lease: Lease, until: datetime) -> None:
-    """Give a lease back after an unexpected error; the run is due again at `until`, and its attempts count."""
+def postpone(lease: Lease, until: datetime, *, error: str = "") -> None:
+    """Give a lease back after an unexpected error; the run is due again at `until`, and its attempts count.
+
+    `error` says what happened in words without secrets (`worker.mishap.told`); an engineer reads it in the dead letter.
+    """
     Run.objects.filter(pk=lease.run_id, fence=lease.fence, lease_owner=lease.owner).update(
-        lease_owner="", lease_until=None, not_before=until, rung_at=None
+        lease_owner="", lease_until=None, not_before=until, rung_at=None, last_error=error[:300]
     )
 
 

@@ -146,6 +146,18 @@ class Run(TenantModel):
     not_before = models.DateTimeField(null=True, blank=True)
     priority = models.SmallIntegerField(default=0, help_text="That of its task type when it was submitted.")
     rung_at = models.DateTimeField(null=True, blank=True, help_text="When a worker was last told to look.")
+    paused_at = models.DateTimeField(null=True, blank=True, help_text="Since when nothing new starts.")
+    halt = models.ForeignKey(
+        "halts.Halt",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        help_text="The stop that holds it; empty for a pause of a person's own.",
+    )
+    last_error = models.CharField(max_length=300, blank=True, help_text="When, what kind, where and on which worker.")
+    last_owner = models.CharField(max_length=64, blank=True, help_text="Whose lease ended before this one began.")
     steps_used = models.PositiveIntegerField(default=0)
     calls_used = models.PositiveIntegerField(default=0)
     denied_calls = models.PositiveIntegerField(default=0)
@@ -161,19 +173,35 @@ class Run(TenantModel):
                 | Q(state__in=[s.value for s in RunState if not s.terminal], ended_at__isnull=True),
                 name="run_ended_when_terminal",
             ),
+            models.CheckConstraint(
+                condition=Q(halt__isnull=True) | Q(paused_at__isnull=False), name="run_halted_is_paused"
+            ),
         )
         indexes = (
             models.Index(fields=("tenant", "-created_at", "-id"), name="run_newest"),
             # Without the lease, which changes all the time: a row that only changes there stays where it is.
             models.Index(
                 fields=("tenant", "-priority", "not_before"),
-                condition=Q(state__in=[s.value for s in RunState if s.claimable]),
+                condition=Q(state__in=[s.value for s in RunState if s.claimable], paused_at__isnull=True),
                 name="run_due",
+            ),
+            models.Index(fields=("tenant", "halt"), condition=Q(halt__isnull=False), name="run_by_halt"),
+            models.Index(
+                fields=("tenant", "-created_at", "-id"),
+                condition=Q(failure_code="dead_letter"),
+                name="run_dead_letters",
             ),
         )
 
     def __str__(self) -> str:
         return f"{self.title or self.task_type_id} ({self.id})"
+
+    @property
+    def agent(self) -> str:
+        """Who asked for it, as a stop of the line names agents: `token:<id>`, `user:<id>` or empty."""
+        if self.requested_by_token:
+            return f"token:{self.requested_by_token}"
+        return f"user:{self.requested_by_id}" if self.requested_by_id is not None else ""
 
 
 class ToolCall(TenantModel):
@@ -190,6 +218,7 @@ class ToolCall(TenantModel):
     code = models.CharField(max_length=40, blank=True)
     idempotency_key = models.CharField(max_length=64, blank=True)
     attempts = models.PositiveIntegerField(default=0)
+    hook_asked = models.BooleanField(default=False, help_text="The tool was asked what became of it, and cannot tell.")
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 
@@ -201,6 +230,7 @@ class ToolCall(TenantModel):
         indexes = (
             models.Index(fields=("tenant", "tool", "-id"), name="tool_call_by_tool"),
             models.Index(fields=("tenant", "run"), condition=Q(state="executing"), name="tool_call_under_way"),
+            models.Index(fields=("tenant", "id"), condition=Q(state="unknown"), name="tool_call_unknown"),
         )
 
     def __str__(self) -> str:

@@ -128,7 +128,7 @@ def record_outside(run_id: UUID, events: Sequence[Event], *, actor: Actor, now: 
     if changes:
         Run.objects.filter(pk=run_id).update(**changes)
     project_calls([(run_id, after, stamps)])
-    if after.state is RunState.QUEUED:
+    if after.state is RunState.QUEUED and not after.paused:
         ring(current_tenant_id(), run_id)
     return after
 
@@ -280,6 +280,13 @@ def projection(before: State, after: State, events: Sequence[Stamped]) -> dict[s
     }
     if before.started_at is None and after.started_at is not None:
         changes["started_at"] = after.started_at
+    if (before.paused_at, before.paused_by_halt) != (after.paused_at, after.paused_by_halt):
+        changes |= {"paused_at": after.paused_at, "halt_id": int(after.paused_by_halt or 0) or None}
+        if not after.paused:
+            # Workers who found the run paused have gone again without a step; that is no failure of theirs.
+            changes |= {"attempts": 0, "rung_at": None}
+    if before.state.terminal and not after.state.terminal:
+        changes |= {"ended_at": None, "failure_code": "", "failure_message": "", "answer": "", "attempts": 0}
     if after.state.terminal and not before.state.terminal:
         changes |= {
             "ended_at": after.clock,
@@ -316,6 +323,7 @@ _CALL_COLUMNS: Final = (
     Column("code", "text"),
     Column("idempotency_key", "text"),
     Column("attempts", "integer"),
+    Column("hook_asked", "boolean"),
     Column("started_at", "timestamptz"),
     Column("ended_at", "timestamptz"),
 )
@@ -350,6 +358,7 @@ def call_rows(run_id: UUID, state: State, events: Sequence[Stamped]) -> list[tup
                 call.deferred or call.code,
                 call.idempotency_key,
                 call.attempts,
+                call.hook_asked,
                 when.get("started_at"),
                 when.get("ended_at"),
             )

@@ -25,13 +25,22 @@ class RunPage:
     next: str
 
 
-def run_page(*, state: str = "", task_type: str = "", before: tuple[datetime, UUID] | None = None) -> RunPage:
-    """Return the newest matching runs of the open tenant scope, or those before a place. One query, nothing counted."""
+def run_page(
+    *, state: str = "", task_type: str = "", only: str = "", before: tuple[datetime, UUID] | None = None
+) -> RunPage:
+    """Return the newest matching runs of the open tenant scope, or those before a place. One query, nothing counted.
+
+    `only` is dead_letter (runs that were taken out and wait for an engineer), paused, or empty.
+    """
     runs = Run.objects.select_related("task_type", "requested_by").order_by("-created_at", "-id")
     if state:
         runs = runs.filter(state=state)
     if task_type:
         runs = runs.filter(task_type__slug=task_type)
+    if only == "dead_letter":
+        runs = runs.filter(failure_code="dead_letter")
+    elif only == "paused":
+        runs = runs.filter(paused_at__isnull=False)
     if before is not None:
         at, run_id = before
         # The first condition alone lets the index start at the right place; the second one breaks ties.

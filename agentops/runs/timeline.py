@@ -32,6 +32,9 @@ from agentops.engine.events import (
     RunCancelled,
     RunClaimed,
     RunFailed,
+    RunPaused,
+    RunRequeued,
+    RunResumed,
     RunSubmitted,
     RunSucceeded,
     RunWaiting,
@@ -66,6 +69,7 @@ LIMIT_NAMES: Final = {
 
 _BEGINNING: Final = "start"
 _END: Final = "end"
+_AGAIN: Final = "again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,8 @@ class Told:
     groups: tuple[Group, ...]
     state: State
     broken: str = ""
+    held: tuple[str, ...] = ()
+    """Why nothing new starts, in the words of the timeline: a stop of the line, a pause, or both."""
 
 
 def tell(
@@ -117,7 +123,8 @@ def tell(
     teller = _Teller(proposal_url, exchange_url)
     for one in recorded:
         teller.hear(one)
-    return Told(tuple(teller.groups.values()), teller.state, teller.broken)
+    held = tuple(teller.held.values()) if teller.state.paused else ()
+    return Told(tuple(teller.groups.values()), teller.state, teller.broken, held)
 
 
 class _Teller:
@@ -131,6 +138,10 @@ class _Teller:
         self.tools: dict[str, str] = {}
         self.steps: dict[str, str] = {}
         self.proposed_at: dict[str, datetime] = {}
+        self.again = 0
+        """How often the run was tried again after its end."""
+        self.held: dict[bool, str] = {}
+        """Whether it was a stop of the line -> what is told of the pause."""
 
     def hear(self, one: Recorded) -> None:
         try:
@@ -143,6 +154,11 @@ class _Teller:
         where = self.where(event)
         self.here = where
         text, tone, url = self.words(event, one)
+        match event:
+            case RunPaused(halt=halt):
+                self.held[bool(halt)] = text
+            case RunResumed(halt=halt):
+                self.held.pop(bool(halt), None)
         self.put(where, one, text, tone, url)
         self.mark(where, event)
 
@@ -166,8 +182,10 @@ class _Teller:
     def title(self, where: str) -> str:
         if where == _BEGINNING:
             return "Task"
-        if where == _END:
+        if where.startswith(_END):
             return "End"
+        if where.startswith(_AGAIN):
+            return "Tried again"
         if where.startswith("plan:"):
             return f"Plan {where.removeprefix('plan:')}"
         return self.steps.get(where.removeprefix("step:"), where.removeprefix("step:"))
@@ -177,7 +195,10 @@ class _Teller:
             case RunSubmitted():
                 return _BEGINNING
             case RunSucceeded() | RunFailed() | RunCancelled():
-                return _END
+                return f"{_END}:{self.again}" if self.again else _END
+            case RunRequeued():
+                self.again += 1
+                return f"{_AGAIN}:{self.again}"
             case PlanMade(version=version):
                 for step in self.planned_steps(event):
                     self.steps.setdefault(*step)
@@ -190,7 +211,7 @@ class _Teller:
                 self.tools[call_id] = tool
                 self.steps.setdefault(step_id, tool)
                 return f"step:{step_id}"
-            case RunClaimed() | RunWaiting() | RunWarned():
+            case RunClaimed() | RunWaiting() | RunWarned() | RunPaused() | RunResumed():
                 return self.here
             case _:
                 return f"step:{self.step_of(event.call_id)}"
@@ -229,6 +250,8 @@ class _Teller:
                 return f"Near its limit: {usage_words(limit, used, allowed)}", "wait", ""
             case RunSubmitted() | RunClaimed() | RunWaiting() | RunSucceeded() | RunFailed() | RunCancelled():
                 return *self.run_words(event, _who(one)), ""
+            case RunPaused() | RunResumed() | RunRequeued():
+                return *_holding_words(event, _who(one)), ""
             case PlanMade() | PlanFinished() | PlanFailed():
                 return *_plan_words(event), self.exchange_url(one.seq) if event.exchange else ""
             case StepSkipped(reason="condition", detail=detail):
@@ -328,13 +351,14 @@ class _Teller:
                 return f"{tool} failed with {code}{again}: {message}", "wait" if retry_at else "error"
             case CallUnknown(message=message):
                 return f"Nobody knows whether {tool} had its effect: {message}", "error"
-            case CallReconciled(verdict=verdict, note=note):
+            case CallReconciled(verdict=verdict, note=note, reference=reference):
                 said = {
                     "happened": "did happen",
                     "did_not_happen": "did not happen",
                     "gave_up": "cannot be found out about",
                 }[verdict]
                 told = f"{tool} {said}, says {_who(one)}{': ' + note if note else ''}"
+                told += f" (reference {reference})" if reference else ""
                 return told, "ok" if verdict == "happened" else "wait"
             case _:
                 assert_never(event)
@@ -350,6 +374,19 @@ class _Teller:
 def usage_words(limit: str, used: int, allowed: int) -> str:
     """Say how much of a run's limit is used."""
     return f"{LIMIT_NAMES.get(limit, limit)}, {amount_text(limit, used)} of {amount_text(limit, allowed)}"
+
+
+def _holding_words(event: RunPaused | RunResumed | RunRequeued, who: str) -> tuple[str, Tone]:
+    why = f": {event.reason}" if event.reason else ""
+    match event:
+        case RunPaused(halt=halt):
+            return (
+                (f"Stopped with the line, by stop {halt}{why}", "error") if halt else (f"Paused by {who}{why}", "wait")
+            )
+        case RunResumed(halt=halt):
+            return (f"Stop {halt} was lifted{why}" if halt else f"Resumed by {who}{why}"), ""
+        case RunRequeued():
+            return f"Queued again by {who}{why}", "wait"
 
 
 def _who(one: Recorded) -> str:
@@ -377,6 +414,9 @@ def length(span: timedelta) -> str:
 def verdict(state: RunState, told: Told) -> str:
     """Say in one sentence where a run stands."""
     s = told.state
+    if s.paused:
+        what = "Stopped with the line" if s.paused_by_halt else "Paused"
+        return f"{what}, {_step_words(s)}. Nothing new starts, and its deadlines stand still."
     match state:
         case RunState.QUEUED:
             return "Queued; a worker takes it up in a moment."

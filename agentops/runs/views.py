@@ -14,16 +14,17 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from agentops.budgets.selectors import budget_rows
-from agentops.engine.transitions import CallState, RunState
+from agentops.engine.state import State
+from agentops.engine.transitions import REQUEUEABLE, CallState, RunState
 from agentops.runs import selectors, services
 from agentops.runs.artifacts import artifacts, objective
 from agentops.runs.exchanges import exchange_of
-from agentops.runs.forms import STATES, CancelForm, ReconcileForm, RunFilter, TaskForm
-from agentops.runs.models import Run, TaskType
+from agentops.runs.forms import ONLY, STATES, CancelForm, RunFilter, TaskForm
+from agentops.runs.models import Run, TaskType, ToolCall
 from agentops.runs.pages import answer, unstored
 from agentops.runs.timeline import Told, listing, plan_steps, verdict
 from agentops.runs.usage import usage_rows
-from agentops.tenancy.access import can, require
+from agentops.tenancy.access import Actor, can, require
 from agentops.tenancy.requests import TenantRequest
 
 
@@ -34,23 +35,26 @@ def run_list(request: TenantRequest) -> HttpResponse:
 
     Context of `runs/list.html` and `runs/_list.html`: `runs` [{id, url, state, task_type, title, steps_used,
     calls_used, denied_calls, failure_code, created_at, duration, requested_by}], `next_url` ("" at the end),
-    `filters` {state, task_type, active}, `states` and `task_types` choices, `filter` the bound form. A bad filter is a
-    400 without rows.
+    `filters` {state, task_type, only, active}, `states`, `task_types` and `only` choices, `filter` the bound form. A
+    bad filter is a 400 without rows.
     """
     form = RunFilter(request.GET)
     valid = form.is_valid()
     page = selectors.RunPage((), "")
     if valid:
         asked = form.cleaned_data
-        page = selectors.run_page(state=asked["state"], task_type=asked["task_type"], before=asked["before"])
+        page = selectors.run_page(
+            state=asked["state"], task_type=asked["task_type"], only=asked["only"], before=asked["before"]
+        )
     names = selectors.token_names(page.runs)
-    kept = {name: value for name in ("state", "task_type") if (value := request.GET.get(name, ""))}
+    kept = {name: value for name in ("state", "task_type", "only") if (value := request.GET.get(name, ""))}
     context = {
         "runs": [_run(run, names) for run in page.runs],
         "next_url": f"{reverse('runs')}?{urlencode(kept | {'before': page.next})}" if page.next else "",
-        "filters": {"state": "", "task_type": "", **kept, "active": bool(kept)},
+        "filters": {"state": "", "task_type": "", "only": "", **kept, "active": bool(kept)},
         "filter": form,
         "states": STATES,
+        "only": ONLY,
         "task_types": [(one.slug, one.name) for one in selectors.task_types()],
     }
     return answer(request, "runs/list.html", "runs/_list.html", context, status=200 if valid else 400)
@@ -84,20 +88,20 @@ def run_page(
     run: Run,
     *,
     status: int = 200,
-    reconcile: ReconcileForm | None = None,
     cancel: CancelForm | None = None,
+    hold: Mapping[str, str] | None = None,
     notice: dict[str, str] | None = None,
 ) -> HttpResponse:
-    """Answer with the page of a run; `reconcile` and `cancel` are forms that came back with errors.
+    """Answer with the page of a run; `cancel` and `hold` {what, reason, error} are forms that came back with errors.
 
     Context of `runs/run.html` and `runs/_run.html`: `run` {id, url, state, task_type, title, failure_code,
     failure_message, created_at, duration, requested_by}, `verdict` one sentence, `objective` [artifacts.Value],
     `artifacts` [artifacts.Artifact], `timeline` [timeline.Group], `broken` what makes the record unreadable (""
     normally), `limits` [usage.UsageRow as dict], `budgets` [budgets.selectors.BudgetRow as dict] while it may spend,
     `plan` (as recorded, a path and a value per line), `plan_steps` [timeline.PlannedStep], `answer`, `proposals` [{id,
-    url, band, score, sentence_parts, status}], `denied` [{tool, step_id, code, message, off_plan}], `unknown`
-    [{call_id, tool, message, asked}], `can_cancel`, `cancel_url`, `can_reconcile`, `reconcile_url`, `reconcile`
-    (ReconcileForm), `audit_url`, `live` whether it changes.
+    url, band, score, sentence_parts, status}], `denied` [{tool, step_id, code, message, off_plan}], `unknown` [{url,
+    tool, message, asked}], `can_reconcile`, `can_cancel`, `cancel_url`, `holds` [see `_holds`], `paused` {since,
+    causes, stopped} or None, `last_error`, `stop_url`, `audit_url`, `live` whether it changes.
     """
     told = selectors.story(run, _proposal_url, lambda seq: reverse("run_exchange", args=[run.id, seq]))
     state = RunState(run.state)
@@ -116,13 +120,16 @@ def run_page(
         "answer": run.answer,
         "proposals": _proposals(run),
         "denied": _denied(told),
-        "unknown": _unknown(told),
+        "unknown": _unknown(run, told),
         "can_cancel": not state.terminal and can(request.actor, "run.cancel"),
         "cancel_url": reverse("run_cancel", args=[run.id]),
         "cancel": cancel or CancelForm(),
         "can_reconcile": may_reconcile,
-        "reconcile_url": reverse("run_reconcile", args=[run.id]),
-        "reconcile": reconcile,
+        "holds": _holds(request.actor, run, told.state, hold),
+        "paused": _paused(told),
+        # A dead letter says it in its own words.
+        "last_error": "" if state.terminal else run.last_error,
+        "stop_url": _stop_url(request.actor, run),
         "audit_url": f"{reverse('audit')}?run={run.id}" if can(request.actor, "audit.view") else "",
         "live": not state.terminal,
         "notice": notice,
@@ -178,6 +185,8 @@ def _run(run: Run, token_names: Mapping[str, str]) -> dict[str, Any]:
         "id": run.id,
         "url": reverse("run", args=[run.id]),
         "state": run.state,
+        "paused": run.paused_at is not None,
+        "stopped": run.halt_id is not None,
         "task_type": run.task_type.name,
         "title": run.title,
         "steps_used": run.steps_used,
@@ -232,9 +241,63 @@ def _denied(told: Told) -> list[dict[str, Any]]:
     ]
 
 
-def _unknown(told: Told) -> list[dict[str, Any]]:
+def _unknown(run: Run, told: Told) -> list[dict[str, Any]]:
+    open_calls = [c for c in told.state.calls.values() if c.state is CallState.UNKNOWN]
+    if not open_calls:
+        return []
+    rows = dict(ToolCall.objects.filter(run_id=run.pk).values_list("call_id", "pk"))
     return [
-        {"call_id": c.call_id, "attempt": c.attempts, "tool": c.tool, "message": c.note, "asked": c.hook_asked}
-        for c in told.state.calls.values()
-        if c.state is CallState.UNKNOWN
+        {
+            # The page is declared by the layer above; here it is only linked.
+            "url": reverse("unknown", args=[rows[c.call_id]]) if c.call_id in rows else "",
+            "tool": c.tool,
+            "message": c.note,
+            "asked": c.hook_asked,
+        }
+        for c in open_calls
     ]
+
+
+def _paused(told: Told) -> dict[str, Any] | None:
+    """Return since when and why nothing new starts."""
+    if told.state.paused_at is None:
+        return None
+    return {"since": told.state.paused_at, "causes": told.held, "stopped": bool(told.state.paused_by_halt)}
+
+
+def _holds(actor: Actor, run: Run, state: State, came_back: Mapping[str, str] | None) -> list[dict[str, Any]]:
+    """Return what a person may do to hold the run or to let it go on, each a small form that asks why.
+
+    [{what, title, button, help, url, open, reason, error}].
+    """
+    offered = []
+    if not state.state.terminal and can(actor, "run.pause"):
+        if state.paused_by:
+            text = "It is queued again where it stands. Its deadlines move by the time it was paused."
+            offered.append(("resume", "Resume", "Resume this run", text))
+        else:
+            text = "Nothing new starts. What is under way is still recorded, and deadlines stand still."
+            offered.append(("pause", "Pause", "Pause this run", text))
+    if state.state is RunState.FAILED and state.failure_code in REQUEUEABLE and can(actor, "run.requeue"):
+        text = "It goes on from where it stands: everything done stays done, and the same limits hold."
+        offered.append(("requeue", "Try again", "Queue it again", text))
+    back = dict(came_back or {})
+    return [
+        {
+            "what": what,
+            "title": title,
+            "button": button,
+            "help": text,
+            "url": reverse(f"run_{what}", args=[run.id]),
+            "open": back.get("what") == what,
+            "reason": back.get("reason", "") if back.get("what") == what else "",
+            "error": back.get("error", "") if back.get("what") == what else "",
+        }
+        for what, title, button, text in offered
+    ]
+
+
+def _stop_url(actor: Actor, run: Run) -> str:
+    if not can(actor, "line.stop") or RunState(run.state).terminal:
+        return ""
+    return f"{reverse('stop')}?{urlencode({'what': f'run:{run.pk}'})}"

@@ -15,24 +15,26 @@ V = TypeVar("V", bound=Callable[..., Any])
 
 _READ = frozenset({"queue.view", "proposal.view", "run.view"})
 _SEE = _READ | {"memory.view"}
-_OPERATE = _SEE | {"proposal.decide", "run.submit", "run.cancel", "audit.view"}
+_STEP_IN = frozenset({"run.submit", "run.cancel", "run.pause"})
+_OPERATE = _SEE | _STEP_IN | {"proposal.decide", "audit.view"}
 
 # Admins set the rules and therefore do not decide under them; a person who does both has both roles.
 ACTIONS_BY_ROLE: dict[str, frozenset[str]] = {
     "viewer": _SEE,
     "operator": _OPERATE,
-    "senior": _OPERATE | {"call.reconcile", "memory.curate"},
-    "engineer": _SEE | {"run.submit", "run.cancel", "audit.view"},
+    "senior": _OPERATE | {"call.reconcile", "line.stop", "memory.curate"},
+    "engineer": _SEE | _STEP_IN | {"run.requeue", "audit.view"},
     "auditor": _SEE | {"audit.view"},
     "admin": _SEE
-    | {"run.submit", "run.cancel", "audit.view", "call.reconcile", "memory.curate", "admin.manage", "token.manage"},
+    | _STEP_IN
+    | {"run.requeue", "audit.view", "call.reconcile", "line.stop", "memory.curate", "admin.manage", "token.manage"},
 }
 ACTIONS = frozenset().union(*ACTIONS_BY_ROLE.values())
 
 # A token's scopes are actions. Deciding needs a person, and a token that makes tokens never expires.
-TOKEN_SCOPES = _READ | {"run.submit", "run.cancel", "audit.view"}
+TOKEN_SCOPES = _READ | _STEP_IN | {"audit.view"}
 
-_SYSTEM_ACTIONS = ACTIONS - {"proposal.decide", "call.reconcile", "memory.curate"}
+_SYSTEM_ACTIONS = ACTIONS - {"proposal.decide", "call.reconcile", "line.stop", "memory.curate"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,10 +142,10 @@ class Conductor:
             logger.warning("the database cannot be used; trying again", exc_info=True)
             connection.close()
             time.sleep(BREATHE_S)
-        except Exception:
+        except Exception as error:
             logger.exception("a round of tenant %s failed; what it held is taken up again", tenant_id)
             if (crew := self._crews.pop(tenant_id, None)) is not None:
-                self._guarded(tenant_id, crew.abandon)
+                self._guarded(tenant_id, partial(crew.abandon, error))
 
     def _serve(self, tenant_id: int, tenants: int) -> None:
         crew = self._crews.get(tenant_id)

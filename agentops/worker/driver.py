@@ -27,6 +27,7 @@ from agentops.runs.points import reached
 from agentops.runs.recording import Lease, LeaseLost, load_many
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
+from agentops.worker import mishap
 from agentops.worker.backoff import backoff
 from agentops.worker.planners import planner_for
 from agentops.worker.session import Ask, Commit, Invoke, Need, Session, Steps
@@ -119,9 +120,9 @@ class Crew:
             try:
                 stream_id, last, events = loaded[run.pk]
                 state = fold(events)
-            except Exception:
+            except Exception as error:
                 logger.exception("run %s cannot be read; it will be taken up again", run.pk)
-                self._postpone(run, lease)
+                self._postpone(run, lease, error)
                 continue
             head = Head(stream_id, state.seq, last)
             session = Session(self.driver, self.snapshot, run, lease, head, state)
@@ -177,10 +178,10 @@ class Crew:
                 logger.warning("run %s was taken over by another worker", one.session.run.pk)
                 self.active.remove(one)
                 return None
-            except Exception:
+            except Exception as error:
                 logger.exception("run %s stopped unexpectedly; it will be taken up again", one.session.run.pk)
                 self.active.remove(one)
-                self._postpone(one.session.run, one.session.lease)
+                self._postpone(one.session.run, one.session.lease, error)
                 return None
             if isinstance(need, Commit):
                 return need
@@ -222,15 +223,16 @@ class Crew:
         one.steps.close()
         leases.hand_back(one.session.lease)
 
-    def abandon(self) -> None:
+    def abandon(self, error: Exception) -> None:
         """Give everything back after an error that nobody foresaw; effects under way are settled by whoever is next."""
         for one in list(self.active):
             self.active.remove(one)
-            self._postpone(one.session.run, one.session.lease)
+            self._postpone(one.session.run, one.session.lease, error)
 
-    def _postpone(self, run: Run, lease: Lease) -> None:
+    def _postpone(self, run: Run, lease: Lease, error: Exception) -> None:
+        told = mishap.told(error, worker=self.driver.owner, now=self.driver.now())
         try:
-            leases.postpone(lease, self.driver.now() + backoff(run.attempts, None, self.driver.rng))
+            leases.postpone(lease, self.driver.now() + backoff(run.attempts, None, self.driver.rng), error=told)
         except Exception:
             logger.exception("the lease of run %s could not be given back; it ends by itself", run.pk)
 

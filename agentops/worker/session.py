@@ -61,6 +61,7 @@ from agentops.engine.planner import Finished, Planned, Planner, PlannerAnswer, P
 from agentops.engine.state import Call as ToolCall
 from agentops.engine.state import State, apply, fold
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
+from agentops.halts.covering import Stop
 from agentops.runs import lease as leases
 from agentops.runs.commit import RUN_COLUMNS, Head, Write
 from agentops.runs.models import Run
@@ -70,12 +71,13 @@ from agentops.tenancy.access import WORKER, Actor
 from agentops.wire.canonical import digest
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSONObject, clean
-from agentops.worker import spending
+from agentops.worker import mishap, spending
 from agentops.worker.backoff import BASE_S, backoff
 from agentops.worker.calls import ask_hook, idempotency_key, request_of, trust_of
 from agentops.worker.output import review_answer
 from agentops.worker.planners import offered_tools, patience
 from agentops.worker.snapshot import Snapshot
+from agentops.worker.stopping import paused_by, stop_for
 from approvals import gate, grants
 from approvals.attention import review_seconds
 from approvals.models import Proposal
@@ -153,14 +155,19 @@ class Session:
         if self.over():
             yield from self.let_go()
             return
+        if (yield from self.halted()):
+            return
         self.claim()
         reached("folded")
         if self.run.attempts > leases.MAX_ATTEMPTS:
-            yield from self.end(RunFailed("dead_letter", self.epitaph()))
+            message = mishap.dead_letter(
+                attempts=self.run.attempts - 1, last_error=self.run.last_error, last_owner=self.run.last_owner
+            )
+            yield from self.end(RunFailed("dead_letter", message))
             return
         for _ in range(MAX_COMMANDS):
             try:
-                if not (yield from self.step()):
+                if (yield from self.halted()) or not (yield from self.step()):
                     return
             except StreamConflict:
                 # Somebody decided, cancelled or expired something meanwhile; what was buffered were only reads.
@@ -173,11 +180,24 @@ class Session:
 
     def over(self) -> bool:
         """Whether there is nothing to drive."""
-        return self.recorded.submitted is None or self.recorded.state.terminal
+        return self.recorded.submitted is None or self.recorded.state.terminal or self.recorded.paused
 
-    def epitaph(self) -> str:
-        """Say why nobody tries any more."""
-        return f"{self.run.attempts - 1} workers took the run up and none recorded a step."
+    def halted(self, tool: str = "") -> Generator[Need, Any, bool]:
+        """Whether a stop covers the run, or a call of `tool`; the run is paused by it then and lets its worker go."""
+        stop = stop_for(self.run, tool)
+        if stop is not None and not self.state.paused:
+            yield from self.stopped(stop)
+        return stop is not None
+
+    def stopped(self, stop: Stop) -> Steps:
+        """Record that the run is paused by a stop, and let it go."""
+        self.note(paused_by(stop))
+        try:
+            yield from self.flush(release=True)
+        except StreamConflict:
+            # Somebody did something to the run meanwhile. It is stopped all the same: the next worker records that.
+            self.reload()
+            yield from self.let_go()
 
     # --- recording --------------------------------------------------------------------------------------------------
 
@@ -186,6 +206,8 @@ class Session:
         stream_id, last, events = load_many([self.run.id])[self.run.id]
         self.recorded = self.state = fold(events)
         self.head = Head(stream_id, self.recorded.seq, last)
+        # Paused and resumed meanwhile: it needs to be taken up again.
+        self.announced = self.announced and self.recorded.state is not RunState.QUEUED
         self.run.refresh_from_db(fields=list(RUN_COLUMNS))
         self.buffer.clear()
 
@@ -250,14 +272,14 @@ class Session:
         reached("after_release")
 
     def end(self, event: RunSucceeded | RunFailed) -> Steps:
-        """End the run; proposals that are still open close with it."""
+        """End the run; proposals that are still open close with it. The sweeper asks about effects under way."""
         proposed = False
         for call in self.state.calls.values():
             if call.state is CallState.PROPOSED:
                 proposed = True
                 self.note(ProposalWithdrawn(call.proposal_id, call.call_id, "The run ended."))
             elif call.state is CallState.EXECUTING:
-                self.note(CallUnknown(call.call_id, "The run ended while this was under way.", asked=True))
+                self.note(CallUnknown(call.call_id, "The run ended while this was under way."))
         self.note(event)
 
         def withdraw() -> None:
@@ -278,7 +300,7 @@ class Session:
             case Select(candidates=candidates):
                 return (yield from self.select(candidates))
             case Execute(call_id=call_id):
-                yield from self.execute(self.state.calls[call_id])
+                return (yield from self.execute(self.state.calls[call_id]))
             case Reconcile(call_id=call_id):
                 yield from self.reconcile(self.state.calls[call_id])
             case Wait(state=state, until=until):
@@ -514,16 +536,19 @@ class Session:
 
     # --- execution --------------------------------------------------------------------------------------------------
 
-    def execute(self, call: ToolCall) -> Steps:
+    def execute(self, call: ToolCall) -> Generator[Need, Any, bool]:
+        """Run one granted call; False when a stop of the line holds it back and the run has let this worker go."""
+        if (yield from self.halted(call.tool)):
+            return False
         contract = registry.get(call.tool, call.version)
         if contract is None or self.contract_changed(call, contract):
             message = f"The contract of {call.tool} is not the one this run started with."
             yield from self.refuse(call, grants.CONTRACT_CHANGED, message)
-            return
+            return True
         admission = self.admit(call, contract)
         if isinstance(admission, health.Refused):
             yield from self.defer(call, admission)
-            return
+            return True
         attempt = call.attempts + 1
         held = spending.before_call(
             run=self.run,
@@ -538,17 +563,22 @@ class Session:
             self.forgo(call, admission)
             rule = f"budget.{held.budget_id}"
             yield from self.refuse(call, str(ErrorCode.BUDGET_EXCEEDED), held.message, rule)
-            return
+            return True
         try:
             permit = yield from self.permit(call, contract, attempt)
             reached("before_effect")
             outcome = yield Invoke(request_of(self.run, call, self.driver.now()), permit)
             reached("after_effect")
+        except grants.LineStopped as refusal:
+            self.forgo(call, admission)
+            spending.after_call(held, contract, reached=False, unknown=False, now=self.driver.now())
+            yield from self.stopped(refusal.stop)
+            return False
         except executor.PermitRefused as refusal:
             self.forgo(call, admission)
             yield from self.refuse(call, refusal.code, refusal.message)
             spending.after_call(held, contract, reached=False, unknown=False, now=self.driver.now())
-            return
+            return True
         except Exception:
             self.forgo(call, admission)
             spending.not_made(held, call, now=self.driver.now())
@@ -559,6 +589,7 @@ class Session:
             self.ended(call, contract, admission, outcome, held)
             raise
         self.ended(call, contract, admission, outcome, held)
+        return True
 
     def ended(
         self,
@@ -593,9 +624,7 @@ class Session:
         policy = None if call.proposal_id else grants.PolicyGrant(UUID(call.grant_id), self.execute_within)
 
         def consume() -> None:
-            grants.consume(
-                request, policy=policy, again=again, task_type_id=self.run.task_type_id, now=self.driver.now()
-            )
+            grants.consume(request, policy=policy, again=again, run=self.run, now=self.driver.now())
 
         try:
             yield from self.flush(busy=timedelta(seconds=contract.timeout_s), inside=consume)

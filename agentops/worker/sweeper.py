@@ -23,6 +23,9 @@ from agentops.worker import spending
 from agentops.worker.calls import ask_hook, request_of
 from approvals import grants
 from approvals.deadlines import expire_due
+from approvals.freezing import FINAL
+from approvals.halting import settle_lifted
+from tools.contracts import Effect
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ def sweep(now: datetime | None = None) -> int:
 def sweep_tenant(tenant: Tenant, now: datetime) -> int:
     """Sweep one tenant; return the number of rings."""
     with tenant_scope(tenant):
+        settle_lifted(now, BATCH)
         expire_due(now, BATCH)
         settle_leftovers(now)
         expire_facts(now, BATCH)
@@ -64,23 +68,29 @@ def sweep_tenant(tenant: Tenant, now: datetime) -> int:
 
 
 def settle_leftovers(now: datetime) -> int:
-    """Find out what became of effects whose run ended while they were under way and whose worker never came back.
+    """Find out what became of effects that no worker will ask about: their run has ended, or is paused.
 
-    The contract's hook is asked; what it cannot tell waits on the run's page for a person. Nothing is repeated.
+    Their worker never came back, or came back without knowing. The contract's hook is asked; what it cannot tell waits
+    in the queue for a person. Nothing is repeated. Of a paused run only what must not be repeated is asked about.
     """
-    ended = [state.value for state in RunState if state.terminal]
+    ended = Q(run__state__in=[state.value for state in RunState if state.terminal])
+    held = Q(run__paused_at__isnull=False, effect=Effect.UNSAFE_WRITE.value)
     free = Q(run__lease_until__isnull=True) | Q(run__lease_until__lt=now)
-    left = ToolCall.objects.filter(free, state=CallState.EXECUTING.value, run__state__in=ended)
+    left = ToolCall.objects.filter(ended | held, free).select_related("run")
+    under_way = left.filter(state=CallState.EXECUTING.value)[:BATCH]
+    not_asked = left.filter(state=CallState.UNKNOWN.value, hook_asked=False)[:BATCH]
     settled = 0
-    for row in left.select_related("run")[:BATCH]:
+    for row in (*under_way, *not_asked):
         call = state_of(row.run_id).calls[row.call_id]
         event = ask_hook(call, request_of(row.run, call, now))
         with suppress(IllegalTransition), transaction.atomic():
             record_outside(row.run_id, [event], actor=WORKER, now=now)
             if isinstance(event, CallReconciled) and event.verdict == "did_not_happen":
-                # Its permission was not used after all, and after the end of the run nobody will.
+                # Its permission was not used after all, and after the end of the run nobody will. A run that is
+                # paused, or that failed and may be tried again, keeps it until its own deadline.
                 grants.rearm(run_id=row.run_id, call_id=row.call_id)
-                grants.revoke_unused(run_id=row.run_id, now=now)
+                if row.run.state in FINAL:
+                    grants.revoke_unused(run_id=row.run_id, now=now)
             settled += 1
     return settled
 

@@ -11,6 +11,7 @@
 {{ digest|words }}                                    9f27ac copper-lantern-ridge
 {% sentence parts attacked %}                         the server's sentence, values in ink
 {% if request.actor|may:"audit.view" %}
+{% stopped %}                                         the banner while the line is stopped
 """
 
 import hashlib
@@ -23,13 +24,16 @@ from typing import Any
 
 from django import template
 from django.conf import settings
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from agentops.guardrails.text import surface
+from agentops.halts.covering import recent_stops
 from agentops.tenancy.access import Actor, can
+from agentops.tenancy.scope import open_tenant_id
 from agentops.wire.money import format_money
 from approvals import inert as inert_text
 from approvals.words import digest_words
@@ -234,6 +238,16 @@ def provenance_chip(label: object) -> dict[str, Any]:
     kind = name if name in _CHIPS else "untrusted"
     letter, title = _CHIPS[kind]
     return {"kind": kind, "letter": letter, "word": kind.upper(), "title": title}
+
+
+@register.inclusion_tag("desk/_stopped.html", takes_context=True)
+def stopped(context: dict[str, Any]) -> dict[str, Any]:
+    """Print what is stopped in the open tenant, as of at most half a second ago; nothing outside of a tenant."""
+    request = context.get("request")
+    stops = recent_stops() if open_tenant_id() is not None else ()
+    actor = getattr(request, "actor", None)
+    link = reverse("stop") if stops and isinstance(actor, Actor) and can(actor, "line.stop") else ""
+    return {"stops": stops, "stop_url": link}
 
 
 @register.inclusion_tag("desk/_sentence.html")

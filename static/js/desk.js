@@ -193,7 +193,7 @@
     const deciding = one("#card .htmx-request, #card.htmx-request");
     if (!deciding && open?.dataset.status === "pending" && have.includes(open.dataset.id) && !there.includes(open.dataset.id) && there.length < 50 && !open.dataset.told) {
       open.dataset.told = "yes";
-      toast("The open proposal is no longer waiting: somebody was faster, or its time is over.");
+      toast("What is open here is no longer waiting: somebody was faster, or its time is over.");
     }
     fresh = list;
     const pill = one("#arrivals");
@@ -214,7 +214,16 @@
     for (const row of all(".row", list)) row.toggleAttribute("aria-current", row.dataset.id === id);
     one("#arrivals").hidden = true;
   };
-  const hear = (stream) => { for (const name of ["hello", "resync", "proposal"]) stream.addEventListener(name, check); };
+  const banner = async () => {
+    const now = one("#stopped"), answer = now && await fetch(location.href).catch(() => null);
+    if (!answer?.ok || answer.redirected) return;
+    const next = one("#stopped", new DOMParser().parseFromString(await answer.text(), "text/html"));
+    if (next) { now.replaceWith(document.importNode(next, true)); say(next.textContent.trim() || "No stop is in force any more."); }
+  };
+  const hear = (stream) => {
+    for (const name of ["hello", "resync", "proposal", "unknown", "halt"]) stream.addEventListener(name, check);
+    for (const name of ["resync", "halt"]) stream.addEventListener(name, banner);
+  };
   const listen = (address) => {
     source = new EventSource(`${address}?topics=queue`);
     source.onopen = () => { if (failures) check(); failures = 0; contact = Date.now(); health("live", "live"); };

@@ -27,6 +27,8 @@ ROUTES = [
     ("GET", f"/api/v1/runs/{NOBODY}", "run.view"),
     ("GET", f"/api/v1/runs/{NOBODY}/events", "run.view"),
     ("POST", f"/api/v1/runs/{NOBODY}/cancel", "run.cancel"),
+    ("POST", f"/api/v1/runs/{NOBODY}/pause", "run.pause"),
+    ("POST", f"/api/v1/runs/{NOBODY}/resume", "run.pause"),
     ("GET", "/api/v1/task-types", "run.submit"),
 ]
 

@@ -39,6 +39,8 @@ def test_a_task_is_accepted_with_the_address_of_its_run(shop: Tenant, agent: Pro
             "self": f"/api/v1/runs/{run.id}",
             "events": f"/api/v1/runs/{run.id}/events",
             "cancel": f"/api/v1/runs/{run.id}/cancel",
+            "pause": f"/api/v1/runs/{run.id}/pause",
+            "resume": f"/api/v1/runs/{run.id}/resume",
             "html": f"/t/acme/runs/{run.id}",
         },
     }

@@ -11,13 +11,14 @@ from agentops.tenancy.access import ACTIONS, SYSTEM, TOKEN_SCOPES, WORKER, Actor
 from agentops.tenancy.models import Role
 
 MATRIX = {
-    "operator": "queue.view proposal.view proposal.decide run.view run.submit run.cancel audit.view memory.view",
-    "senior": "queue.view proposal.view proposal.decide call.reconcile run.view run.submit run.cancel audit.view "
-    "memory.view memory.curate",
-    "admin": "queue.view proposal.view call.reconcile run.view run.submit run.cancel audit.view "
-    "memory.view memory.curate admin.manage token.manage",
+    "operator": "queue.view proposal.view proposal.decide run.view run.submit run.cancel run.pause audit.view "
+    "memory.view",
+    "senior": "queue.view proposal.view proposal.decide call.reconcile line.stop run.view run.submit run.cancel "
+    "run.pause audit.view memory.view memory.curate",
+    "admin": "queue.view proposal.view call.reconcile line.stop run.view run.submit run.cancel run.pause run.requeue "
+    "audit.view memory.view memory.curate admin.manage token.manage",
     "auditor": "queue.view proposal.view run.view audit.view memory.view",
-    "engineer": "queue.view proposal.view run.view run.submit run.cancel audit.view memory.view",
+    "engineer": "queue.view proposal.view run.view run.submit run.cancel run.pause run.requeue audit.view memory.view",
     "viewer": "queue.view proposal.view run.view memory.view",
 }
 
@@ -43,6 +44,7 @@ def test_agents_never_decide() -> None:
         assert not can(actor, "proposal.decide")
         assert not can(actor, "call.reconcile")
         assert not can(actor, "memory.curate")
+        assert not can(actor, "line.stop")
 
 
 def test_a_token_may_do_its_scopes_only() -> None:

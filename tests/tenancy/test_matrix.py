@@ -19,12 +19,13 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from agentops.audit.models import Event
 from agentops.budgets.models import Account, Budget
+from agentops.halts.models import Halt
 from agentops.memory.models import Fact
 from agentops.prompts.services import built_in
 from agentops.providers.models import ModelPrice
-from agentops.runs.models import Run
+from agentops.runs.models import Run, ToolCall
 from agentops.tenancy.access import SYSTEM, TOKEN_SCOPES
-from agentops.tenancy.models import Tenant
+from agentops.tenancy.models import Membership, Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.services import add_member, issue_token
 from agentops.wire.ids import uuid7
@@ -41,8 +42,13 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "decide": Proposal,
     "run": Run,
     "run_cancel": Run,
-    "run_reconcile": Run,
     "run_exchange": Run,
+    "run_pause": Run,
+    "run_resume": Run,
+    "run_requeue": Run,
+    "unknown": ToolCall,
+    "unknown_answer": ToolCall,
+    "stop_lift": Halt,
     "fact": Fact,
     "fact_curate": Fact,
     "audit_event": Event,
@@ -50,11 +56,18 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "api-run-events": Run,
     "api-run-exchange": Run,
     "api-run-cancel": Run,
+    "api-run-pause": Run,
+    "api-run-resume": Run,
 }
 """Name of a route with a parameter -> whose id it takes. Pages of the admin say themselves which model they show."""
 
-NO_PAGE = frozenset({"decide", "run_cancel", "run_reconcile", "run_exchange", "fact_curate", "view_on_site"})
-"""Routes that only take forms, and one about events that a playbook's run does not have (see `test_exchanges`)."""
+POSTED = frozenset(
+    {
+        *("decide", "fact_curate", "unknown_answer", "stop_lift", "run_exchange"),
+        *("run_cancel", "run_pause", "run_resume", "run_requeue"),
+    }
+)
+"""Routes that only take a form, and one about events that a playbook's run does not have (see `test_exchanges`)."""
 
 NO_OBJECT = frozenset({"app_list"})
 """Routes whose parameter is no id."""
@@ -151,6 +164,9 @@ def build(tenant: Tenant) -> World:
             ModelPrice(pattern="*", input_micros=1, output_micros=1, valid_from=run.created_at),
             budget := Budget(measure="runs", period="day", hard=1000),
             Account(budget=budget, period_start=run.created_at),
+            Halt(
+                scope="run", target="x", label="x", reason="x", started_at=run.created_at, started_by_id=whoever(tenant)
+            ),
         ]
         for row in rows:
             row.save()
@@ -162,6 +178,11 @@ def build(tenant: Tenant) -> World:
             if found is not None:
                 world.rows[model] = found.pk
     return world
+
+
+def whoever(tenant: Tenant) -> int:
+    """Return some member of the tenant."""
+    return Membership.objects.filter(tenant=tenant).values_list("user_id", flat=True)[0]
 
 
 @pytest.fixture
@@ -240,7 +261,7 @@ def test_the_same_pages_exist_for_the_own_objects(own: World, bob: User, alice: 
     seen = 0
     for route in TENANT_ROUTES:
         model = sample(route)
-        if model is None or route.name in NO_PAGE:
+        if model is None or route.name in {"view_on_site", *POSTED}:
             continue
         browser = admin if route.template.startswith("admin/") else client
         path = f"/t/acme/{route.path(**values_of(route, own.rows.get(model, 0)))}"
@@ -281,7 +302,8 @@ def test_nobody_gets_in_without_signing_in(own: World) -> None:
 def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World, foreign: World, bob: User) -> None:
     client = Client()
     client.force_login(bob, backend="allauth.account.auth_backends.AuthenticationBackend")
-    unknown: dict[type[models.Model], object] = {Run: uuid7(), Proposal: uuid7(), Event: 2**40, Fact: 2**40}
+    unknown: dict[type[models.Model], object] = {Run: uuid7(), Proposal: uuid7()}
+    unknown |= dict.fromkeys((Event, Fact, ToolCall, Halt), 2**40)
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)
         if route in API_ROUTES:
@@ -289,7 +311,7 @@ def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World,
         bodies = set()
         for row in (foreign.rows[model], unknown[model]):
             path = f"/t/acme/{route.path(**values_of(route, row))}"
-            bodies.add(ask(client, "POST" if name in ("decide", "run_cancel", "fact_curate") else "GET", path).content)
+            bodies.add(ask(client, "POST" if name in POSTED else "GET", path).content)
         assert len(bodies) == 1, name
 
 
