@@ -73,6 +73,7 @@ from agentops.worker.backoff import BASE_S, backoff
 from agentops.worker.calls import InlineGrant, ask_hook, idempotency_key, request_of, trust_of
 from agentops.worker.output import review_answer
 from agentops.worker.planners import planner_for
+from agentops.worker.points import reached
 from approvals import gate, grants
 from approvals.services import create_proposal, withdraw_proposals
 from tools import executor, health
@@ -112,6 +113,7 @@ class Driver:
             if claimed is None:
                 return False
             run, lease = claimed
+            reached("claimed")
             session = _Session(self, run, lease)
             try:
                 session.go()
@@ -177,6 +179,7 @@ class _Session:
         self.recorded = self.state = fold(load(self.run.id))
         self.buffer.clear()
         self.inline.clear()
+        reached("folded")
 
     def claim(self) -> None:
         """Say who works on the run, once: after a conflict the claim may be on record already."""
@@ -196,12 +199,18 @@ class _Session:
         `busy` is how long the worker may be inside a handler next; the lease outlasts that.
         """
         renewed = replace(self.lease, until=self.driver.now() + max(leases.LEASE, busy + leases.MARGIN))
+        if release:
+            reached("before_release")
         with transaction.atomic():
             for grant in self.inline:
                 grant.write(self.run.id)
+            reached("in_transaction")
             self.recorded, self.lease = record(
                 self.recorded, self.buffer, lease=renewed, actor=self.actor, release=release
             )
+            reached("in_transaction")
+        if release:
+            reached("after_release")
         self.state = self.recorded
         self.announced = True
         self.buffer = []
@@ -264,6 +273,7 @@ class _Session:
             self.flush()  # a model may take its time: hold nothing back meanwhile
         answer = planner.plan(plan_request(self.state, str(self.run.id), views))
         self.note(self.planned(command.version, planner.name, answer))
+        reached("plan_made")
         if planner.name.startswith("model:"):
             self.flush()
 
@@ -438,9 +448,11 @@ class _Session:
             except executor.PermitRefused as refusal:
                 refused.append(refusal)
                 raise
+            reached("before_effect")
             return permits[0]
 
         outcome = executor.execute(request, consume)
+        reached("after_effect")
         return outcome, refused[0] if refused else None, bool(permits)
 
     def admit(self, call: Call, contract: ToolContract) -> health.Admission:
@@ -504,6 +516,7 @@ class _Session:
 
     def start(self, call: Call, request: executor.CallRequest, attempt: int) -> executor.Permit:
         """Commit the intent and the consumption of the grant together."""
+        reached("before_intent")
         try:
             with transaction.atomic():
                 if call.state in (CallState.EXECUTING, CallState.RETRYING):
@@ -515,6 +528,7 @@ class _Session:
         except BaseException:
             self.state, self.buffer = self.recorded, []
             raise
+        reached("after_intent")
         return permit
 
     def inline_grant(self, call: Call) -> InlineGrant | None:
@@ -542,9 +556,11 @@ class _Session:
         self.note(event)
         if self.state.calls[_call_id(event)].effect == Effect.READ:
             return
+        reached("before_outcome")
         for _ in range(MAX_CONFLICTS):
             try:
                 self.flush()
+                reached("after_outcome")
             except StreamConflict:
                 self.reload()
                 with suppress(IllegalTransition):  # a person has said meanwhile what became of it
