@@ -12,8 +12,10 @@ from typing import Final
 from agentops.engine.decide import (
     Candidate,
     Command,
+    Confirm,
     Execute,
     Fail,
+    FallBack,
     Finalize,
     MakePlan,
     Reconcile,
@@ -23,6 +25,8 @@ from agentops.engine.decide import (
     decide,
 )
 from agentops.engine.events import (
+    CallAdopted,
+    CallConfirmed,
     CallDeferred,
     CallDenied,
     CallFailed,
@@ -33,12 +37,16 @@ from agentops.engine.events import (
     CallStarted,
     CallSucceeded,
     CallUnknown,
+    CallWithdrawn,
+    CriteriaUnmet,
     Event,
+    LoopDetected,
     PlanFailed,
     PlanFinished,
     PlanMade,
     ProposalWithdrawn,
     RunFailed,
+    RunFellBack,
     RunSucceeded,
     RunWaiting,
     Stamped,
@@ -101,7 +109,8 @@ MADE_BY_COMMANDS: Final = (
     *(StepSkipped, StepVerified),
     *(CallSelected, CallDenied, CallGranted, CallProposed),
     *(CallDeferred, CallStarted, CallSucceeded, CallFailed, CallUnknown),
-    *(RunWaiting, RunSucceeded, RunFailed),
+    *(CallAdopted, CallConfirmed, CallWithdrawn, LoopDetected, CriteriaUnmet),
+    *(RunWaiting, RunFellBack, RunSucceeded, RunFailed),
 )
 """What only the driver writes, and only because a command said so; everything else comes from outside."""
 
@@ -150,11 +159,11 @@ class _Replay:
         return isinstance(event, MADE_BY_COMMANDS)
 
     def ends_run(self) -> bool:
-        """Whether the events from here close what is open because the driver ended the run."""
+        """Whether the events from here close what is open because the driver ended the run, or its plan."""
         for stamped in self.events[self.at :]:
-            if isinstance(stamped.event, RunSucceeded | RunFailed):
+            if isinstance(stamped.event, RunSucceeded | RunFailed | RunFellBack):
                 return True
-            if not isinstance(stamped.event, ProposalWithdrawn | CallUnknown):
+            if not isinstance(stamped.event, ProposalWithdrawn | CallWithdrawn | CallUnknown):
                 return False
         return False
 
@@ -201,7 +210,7 @@ class _Replay:
         match command:
             case MakePlan():
                 self.plan(command)
-            case Record(events=events):
+            case Record(events=events) | FallBack(events=events):
                 for event in events:
                     self.want_exactly(event)
             case Select(candidates=candidates):
@@ -211,6 +220,11 @@ class _Replay:
                 self.want(
                     f"what came of starting {call_id}",
                     lambda found: isinstance(found, _Outcome) and found.call_id == call_id,
+                )
+            case Confirm(call_id=call_id):
+                self.want(
+                    f"what reading {call_id} back has shown",
+                    lambda found: isinstance(found, CallConfirmed) and found.call_id == call_id,
                 )
             case Reconcile(call_id=call_id):
                 self.want(
@@ -239,7 +253,10 @@ class _Replay:
         self.want(f"plan {version}", fits)
 
     def select(self, candidate: Candidate) -> None:
-        """The selected call with the same arguments and provenance, then what the gate said of it."""
+        """The call with the same arguments and provenance, then what the gate said of it; or one that is taken over."""
+        if candidate.adopts:
+            self.want_exactly(CallAdopted(candidate.adopts, candidate.step_id))
+            return
         wanted = {
             "call_id": candidate.call_id,
             "step_id": candidate.step_id,
@@ -250,9 +267,11 @@ class _Replay:
         }
 
         def fits(found: Event) -> bool:
-            return isinstance(found, CallSelected) and all(
-                clean(getattr(found, name)) == clean(value) for name, value in wanted.items()
-            )
+            if not isinstance(found, CallSelected):
+                return False
+            if candidate.idempotency_key and found.idempotency_key != candidate.idempotency_key:
+                return False
+            return all(clean(getattr(found, name)) == clean(value) for name, value in wanted.items())
 
         call_id = candidate.call_id
         self.want(f"call.selected {clean(wanted)}", fits)

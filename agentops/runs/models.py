@@ -80,7 +80,19 @@ class TaskType(TenantModel):
     )
     decide_within_s = models.PositiveIntegerField(default=24 * 3600, help_text="Seconds; silence denies.")
     execute_within_s = models.PositiveIntegerField(default=3600, help_text="Seconds from the decision to execution.")
-    critical = models.BooleanField(default=False)
+    critical = models.BooleanField(
+        default=False,
+        help_text="Its runs have to come through: a fallback playbook takes over when the planner fails.",
+    )
+    fallback = models.ForeignKey(
+        Playbook,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="fallback_of",
+        help_text="Takes over when a tool keeps failing, the planner gives no usable plan, or the model's budget is "
+        "used up. It goes on from what is done already.",
+    )
     allow_self_approval = models.BooleanField(
         default=False, help_text="May the person who submitted a task approve its proposals?"
     )

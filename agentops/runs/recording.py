@@ -12,6 +12,8 @@ from uuid import UUID
 from agentops.audit.services import NewEvent, Recorded, StreamConflict, append
 from agentops.audit.services import load as load_stream
 from agentops.engine.events import (
+    CallAdopted,
+    CallConfirmed,
     CallDeferred,
     CallDenied,
     CallFailed,
@@ -22,6 +24,7 @@ from agentops.engine.events import (
     CallStarted,
     CallSucceeded,
     CallUnknown,
+    CallWithdrawn,
     Event,
     ProposalDecided,
     ProposalExpired,
@@ -167,6 +170,9 @@ def _call_id(event: Event) -> str | None:
             | CallFailed()
             | CallUnknown()
             | CallReconciled()
+            | CallConfirmed()
+            | CallAdopted()
+            | CallWithdrawn()
             | ProposalDecided()
             | ProposalExpired()
             | ProposalWithdrawn()

@@ -3,7 +3,7 @@
 Stepping into a run that is under way (cancel, reconcile) is `approvals.intervention`, because proposals close with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from agentops.engine.conditions import ConditionError, check_condition
+from agentops.engine.conditions import ConditionError, check_condition, steps_named_in
 from agentops.engine.events import RunSubmitted
 from agentops.engine.limits import InvalidLimits, Limits
 from agentops.engine.plan import InvalidPlan
@@ -77,6 +77,7 @@ def submit(
         success_when=task_type.success_when,
         instructions=task_type.instructions,
         origin=str(origin),
+        fallback=fallback_name(task_type),
     )
     with transaction.atomic():
         run = Run.objects.create(
@@ -102,7 +103,16 @@ def planner_name(task_type: TaskType) -> str:
     if kind == PlannerKind.MODEL:
         return f"model:{settings.AGENTOPS_MODEL}"
     playbook = task_type.playbook
-    return f"playbook:{playbook.slug}@{playbook.version}" if playbook is not None else "playbook:"
+    return _name(playbook) if playbook is not None else "playbook:"
+
+
+def fallback_name(task_type: TaskType) -> str:
+    """Name the playbook that takes over from the planner of a critical task type; empty for any other."""
+    return _name(task_type.fallback) if task_type.critical and task_type.fallback is not None else ""
+
+
+def _name(playbook: Playbook) -> str:
+    return f"playbook:{playbook.slug}@{playbook.version}"
 
 
 def pinned_contract(tool: str, task_type_id: int) -> ToolContract | None:
@@ -127,6 +137,7 @@ def _pins(task_type: TaskType) -> dict[str, JSONObject]:
             "version": contract.version,
             "digest": contract.digest,
             "authority": list[JSON](contract.authority),
+            **({"reads_back": True} if registry.reads_back(contract.name, contract.version) else {}),
         }
         for contract in allowed_contracts(task_type.pk)
     }
@@ -162,11 +173,12 @@ def task_type_issues(task_type: TaskType) -> Sequence[TaskIssue]:
         if not expression:
             continue
         try:
-            check_condition(expression, frozenset({"input", "steps"}))
+            check_condition(expression, frozenset({"input", "steps", "done"}))
         except ConditionError as error:
             issues.append(TaskIssue(name, error.code, str(error)))
+    issues.extend(fallback_issues(task_type, limits))
     needs_model = task_type.planner == PlannerKind.MODEL
-    if needs_model and not settings.AGENTOPS_MODEL:
+    if needs_model and not settings.AGENTOPS_MODEL and not fallback_name(task_type):
         issues.append(TaskIssue("planner", "model_not_configured", "Set AGENTOPS_MODEL to plan with a model."))
     if not needs_model and task_type.playbook is None:
         if task_type.planner == PlannerKind.PLAYBOOK or not settings.AGENTOPS_MODEL:
@@ -174,6 +186,49 @@ def task_type_issues(task_type: TaskType) -> Sequence[TaskIssue]:
     elif task_type.playbook is not None:
         issues.extend(playbook_issues(task_type.playbook.body, limits))
     return issues
+
+
+def fallback_issues(task_type: TaskType, limits: Limits | None = None) -> Sequence[TaskIssue]:
+    """Say why the fallback of a task type could not take over: every promise a critical one makes is checked here."""
+    limits, fallback = limits or Limits(), task_type.fallback
+    if fallback is None:
+        if task_type.critical:
+            message = "A critical task type needs the playbook that takes over when its planner cannot go on."
+            return [TaskIssue("fallback", "fallback_missing", message)]
+        return []
+    if found := [
+        TaskIssue("fallback", issue.code, f"{issue.path or '/'}: {issue.message}")
+        for issue in playbook_issues(fallback.body, limits)
+    ]:
+        return found
+    issues: list[TaskIssue] = []
+    if fallback == task_type.playbook and task_type.planner != PlannerKind.MODEL:
+        message = "The fallback is the playbook that it would take over from."
+        issues.append(TaskIssue("fallback", "fallback_is_planner", message))
+    plan = read_playbook(fallback.body, max_steps=1000, calls_per_step=limits.calls_per_step)
+    known = {step.id for step in plan.steps}
+    if missing := sorted(steps_named_in(task_type.success_when) - known):
+        message = (
+            f"The success criterion names {missing[0]}, which is no step of the fallback, so those would all fail."
+        )
+        issues.append(TaskIssue("fallback", "unknown_step", message))
+    return issues
+
+
+def fallback_tool_issues(task_type: TaskType, allowed: Collection[str]) -> Sequence[TaskIssue]:
+    """Say which tools the fallback of a critical task type uses although its allowlist, by tool name, has them not."""
+    if not task_type.critical or task_type.fallback is None:
+        return []
+    try:
+        plan = read_playbook(task_type.fallback.body, max_steps=1000, calls_per_step=16)
+    except (WireError, InvalidPlan):
+        return []  # `task_type_issues` says so
+    wanted = dict.fromkeys(call.tool for step in plan.steps for call in step.calls)
+    return [
+        TaskIssue("fallback", "fallback_tool_not_allowed", f"The fallback uses {tool}, which the allowlist denies.")
+        for tool in wanted
+        if tool not in allowed
+    ]
 
 
 def playbook_issues(body: str, limits: Limits | None = None) -> Sequence[TaskIssue]:

@@ -11,6 +11,8 @@ from typing import Final, Literal, assert_never
 
 from agentops.audit.services import Recorded
 from agentops.engine.events import (
+    CallAdopted,
+    CallConfirmed,
     CallDeferred,
     CallDenied,
     CallFailed,
@@ -21,7 +23,10 @@ from agentops.engine.events import (
     CallStarted,
     CallSucceeded,
     CallUnknown,
+    CallWithdrawn,
+    CriteriaUnmet,
     Event,
+    LoopDetected,
     PlanFailed,
     PlanFinished,
     PlanMade,
@@ -31,6 +36,7 @@ from agentops.engine.events import (
     RunCancelled,
     RunClaimed,
     RunFailed,
+    RunFellBack,
     RunSubmitted,
     RunSucceeded,
     RunWaiting,
@@ -111,6 +117,8 @@ class _Teller:
         self.tools: dict[str, str] = {}
         self.steps: dict[str, str] = {}
         self.proposed_at: dict[str, datetime] = {}
+        self.taken_over = ""
+        """What sets the steps of a fallback playbook apart from those before it, which may have the same names."""
 
     def hear(self, one: Recorded) -> None:
         try:
@@ -150,7 +158,8 @@ class _Teller:
             return "End"
         if where.startswith("plan:"):
             return f"Plan {where.removeprefix('plan:')}"
-        return self.steps.get(where.removeprefix("step:"), where.removeprefix("step:"))
+        step = where.removeprefix("step:")
+        return self.steps.get(step, step.removeprefix(self.taken_over))
 
     def where(self, event: Event) -> str:
         match event:
@@ -159,21 +168,24 @@ class _Teller:
             case RunSucceeded() | RunFailed() | RunCancelled():
                 return _END
             case PlanMade(version=version):
-                for step in self.planned_steps(event):
-                    self.steps.setdefault(*step)
+                for step, title in self.planned_steps(event):
+                    self.steps.setdefault(f"{self.taken_over}{step}", title)
                 return f"plan:{version}"
             case PlanFailed() | PlanFinished():
                 return f"plan:{len(self.state.plans) + 1}" if not self.broken else self.here
-            case StepSkipped(step_id=step_id) | StepVerified(step_id=step_id):
-                return f"step:{step_id}"
+            case RunFellBack() | LoopDetected() | CriteriaUnmet():
+                self.taken_over = "then:" if isinstance(event, RunFellBack) else self.taken_over
+                return f"plan:{len(self.state.plans) + 1}" if not self.broken else self.here
+            case StepSkipped(step_id=step_id) | StepVerified(step_id=step_id) | CallAdopted(step_id=step_id):
+                return f"step:{self.taken_over}{step_id}"
             case CallSelected(call_id=call_id, step_id=step_id, tool=tool):
                 self.tools[call_id] = tool
-                self.steps.setdefault(step_id, tool)
-                return f"step:{step_id}"
+                self.steps.setdefault(f"{self.taken_over}{step_id}", tool)
+                return f"step:{self.taken_over}{step_id}"
             case RunClaimed() | RunWaiting():
                 return self.here
             case _:
-                return f"step:{self.step_of(event.call_id)}"
+                return f"step:{self.taken_over}{self.step_of(event.call_id)}"
 
     def step_of(self, call_id: str) -> str:
         call = self.state.calls.get(call_id)
@@ -209,6 +221,10 @@ class _Teller:
                 return *self.run_words(event, _who(one)), ""
             case PlanMade() | PlanFinished() | PlanFailed():
                 return *_plan_words(event), ""
+            case RunFellBack() | LoopDetected() | CriteriaUnmet():
+                return *_turn_words(event), ""
+            case CallConfirmed() | CallAdopted() | CallWithdrawn():
+                return *self.rule_words(event), ""
             case StepSkipped(reason="condition", detail=detail):
                 return f"Skipped, because its condition does not hold: {detail}", "", ""
             case StepSkipped(detail=detail):
@@ -312,6 +328,23 @@ class _Teller:
             case _:
                 assert_never(event)
 
+    def rule_words(self, event: CallConfirmed | CallAdopted | CallWithdrawn) -> tuple[str, Tone]:
+        tool = self.tool(event.call_id)
+        match event:
+            case CallConfirmed(verdict="confirmed"):
+                return f"Read back: the effect of {tool} is there", "ok"
+            case CallConfirmed(verdict="contradicted", message=message):
+                return f"Read back: {tool} said that it had succeeded, and that is not so: {message}", "error"
+            case CallConfirmed(message=message):
+                return f"Reading {tool} back shows nothing: {message}", ""
+            case CallAdopted(call_id=call_id):
+                call = self.state.calls.get(call_id)
+                if call is not None and call.state is CallState.REJECTED:
+                    return f"{tool} was rejected before with these arguments; nobody is asked again", "error"
+                return f"{tool} was done before with these arguments; its result is used again", "ok"
+            case CallWithdrawn(reason=reason):
+                return f"{tool} will not start{': ' + reason if reason else ''}", ""
+
     def tool(self, call_id: str) -> str:
         return self.tools.get(call_id, call_id)
 
@@ -402,6 +435,17 @@ def _plan_words(event: PlanMade | PlanFinished | PlanFailed) -> tuple[str, Tone]
         case PlanFailed(planner=planner, code=code, message=message, retry_at=retry_at):
             again = ", will be asked again" if retry_at else ""
             return f"No plan from {planner_words(planner)}, {code}{again}: {message}", "wait" if retry_at else "error"
+
+
+def _turn_words(event: RunFellBack | LoopDetected | CriteriaUnmet) -> tuple[str, Tone]:
+    match event:
+        case RunFellBack(reason_code=code, from_planner=old, to_planner=new):
+            words = f"{planner_words(new)} takes over from {planner_words(old)}, {code}"
+            return words[:1].upper() + words[1:], "wait"
+        case LoopDetected(message=message):
+            return f"{message} The planner is told.", "wait"
+        case CriteriaUnmet(criterion=criterion):
+            return f"The success criterion does not hold yet, and the planner is told: {criterion}", "wait"
 
 
 # --- the plan in readable form --------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ committed right after it. Nothing here waits for a person: the run lets its work
 import logging
 import random
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
@@ -20,8 +20,10 @@ from django.utils import timezone
 from agentops.audit.services import StreamConflict
 from agentops.engine.decide import (
     Candidate,
+    Confirm,
     Execute,
     Fail,
+    FallBack,
     Finalize,
     MakePlan,
     Nothing,
@@ -33,6 +35,7 @@ from agentops.engine.decide import (
     plan_request,
 )
 from agentops.engine.events import (
+    CallAdopted,
     CallDeferred,
     CallDenied,
     CallFailed,
@@ -55,6 +58,7 @@ from agentops.engine.events import (
     Stamped,
     StepSkipped,
 )
+from agentops.engine.fallback import WITHDRAWN
 from agentops.engine.plan import InvalidPlan, parse_plan
 from agentops.engine.planner import Finished, Planned, Planner, PlannerAnswer, PlannerFailed, ToolView
 from agentops.engine.state import Call, State, apply, fold
@@ -70,7 +74,7 @@ from agentops.wire.canonical import digest
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSONObject, clean
 from agentops.worker.backoff import BASE_S, backoff
-from agentops.worker.calls import InlineGrant, ask_hook, idempotency_key, request_of, trust_of
+from agentops.worker.calls import InlineGrant, ask_hook, idempotency_key, read_back, request_of, trust_of
 from agentops.worker.output import review_answer
 from agentops.worker.planners import planner_for
 from agentops.worker.points import reached
@@ -228,6 +232,14 @@ class _Session:
             self.note(event)
             self.flush(release=True)
 
+    def fall_back(self, events: Sequence[Event]) -> None:
+        """Record that the fallback takes over; what the abandoned plan had asked for or was allowed closes with it."""
+        with transaction.atomic():
+            self.note(*events)
+            withdraw_proposals(self.run.id, reason=WITHDRAWN, now=self.driver.now())
+            self.flush()
+            grants.revoke_unused(run_id=self.run.id, now=self.driver.now())
+
     # --- commands ---------------------------------------------------------------------------------------------------
 
     def step(self) -> bool:
@@ -246,6 +258,11 @@ class _Session:
                 self.execute(self.state.calls[call_id])
             case Reconcile(call_id=call_id):
                 self.reconcile(self.state.calls[call_id])
+            case Confirm(call_id=call_id):
+                call = self.state.calls[call_id]
+                self.note(read_back(call, self.request(call)))
+            case FallBack(events=events):
+                self.fall_back(events)
             case Wait(state=state, until=until):
                 self.note(_waiting(state, until))
                 self.flush(release=True)
@@ -292,7 +309,8 @@ class _Session:
                     issues = [issue.to_json() for issue in error.issues]
                     return PlanFailed(planner, "plan_invalid", str(error)[:2000], "", issues, usage, exchange)
                 plan: JSONObject = raw if isinstance(raw, dict) else {}
-                return PlanMade(version, planner, plan, self.state.tainted, usage, exchange)
+                tainted = self.state.tainted and planner.startswith("model:")
+                return PlanMade(version, planner, plan, tainted, usage, exchange)
             case Finished(answer=text, usage=usage, exchange=exchange):
                 return PlanFinished(planner, text, self.state.tainted, usage, exchange)
             case PlannerFailed() as failed:
@@ -307,23 +325,26 @@ class _Session:
 
     def select(self, candidates: Sequence[Candidate]) -> None:
         """Put calls before the gate: what policy allows or denies is noted, what needs a person becomes a proposal."""
-        judged: list[tuple[CallSelected, ToolContract | None, gate.GateVerdict]] = []
+        judged: dict[str, tuple[CallSelected, ToolContract | None, gate.GateVerdict]] = {}
         for candidate in candidates:
-            beside = sum(s.tool == candidate.tool and not isinstance(v, gate.Deny) for s, _, v in judged)
-            judged.append(self.judge(candidate, beside))
-        if not any(isinstance(verdict, gate.Gate) for _, _, verdict in judged):
-            for selected, contract, verdict in judged:
-                self.note(selected)
-                self.settle(selected, contract, verdict)
-            return
-        with transaction.atomic():
-            for (selected, contract, verdict), candidate in zip(judged, candidates, strict=True):
+            if candidate.adopts:
+                continue
+            beside = sum(s.tool == candidate.tool and not isinstance(v, gate.Deny) for s, _, v in judged.values())
+            judged[candidate.call_id] = self.judge(candidate, beside)
+        asking = any(isinstance(verdict, gate.Gate) for _, _, verdict in judged.values())
+        with transaction.atomic() if asking else nullcontext():
+            for candidate in candidates:
+                if candidate.adopts:
+                    self.note(CallAdopted(candidate.adopts, candidate.step_id))
+                    continue
+                selected, contract, verdict = judged[candidate.call_id]
                 self.note(selected)
                 if isinstance(verdict, gate.Gate) and contract is not None:
                     self.note(self.propose(selected, contract, verdict, candidate))
                 else:
                     self.settle(selected, contract, verdict)
-            self.flush()
+            if asking:
+                self.flush()
 
     def judge(
         self, candidate: Candidate, beside: int = 0
@@ -334,7 +355,8 @@ class _Session:
         version = str(pin["version"]) if pin else contract.version if contract else ""
         arguments = clean(candidate.arguments)
         calls = self.state.calls.values()
-        same_tool = sum(1 for c in calls if c.tool == candidate.tool and c.state is not CallState.DENIED)
+        unused = (CallState.DENIED, CallState.WITHDRAWN)
+        same_tool = sum(1 for c in calls if c.tool == candidate.tool and c.state not in unused)
         allow = self.rules[candidate.tool] = allowlist_rule(self.run.task_type_id, candidate.tool)
         verdict = gate.classify(
             gate.Candidate(
@@ -357,7 +379,7 @@ class _Session:
             digest=action_digest(
                 tenant_id=self.run.tenant_id, tool=candidate.tool, version=version, arguments=arguments
             ),
-            idempotency_key=idempotency_key(self.run, candidate.call_id),
+            idempotency_key=candidate.idempotency_key or idempotency_key(self.run, candidate.call_id),
             provenance={path: p.to_json() for path, p in candidate.provenance.items()},
             planned=candidate.planned,
         )
