@@ -31,6 +31,7 @@ from agentops.tenancy.services import create_tenant
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject
 from agentops.worker.driver import Driver
+from agentops.worker.planners import planner_for
 from approvals.intervention import cancel_run, reconcile_call
 from approvals.models import Proposal
 from approvals.services import approve, edit_and_approve, expire, reject
@@ -77,7 +78,10 @@ class Desk:
     def drive(self, run: Run, planner: Planner | None = None, owner: str = "w1") -> Run:
         driver = Driver(owner, now=self.clock, rng=self.rng)
         if planner is not None:
-            driver = replace(driver, planners=lambda run, state: planner)
+            driver = replace(
+                driver,
+                planners=lambda run, state: planner if state.fell_back is None else planner_for(run, state),
+            )
         driver.drive(run.tenant_id, run.id)
         return Run.objects.get(pk=run.pk)
 
@@ -387,6 +391,63 @@ def model_goes_step_by_step(desk: Desk) -> Run:
 def model_without_a_plan(desk: Desk) -> Run:
     planner = Scripted([PlannerFailed("plan_invalid", f"That is no plan ({i}).", usage=USAGE) for i in range(3)])
     return desk.drive(desk.modelled({"shop.find_order": AUTO}, planner), planner)
+
+
+# --- what came later ------------------------------------------------------------------------------------------------
+
+
+def critical(desk: Desk, fallback: Sequence[JSONObject], allow: dict[str, AllowlistState], **more: object) -> Run:
+    """Start a critical task that a model plans and a playbook can finish."""
+    from agentops.runs.models import Playbook
+
+    body = canonical({"steps": list[JSON](fallback), "answers": [{"text": "By the book."}]})
+    spare = Playbook.objects.create(slug="spare", version=1, body=body)
+    return desk.modelled(allow, Scripted([]), critical=True, fallback=spare, **more)
+
+
+def refund(step_id: str, **more: JSON) -> JSONObject:
+    arguments: JSONObject = {"order_ref": "A-1001", "amount_minor": 100, "currency": "EUR", "reason": "Late"}
+    return {"id": step_id, "tool": "shop.issue_refund", "arguments": arguments, **more}
+
+
+@scenario
+def fell_back_after_a_refund(desk: Desk) -> Run:
+    """The model's refund was paid and read back; then it had no plan; the playbook takes the refund over."""
+    allow = {"shop.find_order": AUTO, "shop.issue_refund": GATED, "create_ticket": AUTO}
+    run = critical(desk, [look("order"), refund("pay"), ticket("note")], allow)
+    planned: JSONObject = {"steps": [look("order"), refund("refund", expect="output.status == 'pending'")]}
+    run = desk.drive(run, Scripted([Planned(planned, USAGE, EXCHANGE)]))
+    desk.approve(run)
+    invalid = [PlannerFailed("plan_invalid", "That is no plan.", usage=USAGE) for _ in range(3)]
+    run = desk.drive(run, Scripted(list[PlannerAnswer](invalid)))
+    return desk.drive(run)
+
+
+@scenario
+def fell_back_from_a_tool_that_is_down(desk: Desk) -> Run:
+    """Approved, and then the tool is down: the permission ends, and so does a question that was still open."""
+    allow = {"shop.find_order": AUTO, "shop.issue_refund": GATED, "create_ticket": AUTO, "mail.read": AUTO}
+    run = critical(desk, [look("order"), ticket("note")], allow)
+    both: JSONObject = {
+        "id": "both",
+        "calls": [
+            {name: refund("x")[name] for name in ("tool", "arguments")},
+            {"tool": "mail.read", "arguments": {"message_id": "M-0001"}},
+        ],
+    }
+    health.hold("mail.read", actor=SYSTEM, now=desk.clock())
+    run = desk.drive(run, Scripted([Planned({"steps": [look("order"), both]}, USAGE, EXCHANGE)]))
+    return desk.drive(run)
+
+
+@scenario
+def told_of_a_loop_and_of_the_criterion(desk: Desk) -> Run:
+    steps = [look(f"s{i}") for i in range(3)]
+    planner = Scripted([Planned({"steps": [step]}, USAGE, EXCHANGE) for step in steps])
+    planner.answers += [Finished("I am done.", USAGE, EXCHANGE), Planned({"steps": [ticket("note")]}, USAGE, EXCHANGE)]
+    allow = {"shop.find_order": AUTO, "create_ticket": AUTO}
+    run = desk.modelled(allow, planner, planning="reactive", success_when="steps.note.outcome == 'succeeded'")
+    return desk.drive(run, planner)
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

@@ -79,6 +79,8 @@ def test_the_runs_on_record_cover_every_event_type_and_every_kind_of_end() -> No
     """A new event type needs a run that has it: `python -m tests.engine.recording`."""
     every = {s.event.type for _, s in events_of("every_event_type.txt")}
     covered = {s.event.type for name in RUNS for _, s in events_of(f"{name}.jsonl")}
+    missing = set(EVENT_TYPES) - every
+    assert not missing, f"add them with `python -m tests.engine.recording`: {missing}"
     assert covered <= every
     ends = {TOLD[name]["state"] for name in RUNS}
     assert ends == {"succeeded", "failed", "cancelled"}
