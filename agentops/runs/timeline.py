@@ -7,7 +7,7 @@ sequence number, and the rest is still shown.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Literal, assert_never
+from typing import Final, assert_never
 
 from agentops.audit.services import Recorded
 from agentops.engine.events import (
@@ -50,10 +50,10 @@ from agentops.engine.plan import ArrayTree, ObjectTree, Plan, Ref, Text, Tree
 from agentops.engine.plan import Literal as PlanLiteral
 from agentops.engine.state import State, apply
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
+from agentops.runs.words import Tone, rule_words, turn_words
+from agentops.runs.words import planner_words as planner_words
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON
-
-Tone = Literal["", "ok", "error", "wait", "gate", "taint"]
 
 MAX_DATA: Final = 8_000
 """Characters of an event's data shown on the page; the audit page has the whole of it."""
@@ -222,9 +222,9 @@ class _Teller:
             case PlanMade() | PlanFinished() | PlanFailed():
                 return *_plan_words(event), ""
             case RunFellBack() | LoopDetected() | CriteriaUnmet():
-                return *_turn_words(event), ""
+                return *turn_words(event), ""
             case CallConfirmed() | CallAdopted() | CallWithdrawn():
-                return *self.rule_words(event), ""
+                return *rule_words(event, self.tool(event.call_id), self.state), ""
             case StepSkipped(reason="condition", detail=detail):
                 return f"Skipped, because its condition does not hold: {detail}", "", ""
             case StepSkipped(detail=detail):
@@ -328,23 +328,6 @@ class _Teller:
             case _:
                 assert_never(event)
 
-    def rule_words(self, event: CallConfirmed | CallAdopted | CallWithdrawn) -> tuple[str, Tone]:
-        tool = self.tool(event.call_id)
-        match event:
-            case CallConfirmed(verdict="confirmed"):
-                return f"Read back: the effect of {tool} is there", "ok"
-            case CallConfirmed(verdict="contradicted", message=message):
-                return f"Read back: {tool} said that it had succeeded, and that is not so: {message}", "error"
-            case CallConfirmed(message=message):
-                return f"Reading {tool} back shows nothing: {message}", ""
-            case CallAdopted(call_id=call_id):
-                call = self.state.calls.get(call_id)
-                if call is not None and call.state is CallState.REJECTED:
-                    return f"{tool} was rejected before with these arguments; nobody is asked again", "error"
-                return f"{tool} was done before with these arguments; its result is used again", "ok"
-            case CallWithdrawn(reason=reason):
-                return f"{tool} will not start{': ' + reason if reason else ''}", ""
-
     def tool(self, call_id: str) -> str:
         return self.tools.get(call_id, call_id)
 
@@ -355,15 +338,6 @@ class _Teller:
 
 def _who(one: Recorded) -> str:
     return str(one.actor.get("name") or one.actor.get("kind") or "somebody")
-
-
-def planner_words(planner: str) -> str:
-    """Name a planner such as `playbook:support@3` or `model:gpt` for people."""
-    kind, _, name = planner.partition(":")
-    if kind == "playbook" and name:
-        slug, _, version = name.rpartition("@")
-        return f"playbook {slug} version {version}" if slug else f"playbook {name}"
-    return f"the model {name}" if kind == "model" and name else planner
 
 
 def length(span: timedelta) -> str:
@@ -435,17 +409,6 @@ def _plan_words(event: PlanMade | PlanFinished | PlanFailed) -> tuple[str, Tone]
         case PlanFailed(planner=planner, code=code, message=message, retry_at=retry_at):
             again = ", will be asked again" if retry_at else ""
             return f"No plan from {planner_words(planner)}, {code}{again}: {message}", "wait" if retry_at else "error"
-
-
-def _turn_words(event: RunFellBack | LoopDetected | CriteriaUnmet) -> tuple[str, Tone]:
-    match event:
-        case RunFellBack(reason_code=code, from_planner=old, to_planner=new):
-            words = f"{planner_words(new)} takes over from {planner_words(old)}, {code}"
-            return words[:1].upper() + words[1:], "wait"
-        case LoopDetected(message=message):
-            return f"{message} The planner is told.", "wait"
-        case CriteriaUnmet(criterion=criterion):
-            return f"The success criterion does not hold yet, and the planner is told: {criterion}", "wait"
 
 
 # --- the plan in readable form --------------------------------------------------------------------------------------
