@@ -518,7 +518,7 @@ def _edited(proposal: Proposal, actor: Actor, arguments: JSON) -> _Frozen | Inva
             allow=lookup(proposal.task_type_id, proposal.tool),
             calls_so_far=ToolCall.objects.filter(run_id=proposal.run_id, tool=proposal.tool)
             .exclude(call_id=proposal.call_id)
-            .exclude(state=CallState.DENIED.value)
+            .exclude(state__in=[CallState.DENIED.value, CallState.WITHDRAWN.value])
             .count(),
         )
     )

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 django.setup()
 
+pytest_plugins = ["tests.replaying"]
+
 settings.register_profile(
     "ci", max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )

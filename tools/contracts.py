@@ -438,3 +438,18 @@ class CannotTell:
 
 
 Reconciled = Happened | DidNotHappen | CannotTell
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The effect is there, as the call said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contradicted:
+    """The call said that it had succeeded, and the effect is not there or is another one."""
+
+    message: str
+
+
+ReadBack = Confirmed | Contradicted | CannotTell

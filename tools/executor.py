@@ -21,10 +21,13 @@ from . import schema
 from .contracts import (
     CallContext,
     CannotTell,
+    Confirmed,
+    Contradicted,
     DidNotHappen,
     Effect,
     ErrorCode,
     Happened,
+    ReadBack,
     Reconciled,
     ToolContract,
     ToolError,
@@ -159,6 +162,26 @@ class Executor:
             return CannotTell("The effect is on record, but the record does not fit the contract.")
         return answer
 
+    def read_back(self, request: CallRequest, output: JSON) -> ReadBack:
+        """Look at the effect of a call that returned `output`; a hook that fails, or is missing, cannot tell.
+
+        Changes nothing and needs no permit. Messages are the hook's own words.
+        """
+        checked = self._checked_arguments(request)
+        if isinstance(checked, Failed):
+            return CannotTell(checked.message)
+        hook, contract = checked.bound.read_back, checked.bound.contract
+        if hook is None:
+            return CannotTell("The effect of this tool cannot be read back.")
+        if not isinstance(output, dict):
+            return CannotTell("There is no output to compare the effect with.")
+        try:
+            with tenant_scope(request.tenant_id):
+                return hook(_context(request), checked.arguments, output)
+        except Exception as error:
+            logger.exception("reading %s back failed", contract.name)
+            return CannotTell(f"Reading it back failed ({type(error).__name__}).")
+
     def _check(self, request: CallRequest) -> _Checked | Failed:
         checked = self._checked_arguments(request)
         if isinstance(checked, Failed):
@@ -261,11 +284,14 @@ def _since(started: float) -> int:
 _executor = Executor(registry)
 execute = _executor.execute
 reconcile = _executor.reconcile
+read_back = _executor.read_back
 
 __all__ = [
     "CallRequest",
     "CannotTell",
+    "Confirmed",
     "Consume",
+    "Contradicted",
     "DidNotHappen",
     "Executor",
     "Failed",
@@ -273,10 +299,12 @@ __all__ = [
     "Outcome",
     "Permit",
     "PermitRefused",
+    "ReadBack",
     "Reconciled",
     "Succeeded",
     "Unknown",
     "describe_issues",
     "execute",
+    "read_back",
     "reconcile",
 ]

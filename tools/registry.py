@@ -6,11 +6,22 @@ from dataclasses import dataclass
 from agentops.wire.parse import JSONObject
 
 from . import schema
-from .contracts import CallContext, Consequence, ContractError, Effect, Reconciled, ToolContract, parse_version
+from .contracts import (
+    CallContext,
+    Consequence,
+    ContractError,
+    Effect,
+    ReadBack,
+    Reconciled,
+    ToolContract,
+    parse_version,
+)
 
 Handler = Callable[[CallContext, JSONObject], JSONObject]
 Describe = Callable[[JSONObject], Consequence]
 Reconcile = Callable[[CallContext, JSONObject], Reconciled]
+Confirm = Callable[[CallContext, JSONObject, JSONObject], ReadBack]
+"""Context, arguments and output of a call that succeeded -> whether its effect is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +31,7 @@ class Bound:
     contract: ToolContract
     handler: Handler
     reconcile: Reconcile | None
+    read_back: Confirm | None = None
 
 
 Lookup = Callable[[str, str], Bound | None]
@@ -59,6 +71,7 @@ class Registry:
         self._put, self._drop, self._claim = put, drop, claim
         self._contracts: dict[str, dict[str, ToolContract]] = {}
         self._describe: dict[tuple[str, str], Describe] = {}
+        self._reads_back: set[tuple[str, str]] = set()
 
     def register(
         self,
@@ -67,29 +80,35 @@ class Registry:
         *,
         reconcile: Reconcile | None = None,
         describe: Describe | None = None,
+        read_back: Confirm | None = None,
     ) -> None:
-        """Add one version of a tool.
+        """Add one version of a tool. `read_back` is its postcondition: it looks at the effect of a call that succeeded.
 
-        Raises `ContractError` when the version exists already, a schema is not strict and bounded, or an
-        unsafe write has no `reconcile` hook.
+        Raises `ContractError` when the version exists already, a schema is not strict and bounded, an unsafe write
+        has no `reconcile` hook, or a read has a postcondition.
         """
         name, version = contract.name, contract.version
         if version in self._contracts.get(name, {}):
             raise ContractError(f"{name} {version} is registered already")
         if contract.effect is Effect.UNSAFE_WRITE and reconcile is None:
             raise ContractError(f"{name} {version}: an unsafe write needs a reconcile hook")
+        if contract.effect is Effect.READ and read_back is not None:
+            raise ContractError(f"{name} {version}: a read has no effect to read back")
         for side, part in (("input", contract.input_schema), ("output", contract.output_schema)):
             schema.assert_strict(part, where=f"{name} {version} {side}")
             schema.compile(part)
-        self._put(Bound(contract, handler, reconcile))
+        self._put(Bound(contract, handler, reconcile, read_back))
         self._contracts.setdefault(name, {})[version] = contract
         if describe is not None:
             self._describe[name, version] = describe
+        if read_back is not None:
+            self._reads_back.add((name, version))
 
     def remove(self, name: str, version: str) -> None:
         """Take one version out; calls to it then end in not_found. Removing what is not there is no error."""
         self._drop(name, version)
         self._describe.pop((name, version), None)
+        self._reads_back.discard((name, version))
         versions = self._contracts.get(name, {})
         versions.pop(version, None)
         if not versions:
@@ -113,6 +132,10 @@ class Registry:
         return [
             versions[v] for _, versions in sorted(self._contracts.items()) for v in sorted(versions, key=parse_version)
         ]
+
+    def reads_back(self, name: str, version: str) -> bool:
+        """Say whether the effect of a call can be read back."""
+        return (name, version) in self._reads_back
 
     def describe(self, name: str, version: str, arguments: JSONObject) -> Consequence:
         """Return what a call with these (valid) arguments would touch, from our own records.

@@ -1,7 +1,8 @@
 """Conditions in CEL, the expression language of Kubernetes admission and Google IAM.
 
-A condition sees `input`, `steps.<id>.outcome`, `.output`, `.code`, `.note` and, in `expect`, `output`. Anything that
-cannot be evaluated (a missing member, two types that do not compare) does not hold: every default is no.
+A condition sees `input`, `steps.<id>.outcome`, `.output`, `.code`, `.note` and, in `expect`, `output`. In a fallback
+playbook `done` has, by tool, the calls that succeeded before it took over; elsewhere it is empty. Anything that cannot
+be evaluated (a missing member, two types that do not compare) does not hold: every default is no.
 """
 
 import re

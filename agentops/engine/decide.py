@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from agentops.engine import fallback, loops
 from agentops.engine.conditions import holds, steps_named_in
-from agentops.engine.events import CallDenied, Event, StepSkipped, StepVerified
+from agentops.engine.events import CallDenied, CriteriaUnmet, Event, LoopDetected, StepSkipped, StepVerified
 from agentops.engine.plan import Missing, OnFailure, Plan, PlannedCall, Step, confined, resolve
 from agentops.engine.planner import CallView, PlanRequest, ToolView
 from agentops.engine.spend import affordable, model_limit_reached, too_dear, warning
@@ -45,6 +46,10 @@ class Candidate:
     provenance: Mapping[str, Provenance]
     planned: bool
     why: str
+    adopts: str = ""
+    """The earlier call that is taken over instead: nothing is asked and nothing executed."""
+    idempotency_key: str = ""
+    """The key of an earlier attempt at the same effect; empty: a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,20 @@ class Reconcile:
     """A worker died inside an effect that must not be repeated: ask the contract's hook what became of it."""
 
     call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """A write has succeeded: read its effect back."""
+
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FallBack:
+    """Hand the run to its fallback: record `events`, and close the proposals and permissions that go with them."""
+
+    events: tuple[Event, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +114,7 @@ class Nothing:
     """The run waits for people or has ended; a doorbell rang for nothing."""
 
 
-Command = MakePlan | Record | Select | Execute | Reconcile | Wait | Finalize | Fail | Nothing
+Command = MakePlan | Record | Select | Execute | Reconcile | Confirm | FallBack | Wait | Finalize | Fail | Nothing
 
 REPLANNABLE: Final = frozenset({"failed", "rejected", "expired", "denied", "unverified", "missing"})
 BUDGET_EXCEEDED: Final = "budget_exceeded"
@@ -109,6 +128,13 @@ def decide(state: State) -> Command:
     """Return the next command of a run. Deterministic: the same state always gives the same command."""
     if state.submitted is None or state.state is not RunState.RUNNING or state.paused_at is not None:
         return Nothing()
+    command = _decide(state)
+    if isinstance(command, Fail) and fallback.takes_over(state, command.code):
+        return FallBack(fallback.handing_over(state, command.code))
+    return command
+
+
+def _decide(state: State) -> Command:
     unsettled = state.open_calls(CallState.EXECUTING, CallState.UNKNOWN)
     if state.wall_time.total_seconds() > state.limits.wall_time_s and not unsettled:
         # First comes what became of an effect that was interrupted; nothing new starts meanwhile.
@@ -118,8 +144,10 @@ def decide(state: State) -> Command:
     if not unsettled and (near := warning(state)) is not None:
         return Record((near,))
     plan = state.plan
-    if plan is None:
-        return _final(state, None) if state.finished is not None else _plan(state)
+    if state.finished is not None and (plan is None or state.current_step is not None):
+        return _final(state, plan)
+    if plan is None or state.replan:
+        return _plan(state)
     step = state.current_step
     if step is None:
         return _after_plan(state, plan)
@@ -140,6 +168,8 @@ def _plan(state: State) -> Command:
         if state.plan_retry_at is not None and state.clock is not None and state.plan_retry_at > state.clock:
             return Wait(RunState.WAITING_RETRY, state.plan_retry_at)
     version = len(state.plans) + 1
+    if state.fell_back is not None:
+        return MakePlan(version)  # asks no model and is the last plan
     if version > _plans_allowed(state):
         return Fail("limit_plans", f"The planner may make {_plans_allowed(state)} plans.")
     if state.usage.requests >= state.limits.model_calls:
@@ -156,7 +186,7 @@ def _plans_allowed(state: State) -> int:
 
 
 def _by_model(state: State) -> bool:
-    return state.submitted is not None and state.submitted.planner.startswith("model:")
+    return state.planner.startswith("model:")
 
 
 # --- one step -------------------------------------------------------------------------------------------------------
@@ -164,10 +194,13 @@ def _by_model(state: State) -> bool:
 
 def _next_step(state: State, plan: Plan, step: Step) -> Command:
     assert state.submitted is not None
+    if (again := loops.same_plan(state)) and _by_model(state) and not _reactive(state):
+        return _looped(state, loops.LOOP_DETECTED, f"Plan {plan.version} does the same as plan {again}.")
     if step.when and not holds(step.when, state.names(steps_named_in(step.when))):
         return Record((StepSkipped(step.id, "condition", step.when),))
-    if state.steps_used >= state.limits.steps:
-        return Fail("limit_steps", f"The run may take {state.limits.steps} steps.")
+    used_up = state.steps_used >= state.limits.steps
+    if used_up and state.fell_back is None:
+        return _limit_steps(state)
     if len(step.calls) > state.limits.calls_per_step:
         return Fail(
             "limit_calls", f"A step may make {state.limits.calls_per_step} calls; {step.id} has {len(step.calls)}."
@@ -176,16 +209,23 @@ def _next_step(state: State, plan: Plan, step: Step) -> Command:
         return Fail("limit_cost", too_dear(state))
     candidates: list[Candidate] = []
     repeats = dict(state.repeats)
+    keys, times = loops.last_keys(state), loops.rounds(state)
     for index, call in enumerate(step.calls):
         resolved = resolve(call.arguments, state.lookup, _literal(state, plan))
         if isinstance(resolved, Missing):
             return Record((StepSkipped(step.id, "missing_value", str(resolved.ref)),))
         same = repeat_key(call.tool, resolved.value)
-        repeats[same] = repeats.get(same, 0) + 1
-        if repeats[same] > state.limits.repeats:
-            return Fail(
-                "limit_repeats", f"{call.tool} was called {state.limits.repeats} times with the same arguments."
-            )
+        before = fallback.earlier_call(state, same)
+        adopts = before.call_id if before is not None and fallback.adoptable(before) else ""
+        if not adopts:
+            repeats[same] = repeats.get(same, 0) + 1
+            keys.append(same)
+        if repeats.get(same, 0) > state.limits.repeats:
+            message = f"{call.tool} was called {state.limits.repeats} times with the same arguments."
+            return _looped(state, "limit_repeats", message)
+        if not adopts and (length := loops.period(keys, times)):
+            tools = [candidate.tool for candidate in candidates if not candidate.adopts] + [call.tool]
+            return _looped(state, loops.LOOP_DETECTED, loops.cycle_message(_last_tools(state, tools, length), times))
         candidates.append(
             Candidate(
                 call_id=f"{plan.version}.{step.id}.{index}",
@@ -195,9 +235,32 @@ def _next_step(state: State, plan: Plan, step: Step) -> Command:
                 provenance=resolved.provenance,
                 planned=_planned(state, plan, call),
                 why=step.why,
+                adopts=adopts,
+                idempotency_key=fallback.key_to_keep(before),
             )
         )
+    if used_up and not all(candidate.adopts for candidate in candidates):
+        return _limit_steps(state)
     return Select(tuple(candidates))
+
+
+def _limit_steps(state: State) -> Fail:
+    return Fail("limit_steps", f"The run may take {state.limits.steps} steps.")
+
+
+def _looped(state: State, code: str, message: str) -> Command:
+    """Tell a model the first time that it goes round in circles; end the run the second time, a playbook's at once."""
+    if _by_model(state) and state.loops + 1 < loops.MAX_DETECTIONS:
+        return Record((LoopDetected(code, message),))
+    return Fail(code, message)
+
+
+def _last_tools(state: State, new: list[str], length: int) -> list[str]:
+    return ([call.tool for call in state.calls.values()][-length:] + new)[-length:]
+
+
+def _reactive(state: State) -> bool:
+    return state.submitted is not None and state.submitted.planning == "reactive"
 
 
 def _literal(state: State, plan: Plan) -> Provenance:
@@ -214,6 +277,8 @@ def _planned(state: State, plan: Plan, call: PlannedCall) -> bool:
     assert state.submitted is not None
     if plan.version == 1 or not state.tainted or state.submitted.planning == "reactive":
         return True
+    if not plan.planner.startswith("model:"):
+        return True  # an admin wrote it before anything was read
     authority = {
         tool: frozenset(str(name) for name in names)
         for tool, pin in state.submitted.tools.items()
@@ -229,8 +294,12 @@ def _open_step(state: State, step: Step, progress: StepProgress) -> Command:
             return _interrupted(call)
         if call.state is CallState.UNKNOWN and not call.hook_asked:
             return Reconcile(call.call_id)
+        if _unconfirmed(state, call):
+            return Confirm(call.call_id)
     if any(call.state is CallState.UNKNOWN for call in calls):
         return Wait(RunState.AWAITING_RECONCILIATION)
+    if step.on_failure is OnFailure.FAIL and fallback.blocked(state, calls):
+        return FallBack(fallback.handing_over(state, fallback.BREAKER_OPEN))
     for waiting in (CallState.GRANTED, CallState.RETRYING):
         for call in calls:
             if call.state is waiting and _due(state, call):
@@ -254,9 +323,23 @@ def _interrupted(call: Call) -> Command:
     return Reconcile(call.call_id) if call.effect == "unsafe_write" else Execute(call.call_id)
 
 
+def _unconfirmed(state: State, call: Call) -> bool:
+    """Whether a write has succeeded whose contract can read its effect back, and nobody has looked yet."""
+    if call.state is not CallState.SUCCEEDED or call.confirmed or call.effect == "read":
+        return False
+    pin = state.submitted.tools.get(call.tool) if state.submitted is not None else None
+    return pin is not None and pin.get("reads_back") is True
+
+
 def _verify(state: State, step: Step, calls: list[Call]) -> StepVerified:
     if any(call.state is not CallState.SUCCEEDED for call in calls):
         return StepVerified(step.id, ok=False, message=next((c.note for c in calls if c.note), ""))
+    for call in calls:
+        if call.confirmed == "contradicted":
+            # In our words: what the hook said stays with its event, because it may quote anything.
+            return StepVerified(
+                step.id, ok=False, message=f"{call.tool} said that it had succeeded; reading it back says otherwise"
+            )
     if not step.expect:
         return StepVerified(step.id, ok=True)
     names = state.names(steps_named_in(step.expect))
@@ -282,6 +365,8 @@ def _after_step(state: State, plan: Plan, step: Step) -> Command | None:
     match progress.outcome:
         case "failed":
             call = next(state.calls[c] for c in progress.call_ids if state.calls[c].state is CallState.FAILED)
+            if call.code == fallback.BREAKER_OPEN and fallback.available(state):
+                return Fail(call.code, call.note)
             return Fail("tool_failed", f"{call.tool} failed with {call.code}: {call.note}")
         case "denied":
             call = next(state.calls[c] for c in progress.call_ids if state.calls[c].state is CallState.DENIED)
@@ -306,6 +391,8 @@ def _final(state: State, plan: Plan | None) -> Command:
     assert state.submitted is not None
     criterion = state.submitted.success_when
     if criterion and not holds(criterion, state.names(steps_named_in(criterion))):
+        if _by_model(state) and state.unmet < state.limits.plans and isinstance(_plan(state), MakePlan):
+            return Record((CriteriaUnmet(criterion),))
         return Fail("criteria_not_met", f"The task type's success criterion does not hold: {criterion}")
     return _finalize(state, plan)
 

@@ -64,6 +64,8 @@ class RunSubmitted:
     models: list[str] = field(default_factory=list)
     """Names of the models in the order they are tried."""
     model_parameters: JSONObject = field(default_factory=dict)
+    fallback: str = ""
+    """The playbook that takes over when the planner cannot go on: `playbook:<slug>@<version>`, or empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,34 @@ class RunRequeued:
     type: ClassVar[str] = "run.requeued"
     by: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFellBack:
+    """The fallback playbook took over, once and for the rest of the run. `reason_code` is what the run would have
+    failed with, or breaker_open."""
+
+    type: ClassVar[str] = "run.fell_back"
+    reason_code: str
+    from_planner: str
+    to_planner: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoopDetected:
+    """The run was about to go round in circles; its planner is told and asked for another plan."""
+
+    type: ClassVar[str] = "loop.detected"
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CriteriaUnmet:
+    """Everything planned is done and the task type's success criterion does not hold; the planner is told."""
+
+    type: ClassVar[str] = "criteria.unmet"
+    criterion: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +385,35 @@ class CallUnknown:
 
 
 @dataclass(frozen=True, slots=True)
+class CallConfirmed:
+    """What reading the effect of a successful write back has shown. `message` is the tool's, empty if confirmed."""
+
+    type: ClassVar[str] = "call.confirmed"
+    call_id: str
+    verdict: Literal["confirmed", "contradicted", "cannot_tell"]
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallAdopted:
+    """A step of the fallback playbook takes over a call that was made before; nothing is asked or executed again."""
+
+    type: ClassVar[str] = "call.adopted"
+    call_id: str
+    """The earlier call."""
+    step_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallWithdrawn:
+    """A call that was permitted, or was to be tried again, will not start: its plan was abandoned."""
+
+    type: ClassVar[str] = "call.withdrawn"
+    call_id: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CallReconciled:
     """What became of an unknown effect. `did_not_happen` lets the same grant be used again."""
 
@@ -399,6 +458,12 @@ Event = (
     | CallFailed
     | CallUnknown
     | CallReconciled
+    | RunFellBack
+    | LoopDetected
+    | CriteriaUnmet
+    | CallConfirmed
+    | CallAdopted
+    | CallWithdrawn
 )
 
 EVENT_TYPES: Final[Mapping[str, type[Event]]] = {cls.type: cls for cls in Event.__args__}

@@ -278,7 +278,7 @@ class _Reader:
             return None
         if step_id in self.steps:
             self.issue(f"{path}/id", "duplicate_step", f"{step_id} is used twice")
-        when = self.condition(raw.get("when"), f"{path}/when", frozenset({"input", "steps"}))
+        when = self.condition(raw.get("when"), f"{path}/when", frozenset({"input", "steps", "done"}))
         if "calls" in raw:
             calls_raw = raw["calls"]
             if "tool" in raw or not isinstance(calls_raw, list) or not calls_raw:
@@ -289,7 +289,7 @@ class _Reader:
             calls = (self.call({k: raw[k] for k in ("tool", "arguments") if k in raw}, path),)
         if len(calls) > self.calls_per_step:
             self.issue(f"{path}/calls", "limit_calls", f"at most {self.calls_per_step} calls per step")
-        expect = self.condition(raw.get("expect"), f"{path}/expect", frozenset({"input", "steps", "output"}))
+        expect = self.condition(raw.get("expect"), f"{path}/expect", frozenset({"input", "steps", "done", "output"}))
         on_failure = raw.get("on_failure", OnFailure.FAIL.value)
         if on_failure not in [o.value for o in OnFailure]:
             self.issue(f"{path}/on_failure", "invalid_step", "must be fail or continue")
@@ -303,7 +303,7 @@ class _Reader:
         if not isinstance(raw, dict) or not set(raw) <= {"when", "text"} or "text" not in raw:
             self.issue(path, "invalid_answer", "an answer has a text and perhaps a when")
             return None
-        when = self.condition(raw.get("when"), f"{path}/when", frozenset({"input", "steps"}))
+        when = self.condition(raw.get("when"), f"{path}/when", frozenset({"input", "steps", "done"}))
         tree = self.tree(raw["text"], f"{path}/text")
         if isinstance(tree, ObjectTree | ArrayTree):
             self.issue(f"{path}/text", "invalid_answer", "an answer is text")

@@ -26,13 +26,14 @@ def read_playbook(
 
 @dataclass(frozen=True, slots=True)
 class PlaybookPlanner:
-    """Answers every request for a first plan with the same one; there is no second."""
+    """Answers every request for plan `version` with the same one; there is none after it. A fallback's comes later."""
 
     name: str
     body: str
+    version: int = 1
 
     def plan(self, request: PlanRequest) -> PlannerAnswer:
-        if request.version > 1:
+        if request.version > self.version:
             return PlannerFailed("playbook_missing", "A playbook has one plan; there is nothing to replan.")
         try:
             return Planned(_written(self.body))

@@ -11,8 +11,11 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
+from agentops.engine import fallback
 from agentops.engine.events import (
     WAITS,
+    CallAdopted,
+    CallConfirmed,
     CallDeferred,
     CallDenied,
     CallFailed,
@@ -23,7 +26,10 @@ from agentops.engine.events import (
     CallStarted,
     CallSucceeded,
     CallUnknown,
+    CallWithdrawn,
+    CriteriaUnmet,
     Event,
+    LoopDetected,
     PlanFailed,
     PlanFinished,
     PlanMade,
@@ -33,6 +39,7 @@ from agentops.engine.events import (
     RunCancelled,
     RunClaimed,
     RunFailed,
+    RunFellBack,
     RunPaused,
     RunRequeued,
     RunResumed,
@@ -92,6 +99,10 @@ class Call:
     """What its attempts cost by the contract, in millionths of a US dollar."""
     reviewer_s: int = 0
     """Seconds of a person's attention: set aside while the call is before a person, spent once somebody decided."""
+    keys: tuple[str, ...] = ()
+    """`repeat_key` of the call as it was selected, and as it was edited if it was."""
+    confirmed: str = ""
+    """What reading the effect back has shown: confirmed, contradicted, cannot_tell, or empty."""
 
     @property
     def untrusted(self) -> bool:
@@ -165,6 +176,23 @@ class State:
     @property
     def paused(self) -> bool:
         return self.paused_at is not None
+
+    replan: bool = False
+    """Whether the current plan, or the answer, was abandoned and the planner is to be asked next."""
+    loops: int = 0
+    unmet: int = 0
+    """How often the success criterion did not hold at the end."""
+    fell_back: RunFellBack | None = None
+    earlier: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """`repeat_key` -> call of the plan that the fallback took over from."""
+    calls_before: int = 0
+
+    @property
+    def planner(self) -> str:
+        """Who makes the plans now."""
+        if self.fell_back is not None:
+            return self.fell_back.to_planner
+        return self.submitted.planner if self.submitted is not None else ""
 
     @property
     def plan(self) -> Plan | None:
@@ -261,7 +289,7 @@ class State:
                     outputs = [self.calls[c].output for c in step.call_ids]
                     member["output"] = outputs[0] if len(outputs) == 1 else outputs
             shown[step_id] = member
-        return {"input": self.submitted.input if self.submitted else {}, "steps": shown}
+        return {"input": self.submitted.input if self.submitted else {}, "steps": shown, "done": fallback.done(self)}
 
 
 def repeat_key(tool: str, arguments: JSON) -> str:
@@ -389,6 +417,20 @@ def _apply(state: State, event: Event) -> State:
             return _requeued(state)
         case PlanMade() | PlanFinished() | PlanFailed():
             return _planned(state, event)
+        case RunFellBack():
+            return fallback.fell_back(state, event)
+        case LoopDetected(message=message):
+            return replace(state, loops=state.loops + 1, replan=True, feedback=(*state.feedback, message))
+        case CriteriaUnmet(criterion=criterion):
+            said = f"The work is not done: {criterion} does not hold."
+            again = replace(state, unmet=state.unmet + 1, replan=True, finished=None)
+            return replace(again, feedback=(*state.feedback, said))
+        case CallAdopted():
+            return fallback.adopted(state, event)
+        case CallWithdrawn(call_id=call_id):
+            return _put(state, fallback.withdrawn(_call(state, call_id)))
+        case CallConfirmed(call_id=call_id, verdict=verdict):
+            return _put(state, replace(_succeeded(state, call_id), confirmed=verdict))
         case StepSkipped(step_id=step_id, reason=reason, detail=detail):
             outcome = "skipped" if reason == "condition" else "missing"
             return _end_step(state, step_id, outcome, detail)
@@ -497,12 +539,13 @@ def _planned(state: State, event: PlanMade | PlanFinished | PlanFailed) -> State
                 phase=Phase.SELECT,
                 usage=usage,
                 feedback=(),
+                replan=False,
                 plan_failures=0,
                 plan_retry_at=None,
                 tainted=state.tainted or tainted,
             )
         case PlanFinished():
-            return replace(state, finished=event, phase=Phase.FINALIZE, usage=usage, plan_retry_at=None)
+            return replace(state, finished=event, phase=Phase.FINALIZE, usage=usage, plan_retry_at=None, replan=False)
         case PlanFailed(code=code, message=message, retry_at=retry_at):
             return replace(
                 state,
@@ -524,6 +567,7 @@ def _selected(state: State, event: CallSelected) -> State:
     step = state.current_step
     if step is None or step.id != event.step_id or step.over:
         raise IllegalTransition(f"call for step {event.step_id}, which is not the current one")
+    same = repeat_key(event.tool, event.arguments)
     call = Call(
         call_id=event.call_id,
         step_id=event.step_id,
@@ -536,10 +580,10 @@ def _selected(state: State, event: CallSelected) -> State:
         idempotency_key=event.idempotency_key,
         provenance={path: Provenance.from_json(raw) for path, raw in event.provenance.items()},
         planned=event.planned,
+        keys=(same,),
     )
-    first = not step.call_ids
+    first = all(call_id in state.earlier.values() for call_id in step.call_ids)
     progress = replace(step, call_ids=(*step.call_ids, event.call_id))
-    same = repeat_key(event.tool, event.arguments)
     repeats = {**state.repeats, same: state.repeats.get(same, 0) + 1}
     return replace(
         state,
@@ -588,6 +632,13 @@ def _call(state: State, call_id: str) -> Call:
         return state.calls[call_id]
     except KeyError:
         raise IllegalTransition(f"no call {call_id}") from None
+
+
+def _succeeded(state: State, call_id: str) -> Call:
+    call = _call(state, call_id)
+    if call.state is not CallState.SUCCEEDED:
+        raise IllegalTransition(f"call {call_id} is {call.state}: there is nothing to read back")
+    return call
 
 
 def _put(state: State, call: Call) -> State:
@@ -695,6 +746,7 @@ def _decided(state: State, event: ProposalDecided) -> State:
             arguments=event.arguments,
             digest=event.digest,
             provenance={path: Provenance.from_json(raw) for path, raw in event.provenance.items()},
+            keys=(*call.keys, repeat_key(call.tool, event.arguments)),
         )
     return _put(state, granted)
 
@@ -717,6 +769,7 @@ def _reconciled(state: State, event: CallReconciled) -> State:
                 trust=event.trust,
                 code="",
                 note=event.note,
+                confirmed="confirmed",  # the tool's own record says so, or a person, who outranks it
             )
             return _taint(_put(state, done), done)
         case "did_not_happen":
@@ -748,7 +801,9 @@ def _verified(state: State, step_id: str, ok: bool, message: str) -> State:
         outcome = "unverified"
     ended = _end_step(state, step_id, outcome, message)
     if outcome == "unverified":
-        ended = replace(ended, feedback=(*ended.feedback, f"Step {step_id} did not pass its check: {message}"))
+        # A condition of a later plan may quote text that its model had read, so it is not told as ours.
+        said = "" if state.tainted and len(state.plans) > 1 else f": {message}"
+        ended = replace(ended, feedback=(*ended.feedback, f"Step {step_id} did not pass its check{said}"))
     return ended
 
 

@@ -6,13 +6,23 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Q
 from django.http import HttpRequest
 
 from agentops.runs.models import Playbook, TaskType
 from agentops.runs.prompt_admin import seed_built_in
-from agentops.runs.services import InvalidTask, playbook_issues, save_playbook, task_type_issues
-from agentops.tenancy.admin_base import TenantModelAdmin, TenantModelForm, actor_of
+from agentops.runs.services import (
+    InvalidTask,
+    allowed_contracts,
+    fallback_issues,
+    fallback_tool_issues,
+    playbook_issues,
+    save_playbook,
+    task_type_issues,
+)
+from agentops.tenancy.admin_base import NamedFields, TenantModelAdmin, TenantModelForm, actor_of
 from tools.admin import AllowlistInline
+from tools.allowlist import AllowlistState
 
 
 class TaskTypeForm(TenantModelForm):
@@ -28,20 +38,43 @@ class TaskTypeForm(TenantModelForm):
             self.add_error(name, ValidationError(f"{place}{issue.message}", code=issue.code))
 
 
+class TaskTypeAllowlist(NamedFields):
+    """The rules of a task type, which have to let its fallback do what it does."""
+
+    def clean(self) -> None:
+        """Refuse to deny what the fallback of a critical task type uses; the row and the rules are saved together."""
+        super().clean()
+        rows = (form.cleaned_data for form in self.forms if hasattr(form, "cleaned_data"))
+        allowed = {
+            row["tool"]
+            for row in rows
+            if row.get("tool") and not row.get("DELETE") and row.get("state") != AllowlistState.DENIED
+        }
+        found = fallback_tool_issues(self.instance, allowed)
+        if found:
+            raise ValidationError([ValidationError(issue.message, code=issue.code) for issue in found])
+
+
+class TaskTypeAllowlistInline(AllowlistInline):
+    """The allowlist below the task type that it belongs to."""
+
+    formset = TaskTypeAllowlist
+
+
 @admin.register(TaskType)
 class TaskTypeAdmin(TenantModelAdmin):
     """A kind of work, with what it may use right below it."""
 
     form = TaskTypeForm
-    inlines = (AllowlistInline,)
-    list_display = ("name", "slug", "planner", "playbook", "critical", "enabled")
+    inlines = (TaskTypeAllowlistInline,)
+    list_display = ("name", "slug", "planner", "playbook", "critical", "fallback", "enabled")
     list_filter = ("enabled", "planner")
-    list_select_related = ("playbook",)
+    list_select_related = ("playbook", "fallback")
     search_fields = ("name", "slug")
     prepopulated_fields = {"slug": ("name",)}
     fieldsets = (
-        (None, {"fields": ("name", "slug", "description", "enabled", "critical")}),
-        ("Planning", {"fields": ("planner", "planning", "playbook", "instructions")}),
+        (None, {"fields": ("name", "slug", "description", "enabled", "priority")}),
+        ("Planning", {"fields": ("planner", "planning", "playbook", "instructions", "critical", "fallback")}),
         ("Model", {"fields": ("prompt", "model_names", "model_parameters")}),
         ("Task and stop criteria", {"fields": ("input_schema", "stop_when", "success_when")}),
         ("Limits and deadlines", {"fields": ("limits", "decide_within_s", "execute_within_s", "allow_self_approval")}),
@@ -87,6 +120,19 @@ class PlaybookForm(TenantModelForm):
             raise ValidationError([ValidationError(f"{i.path or '/'}: {i.message}", code=i.code) for i in issues])
         return body
 
+    def clean(self) -> dict[str, Any]:
+        """Refuse what the critical task types that would fall back to it could not use."""
+        cleaned = super().clean() or self.cleaned_data
+        if not cleaned.get("use_now") or "body" not in cleaned:
+            return cleaned
+        slug = self.instance.slug or cleaned.get("slug", "")
+        for task_type in TaskType.objects.filter(critical=True, fallback__slug=slug):
+            task_type.fallback = Playbook(slug=slug, body=cleaned["body"])
+            allowed = {contract.name for contract in allowed_contracts(task_type.pk)}
+            for issue in (*fallback_issues(task_type), *fallback_tool_issues(task_type, allowed)):
+                self.add_error("body", ValidationError(f"{task_type.name}: {issue.message}", code=issue.code))
+        return cleaned
+
 
 @admin.register(Playbook)
 class PlaybookAdmin(TenantModelAdmin):
@@ -115,7 +161,11 @@ class PlaybookAdmin(TenantModelAdmin):
                 raise ValidationError([issue.message for issue in saved.issues])
             self._record(request, saved, "added", {}, self._values(saved))
             if form.cleaned_data.get("use_now"):
-                for task_type in TaskType.objects.filter(playbook__slug=obj.slug).exclude(playbook=saved):
-                    task_type.playbook = saved
+                earlier = Playbook.objects.filter(slug=obj.slug).exclude(pk=saved.pk)
+                for task_type in TaskType.objects.filter(Q(playbook__in=earlier) | Q(fallback__in=earlier)):
+                    if task_type.playbook in earlier:
+                        task_type.playbook = saved
+                    if task_type.fallback in earlier:
+                        task_type.fallback = saved
                     self._save(request, task_type, change=True)
         obj.pk, obj.version = saved.pk, saved.version

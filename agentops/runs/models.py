@@ -100,11 +100,23 @@ class TaskType(TenantModel):
     )
     decide_within_s = models.PositiveIntegerField(default=24 * 3600, help_text="Seconds; silence denies.")
     execute_within_s = models.PositiveIntegerField(default=3600, help_text="Seconds from the decision to execution.")
-    critical = models.BooleanField(default=False)
     priority = models.SmallIntegerField(
         default=0,
         validators=(MinValueValidator(-100), MaxValueValidator(100)),
         help_text="Workers take runs of higher priority first, within the tenant; -100 to 100.",
+    )
+    critical = models.BooleanField(
+        default=False,
+        help_text="Its runs have to come through: a fallback playbook takes over when the planner fails.",
+    )
+    fallback = models.ForeignKey(
+        Playbook,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="fallback_of",
+        help_text="Takes over when a tool keeps failing, the planner gives no usable plan, or the model's budget is "
+        "used up. It goes on from what is done already.",
     )
     allow_self_approval = models.BooleanField(
         default=False, help_text="May the person who submitted a task approve its proposals?"

@@ -18,6 +18,8 @@ from agentops.audit.packing import pack, unpack
 from agentops.audit.services import NewEvent, Packed, Recorded, Sealed, actor_json, read, seal
 from agentops.audit.services import load as load_stream
 from agentops.engine.events import (
+    CallAdopted,
+    CallConfirmed,
     CallDeferred,
     CallDenied,
     CallFailed,
@@ -28,6 +30,7 @@ from agentops.engine.events import (
     CallStarted,
     CallSucceeded,
     CallUnknown,
+    CallWithdrawn,
     Event,
     PlanMade,
     ProposalDecided,
@@ -252,6 +255,9 @@ def _call_id(event: Event) -> str | None:
             | CallFailed()
             | CallUnknown()
             | CallReconciled()
+            | CallConfirmed()
+            | CallAdopted()
+            | CallWithdrawn()
             | ProposalDecided()
             | ProposalExpired()
             | ProposalWithdrawn()

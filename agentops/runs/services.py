@@ -3,22 +3,23 @@
 Stepping into a run that is under way (cancel, reconcile) is `approvals.intervention`, because proposals close with it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from django.db import transaction
 from django.utils import timezone
 
 from agentops.budgets import services as budgets
 from agentops.budgets.measures import Measure
-from agentops.engine.conditions import ConditionError, check_condition
+from agentops.engine.conditions import ConditionError, check_condition, steps_named_in
 from agentops.engine.events import RunSubmitted
 from agentops.engine.limits import InvalidLimits, Limits
 from agentops.engine.plan import InvalidPlan
 from agentops.engine.playbook import read_playbook
 from agentops.runs.model_choice import chain_of, model_choice, model_issues, planned_by_model
-from agentops.runs.models import Origin, Playbook, Run, TaskType
+from agentops.runs.models import Origin, PlannerKind, Playbook, Run, TaskType
 from agentops.runs.recording import record_outside
 from agentops.tenancy.access import Actor
 from agentops.wire.canonical import canonical
@@ -85,6 +86,7 @@ def submit(
         prompt_digest=choice.digest,
         models=list(choice.models),
         model_parameters=choice.parameters,
+        fallback=fallback_name(task_type),
     )
     run_id = uuid7()
     with transaction.atomic():
@@ -122,7 +124,16 @@ def planner_name(task_type: TaskType) -> str:
     if planned_by_model(task_type):
         return f"model:{next(iter(chain_of(task_type)), '')}"
     playbook = task_type.playbook
-    return f"playbook:{playbook.slug}@{playbook.version}" if playbook is not None else "playbook:"
+    return _name(playbook) if playbook is not None else "playbook:"
+
+
+def fallback_name(task_type: TaskType) -> str:
+    """Name the playbook that takes over from the planner of a critical task type; empty for any other."""
+    return _name(task_type.fallback) if task_type.critical and task_type.fallback is not None else ""
+
+
+def _name(playbook: Playbook) -> str:
+    return f"playbook:{playbook.slug}@{playbook.version}"
 
 
 def pinned_contract(tool: str, task_type_id: int) -> ToolContract | None:
@@ -153,6 +164,7 @@ def _pins(task_type: TaskType) -> dict[str, JSONObject]:
             "digest": contract.digest,
             "authority": list[JSON](contract.authority),
             **({"cost_micros": contract.cost_micros} if contract.cost_micros else {}),
+            **({"reads_back": True} if registry.reads_back(contract.name, contract.version) else {}),
         }
         for contract in allowed_contracts(task_type.pk)
     }
@@ -188,15 +200,64 @@ def task_type_issues(task_type: TaskType) -> Sequence[TaskIssue]:
         if not expression:
             continue
         try:
-            check_condition(expression, frozenset({"input", "steps"}))
+            check_condition(expression, frozenset({"input", "steps", "done"}))
         except ConditionError as error:
             issues.append(TaskIssue(name, error.code, str(error)))
-    issues.extend(TaskIssue(*issue) for issue in model_issues(task_type))
+    issues.extend(fallback_issues(task_type, limits))
+    # A critical task type whose model is not there yet goes on with its fallback.
+    forgiven = _WITHOUT_MODEL if fallback_name(task_type) else frozenset()
+    issues.extend(TaskIssue(*issue) for issue in model_issues(task_type) if issue[1] not in forgiven)
     if task_type.playbook is not None:
         issues.extend(playbook_issues(task_type.playbook.body, limits))
     elif not planned_by_model(task_type):
         issues.append(TaskIssue("playbook", "playbook_missing", "Choose the playbook that makes the plan."))
     return issues
+
+
+_WITHOUT_MODEL: Final = frozenset({"model_not_configured", "model_key_missing"})
+
+
+def fallback_issues(task_type: TaskType, limits: Limits | None = None) -> Sequence[TaskIssue]:
+    """Say why the fallback of a task type could not take over: every promise a critical one makes is checked here."""
+    limits, fallback = limits or Limits(), task_type.fallback
+    if fallback is None:
+        if task_type.critical:
+            message = "A critical task type needs the playbook that takes over when its planner cannot go on."
+            return [TaskIssue("fallback", "fallback_missing", message)]
+        return []
+    if found := [
+        TaskIssue("fallback", issue.code, f"{issue.path or '/'}: {issue.message}")
+        for issue in playbook_issues(fallback.body, limits)
+    ]:
+        return found
+    issues: list[TaskIssue] = []
+    if fallback == task_type.playbook and task_type.planner != PlannerKind.MODEL:
+        message = "The fallback is the playbook that it would take over from."
+        issues.append(TaskIssue("fallback", "fallback_is_planner", message))
+    plan = read_playbook(fallback.body, max_steps=1000, calls_per_step=limits.calls_per_step)
+    known = {step.id for step in plan.steps}
+    if missing := sorted(steps_named_in(task_type.success_when) - known):
+        message = (
+            f"The success criterion names {missing[0]}, which is no step of the fallback, so those would all fail."
+        )
+        issues.append(TaskIssue("fallback", "unknown_step", message))
+    return issues
+
+
+def fallback_tool_issues(task_type: TaskType, allowed: Collection[str]) -> Sequence[TaskIssue]:
+    """Say which tools the fallback of a critical task type uses although its allowlist, by tool name, has them not."""
+    if not task_type.critical or task_type.fallback is None:
+        return []
+    try:
+        plan = read_playbook(task_type.fallback.body, max_steps=1000, calls_per_step=16)
+    except (WireError, InvalidPlan):
+        return []  # `task_type_issues` says so
+    wanted = dict.fromkeys(call.tool for step in plan.steps for call in step.calls)
+    return [
+        TaskIssue("fallback", "fallback_tool_not_allowed", f"The fallback uses {tool}, which the allowlist denies.")
+        for tool in wanted
+        if tool not in allowed
+    ]
 
 
 def playbook_issues(body: str, limits: Limits | None = None) -> Sequence[TaskIssue]:

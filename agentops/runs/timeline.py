@@ -7,11 +7,13 @@ sequence number, and the rest is still shown.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Literal, assert_never
+from typing import Final, assert_never
 
 from agentops.audit.services import Recorded
 from agentops.budgets.measures import amount_text
 from agentops.engine.events import (
+    CallAdopted,
+    CallConfirmed,
     CallDeferred,
     CallDenied,
     CallFailed,
@@ -22,7 +24,10 @@ from agentops.engine.events import (
     CallStarted,
     CallSucceeded,
     CallUnknown,
+    CallWithdrawn,
+    CriteriaUnmet,
     Event,
+    LoopDetected,
     PlanFailed,
     PlanFinished,
     PlanMade,
@@ -32,6 +37,7 @@ from agentops.engine.events import (
     RunCancelled,
     RunClaimed,
     RunFailed,
+    RunFellBack,
     RunPaused,
     RunRequeued,
     RunResumed,
@@ -49,10 +55,10 @@ from agentops.engine.plan import ArrayTree, ObjectTree, Plan, Ref, Text, Tree
 from agentops.engine.plan import Literal as PlanLiteral
 from agentops.engine.state import State, apply
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
+from agentops.runs.words import Tone, rule_words, turn_words
+from agentops.runs.words import planner_words as planner_words
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON
-
-Tone = Literal["", "ok", "error", "wait", "gate", "taint"]
 
 MAX_DATA: Final = 8_000
 """Characters of an event's data shown on the page; the audit page has the whole of it."""
@@ -142,6 +148,8 @@ class _Teller:
         """How often the run was tried again after its end."""
         self.held: dict[bool, str] = {}
         """Whether it was a stop of the line -> what is told of the pause."""
+        self.taken_over = ""
+        """What sets the steps of a fallback playbook apart from those before it, which may have the same names."""
 
     def hear(self, one: Recorded) -> None:
         try:
@@ -188,7 +196,8 @@ class _Teller:
             return "Tried again"
         if where.startswith("plan:"):
             return f"Plan {where.removeprefix('plan:')}"
-        return self.steps.get(where.removeprefix("step:"), where.removeprefix("step:"))
+        step = where.removeprefix("step:")
+        return self.steps.get(step, step.removeprefix(self.taken_over))
 
     def where(self, event: Event) -> str:
         match event:
@@ -200,21 +209,24 @@ class _Teller:
                 self.again += 1
                 return f"{_AGAIN}:{self.again}"
             case PlanMade(version=version):
-                for step in self.planned_steps(event):
-                    self.steps.setdefault(*step)
+                for step, title in self.planned_steps(event):
+                    self.steps.setdefault(f"{self.taken_over}{step}", title)
                 return f"plan:{version}"
             case PlanFailed() | PlanFinished():
                 return f"plan:{len(self.state.plans) + 1}" if not self.broken else self.here
-            case StepSkipped(step_id=step_id) | StepVerified(step_id=step_id):
-                return f"step:{step_id}"
+            case RunFellBack() | LoopDetected() | CriteriaUnmet():
+                self.taken_over = "then:" if isinstance(event, RunFellBack) else self.taken_over
+                return f"plan:{len(self.state.plans) + 1}" if not self.broken else self.here
+            case StepSkipped(step_id=step_id) | StepVerified(step_id=step_id) | CallAdopted(step_id=step_id):
+                return f"step:{self.taken_over}{step_id}"
             case CallSelected(call_id=call_id, step_id=step_id, tool=tool):
                 self.tools[call_id] = tool
-                self.steps.setdefault(step_id, tool)
-                return f"step:{step_id}"
+                self.steps.setdefault(f"{self.taken_over}{step_id}", tool)
+                return f"step:{self.taken_over}{step_id}"
             case RunClaimed() | RunWaiting() | RunWarned() | RunPaused() | RunResumed():
                 return self.here
             case _:
-                return f"step:{self.step_of(event.call_id)}"
+                return f"step:{self.taken_over}{self.step_of(event.call_id)}"
 
     def step_of(self, call_id: str) -> str:
         call = self.state.calls.get(call_id)
@@ -254,6 +266,10 @@ class _Teller:
                 return *_holding_words(event, _who(one)), ""
             case PlanMade() | PlanFinished() | PlanFailed():
                 return *_plan_words(event), self.exchange_url(one.seq) if event.exchange else ""
+            case RunFellBack() | LoopDetected() | CriteriaUnmet():
+                return *turn_words(event), ""
+            case CallConfirmed() | CallAdopted() | CallWithdrawn():
+                return *rule_words(event, self.tool(event.call_id), self.state), ""
             case StepSkipped(reason="condition", detail=detail):
                 return f"Skipped, because its condition does not hold: {detail}", "", ""
             case StepSkipped(detail=detail):
@@ -391,15 +407,6 @@ def _holding_words(event: RunPaused | RunResumed | RunRequeued, who: str) -> tup
 
 def _who(one: Recorded) -> str:
     return str(one.actor.get("name") or one.actor.get("kind") or "somebody")
-
-
-def planner_words(planner: str) -> str:
-    """Name a planner such as `playbook:support@3` or `model:gpt` for people."""
-    kind, _, name = planner.partition(":")
-    if kind == "playbook" and name:
-        slug, _, version = name.rpartition("@")
-        return f"playbook {slug} version {version}" if slug else f"playbook {name}"
-    return f"the model {name}" if kind == "model" and name else planner
 
 
 def length(span: timedelta) -> str:

@@ -116,7 +116,7 @@ class _TenantOptions(_Options):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
 
-class _NamedFields(_Formset):
+class NamedFields(_Formset):
     """Says in every field what stands above its column, for those who do not see the table."""
 
     def add_fields(self, form: Any, index: int | None) -> None:
@@ -130,7 +130,7 @@ class TenantTabularInline(_TenantOptions, _Inline):  # type: ignore[misc]  # the
     """Rows of this tenant inside the page of their parent."""
 
     extra = 0
-    formset = _NamedFields
+    formset = NamedFields
 
 
 class TenantModelAdmin(_TenantOptions, _Page):

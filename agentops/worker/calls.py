@@ -3,12 +3,12 @@
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from agentops.engine.events import CallReconciled, CallUnknown
+from agentops.engine.events import CallConfirmed, CallReconciled, CallUnknown
 from agentops.engine.state import Call
 from agentops.runs.models import Run
 from agentops.wire.canonical import digest
 from tools import executor
-from tools.contracts import CannotTell, DidNotHappen, Happened, ToolContract
+from tools.contracts import CannotTell, Confirmed, Contradicted, DidNotHappen, Happened, ToolContract
 from tools.registry import registry
 
 
@@ -46,6 +46,18 @@ def ask_hook(call: Call, request: executor.CallRequest) -> CallReconciled | Call
             return CallReconciled(call.call_id, "did_not_happen", "hook", note="The tool has no record of it.")
         case CannotTell(message=message):
             return CallUnknown(call.call_id, message, asked=True)
+
+
+def read_back(call: Call, request: executor.CallRequest) -> CallConfirmed:
+    """Look at the effect of a write that succeeded; return what it shows as an event."""
+    answer = executor.read_back(request, call.output)
+    match answer:
+        case Confirmed():
+            return CallConfirmed(call.call_id, "confirmed")
+        case Contradicted(message=message):
+            return CallConfirmed(call.call_id, "contradicted", message[:2000])
+        case CannotTell(message=message):
+            return CallConfirmed(call.call_id, "cannot_tell", message[:2000])
 
 
 def trust_of(contract: ToolContract | None) -> dict[str, str]:

@@ -33,7 +33,6 @@ from agentops.providers.prices import LISTED, Estimate, PriceTable
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject, as_object, guard
 from agentops.worker import model_loop
-from agentops.worker.fallback import ask_in_order
 from agentops.worker.model import (
     GRACE_S,
     FunctionCall,
@@ -49,6 +48,7 @@ from agentops.worker.model import (
     preload,
     question_bytes,
 )
+from agentops.worker.model_chain import ask_in_order
 
 SUBMIT_PLAN: Final = "submit_plan"
 MAX_WHY: Final = 2000

@@ -30,8 +30,11 @@ class NoPlanner:
 
 
 def planner_for(run: Run, state: State) -> Planner:
-    """Return the planner named when the run was submitted. One query for a playbook; models load lazily."""
-    name = state.submitted.planner if state.submitted is not None else ""
+    """Return the planner the run has now: the one it was submitted with, or its fallback once that has taken over.
+
+    One query for a playbook; models load lazily.
+    """
+    name = state.planner
     kind, _, rest = name.partition(":")
     if kind == "model":
         assert state.submitted is not None
@@ -40,7 +43,7 @@ def planner_for(run: Run, state: State) -> Planner:
     playbook = Playbook.objects.filter(slug=slug, version=int(version or 0)).first()
     if playbook is None:
         return NoPlanner(name, "playbook_missing", f"There is no playbook {rest}.")
-    return PlaybookPlanner(name, playbook.body)
+    return PlaybookPlanner(name, playbook.body, len(state.plans) + 1 if state.fell_back is not None else 1)
 
 
 def _model_planner(name: str, submitted: RunSubmitted) -> Planner:

@@ -21,8 +21,10 @@ from agentops.budgets.services import Refused as Unpaid
 from agentops.budgets.services import Reserved
 from agentops.engine.decide import (
     Candidate,
+    Confirm,
     Execute,
     Fail,
+    FallBack,
     Finalize,
     MakePlan,
     Nothing,
@@ -34,6 +36,7 @@ from agentops.engine.decide import (
     plan_request,
 )
 from agentops.engine.events import (
+    CallAdopted,
     CallDeferred,
     CallDenied,
     CallFailed,
@@ -56,6 +59,7 @@ from agentops.engine.events import (
     Stamped,
     StepVerified,
 )
+from agentops.engine.fallback import WITHDRAWN
 from agentops.engine.plan import InvalidPlan, parse_plan
 from agentops.engine.planner import Finished, Planned, Planner, PlannerAnswer, PlannerFailed, PlanRequest, ToolView
 from agentops.engine.state import Call as ToolCall
@@ -73,7 +77,7 @@ from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSONObject, clean
 from agentops.worker import mishap, spending
 from agentops.worker.backoff import BASE_S, backoff
-from agentops.worker.calls import ask_hook, idempotency_key, request_of, trust_of
+from agentops.worker.calls import ask_hook, idempotency_key, read_back, request_of, trust_of
 from agentops.worker.output import review_answer
 from agentops.worker.planners import offered_tools, patience
 from agentops.worker.snapshot import Snapshot
@@ -126,6 +130,7 @@ class Invoke:
 
 
 Need = Commit | Ask | Invoke
+Judged = tuple[CallSelected, ToolContract | None, gate.GateVerdict]
 Steps = Generator[Need, Any, None]
 
 
@@ -287,6 +292,17 @@ class Session:
 
         yield from self.flush(release=True, beside=withdraw if proposed else None)
 
+    def fall_back(self, events: Sequence[Event]) -> Steps:
+        """Record that the fallback takes over; what the abandoned plan had asked for or was allowed closes with it."""
+        self.note(*events)
+
+        def close() -> None:
+            now = self.driver.now()
+            withdraw_proposals(self.run.id, reason=WITHDRAWN, now=now)
+            grants.revoke_unused(run_id=self.run.id, now=now)
+
+        yield from self.flush(beside=close)
+
     # --- commands ---------------------------------------------------------------------------------------------------
 
     def step(self) -> Generator[Need, Any, bool]:
@@ -303,6 +319,11 @@ class Session:
                 return (yield from self.execute(self.state.calls[call_id]))
             case Reconcile(call_id=call_id):
                 yield from self.reconcile(self.state.calls[call_id])
+            case Confirm(call_id=call_id):
+                call = self.state.calls[call_id]
+                self.note(read_back(call, request_of(self.run, call, self.driver.now())))
+            case FallBack(events=events):
+                yield from self.fall_back(events)
             case Wait(state=state, until=until):
                 self.note(_waiting(state, until))
                 yield from self.let_go()
@@ -321,8 +342,7 @@ class Session:
         return True
 
     def make_plan(self, command: MakePlan) -> Steps:
-        named = self.state.submitted.planner if self.state.submitted is not None else ""
-        planner = self.snapshot.planner(named, lambda: self.driver.planners(self.run, self.state))
+        planner = self.snapshot.planner(self.state.planner, lambda: self.driver.planners(self.run, self.state))
         by_model = planner.name.startswith("model:")
         views: tuple[ToolView, ...] = ()
         if by_model:
@@ -364,7 +384,8 @@ class Session:
                     issues = [issue.to_json() for issue in error.issues]
                     return PlanFailed(planner, "plan_invalid", str(error)[:2000], "", issues, usage, exchange)
                 plan: JSONObject = raw if isinstance(raw, dict) else {}
-                return PlanMade(version, planner, plan, self.state.tainted, usage, exchange)
+                tainted = self.state.tainted and planner.startswith("model:")
+                return PlanMade(version, planner, plan, tainted, usage, exchange)
             case Finished(answer=text, usage=usage, exchange=exchange):
                 return PlanFinished(planner, text, self.state.tainted, usage, exchange)
             case PlannerFailed() as failed:
@@ -382,18 +403,20 @@ class Session:
 
         Return False when the run now waits for people and has let this worker go.
         """
-        judged = []
+        judged: dict[str, Judged] = {}
         chosen: dict[str, int] = {}
         for candidate in candidates:
+            if candidate.adopts:
+                continue
             one = self.judge(candidate, chosen.get(candidate.tool, 0))
             chosen[candidate.tool] = chosen.get(candidate.tool, 0) + (not isinstance(one[2], gate.Deny))
-            judged.append(one)
-        if self.must_settle([(contract, verdict) for _, contract, verdict in judged]):
+            judged[candidate.call_id] = one
+        if self.must_settle([(contract, verdict) for _, contract, verdict in judged.values()]):
             yield from self.flush()
         state, buffer = self.state, list(self.buffer)
         unreviewed: dict[str, _Unreviewed] = {}
         while True:
-            drafts = self.put(judged, candidates, unreviewed)
+            drafts = self.put(candidates, judged, unreviewed)
             if not drafts:
                 return True
             command = decide(self.state)
@@ -416,13 +439,17 @@ class Session:
 
     def put(
         self,
-        judged: "Sequence[tuple[CallSelected, ToolContract | None, gate.GateVerdict]]",
         candidates: Sequence[Candidate],
+        judged: "Mapping[str, Judged]",
         unreviewed: "Mapping[str, _Unreviewed]",
     ) -> list[tuple[Proposal, State]]:
         """Note what the gate said of each call; return the proposals to be saved with that, and the states before."""
         drafts: list[tuple[Proposal, State]] = []
-        for (selected, contract, verdict), candidate in zip(judged, candidates, strict=True):
+        for candidate in candidates:
+            if candidate.adopts:
+                self.note(CallAdopted(candidate.adopts, candidate.step_id))
+                continue
+            selected, contract, verdict = judged[candidate.call_id]
             self.note(selected)
             refusal = unreviewed.get(selected.call_id)
             match verdict:
@@ -467,14 +494,15 @@ class Session:
         reads = any(isinstance(v, gate.Auto) and c is not None and c.effect is Effect.READ for c, v in judged)
         return reads and not gated
 
-    def judge(self, candidate: Candidate, beside: int) -> tuple[CallSelected, ToolContract | None, gate.GateVerdict]:
+    def judge(self, candidate: Candidate, beside: int) -> Judged:
         """Ask the gate; `beside` counts the calls of the same tool that the same step makes before this one."""
         pin = self.pin(candidate.tool)
         contract = registry.get(candidate.tool, str(pin["version"])) if pin else registry.get(candidate.tool)
         version = str(pin["version"]) if pin else contract.version if contract else ""
         arguments = clean(candidate.arguments)
         calls = self.state.calls.values()
-        same_tool = sum(1 for c in calls if c.tool == candidate.tool and c.state is not CallState.DENIED)
+        unused = (CallState.DENIED, CallState.WITHDRAWN)
+        same_tool = sum(1 for c in calls if c.tool == candidate.tool and c.state not in unused)
         verdict = gate.classify(
             gate.Candidate(
                 contract=contract,
@@ -501,7 +529,7 @@ class Session:
             digest=action_digest(
                 tenant_id=self.run.tenant_id, tool=candidate.tool, version=version, arguments=arguments
             ),
-            idempotency_key=idempotency_key(self.run, candidate.call_id),
+            idempotency_key=candidate.idempotency_key or idempotency_key(self.run, candidate.call_id),
             provenance={path: p.to_json() for path, p in candidate.provenance.items()},
             planned=candidate.planned,
         )
@@ -726,9 +754,9 @@ class Session:
             return
         reached("before_outcome")
         for _ in range(MAX_CONFLICTS):
-            verified = decide(self.state)
-            if isinstance(verified, Record):
-                self.note(*verified.events)
+            follows = decide(self.state)
+            if isinstance(follows, Record):
+                self.note(*follows.events)
             try:
                 yield from self.flush()
             except StreamConflict:

@@ -32,6 +32,7 @@ from approvals.gate import Candidate, Gate, Pin, classify
 from approvals.models import Grant, Proposal
 from approvals.services import draft_proposal
 from tests.approvals.contracts import LOOK_UP, NOTE, REFUND, arguments, do_nothing, no_trace, origin
+from tests.replaying import by_hand
 from tools.allowlist import lookup
 from tools.contracts import Blast, Consequence, ToolContract, action_digest
 from tools.executor import CallRequest
@@ -100,6 +101,7 @@ class Desk:
             limits=Limits().to_json(),
             tools={},
         )
+        by_hand(run.pk)
         self.record(run, submitted, RunClaimed("w1", 1), PlanMade(1, "playbook:lab@1", plan))
         return run
 

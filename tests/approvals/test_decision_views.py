@@ -340,7 +340,8 @@ def test_the_history_tells_what_happened_to_the_call_and_who_did_it(proposal: Pr
     post(desk, proposal, "approve")
     drive(proposal.run_id)
     told = [entry["text"] for entry in desk.get(f"/t/acme/proposals/{proposal.pk}").context["card"]["history"]]
-    assert [line.split(" ")[1] for line in told][-1] == "succeeded"
+    assert told[-2].startswith("shop.issue_refund succeeded")
+    assert told[-1] == "Read back: the effect of shop.issue_refund is there"
     assert any("approved by bob" in line for line in told)
     assert not any("mail.read" in line for line in told)
 

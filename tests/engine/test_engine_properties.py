@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from agentops.engine.decide import decide
 from agentops.engine.events import CallDeferred, CallFailed, CallReconciled, CallStarted, RunWaiting, decode, encode
+from agentops.engine.replay import Identical, replay
 from agentops.engine.state import State, apply, fold
 from agentops.engine.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, CallState, RunState
 from agentops.wire.parse import JSON, JSONObject, as_object
@@ -152,3 +153,34 @@ def test_a_run_that_waits_for_people_asks_for_nothing_else(data: st.DataObject) 
         state = apply(state, stamped)
         if state.state in (RunState.AWAITING_APPROVAL, RunState.AWAITING_RECONCILIATION):
             assert type(decide(state)).__name__ == "Nothing"
+
+
+@given(st.data())
+def test_replaying_the_record_derives_every_command_again(data: st.DataObject) -> None:
+    planner = data.draw(st.sampled_from(["playbook:support@1", "model:m"]))
+    fallback = data.draw(st.sampled_from(["", "playbook:spare@1"]))
+    world = worlds(data, planner=planner, fallback=fallback, success_when=data.draw(st.sampled_from(["", "1 == 2"])))
+    world.fallback = data.draw(plans())
+    world.run()
+
+    verdict = replay(world.history)
+
+    assert isinstance(verdict, Identical), verdict
+    assert verdict.state == world.state
+    assert list(verdict.commands) == world.commands
+
+
+@given(st.data())
+def test_a_fallback_takes_over_once_and_makes_no_call_again_that_is_done(data: st.DataObject) -> None:
+    world = worlds(data, planner="model:m", fallback="playbook:spare@1")
+    world.fallback = world.plan if data.draw(st.booleans()) else data.draw(plans())
+    state = world.run()
+
+    assert state.state.terminal
+    assert sum(stamped.event.type == "run.fell_back" for stamped in world.history) <= 1
+    if state.fell_back is None:
+        return
+    assert len(state.plans) <= state.limits.plans + 1
+    before = {key for key, call_id in state.earlier.items() if state.calls[call_id].state is CallState.SUCCEEDED}
+    since = list(state.calls.values())[state.calls_before :]
+    assert not [call for call in since if call.keys[0] in before]

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from agentops.engine.decide import (
     Command,
+    Confirm,
     Execute,
     Fail,
+    FallBack,
     Finalize,
     MakePlan,
     Nothing,
@@ -18,6 +20,8 @@ from agentops.engine.decide import (
     decide,
 )
 from agentops.engine.events import (
+    CallAdopted,
+    CallConfirmed,
     CallDeferred,
     CallDenied,
     CallFailed,
@@ -30,6 +34,7 @@ from agentops.engine.events import (
     CallUnknown,
     Event,
     PlanFailed,
+    PlanFinished,
     PlanMade,
     ProposalDecided,
     ProposalExpired,
@@ -68,6 +73,7 @@ class World:
     """`draw(choices)` picks what happens next; by default the first, friendliest choice."""
 
     plan: JSONObject
+    """The first plan; later ones read, unless `plans` says otherwise. `fallback` is that of the fallback."""
     task: RunSubmitted = field(default_factory=submitted)
     draw: Callable[[list[str]], str] = lambda choices: choices[0]
     outputs: dict[str, JSON] = field(default_factory=dict)
@@ -77,6 +83,9 @@ class World:
     commands: list[Command] = field(default_factory=list)
     effects: list[str] = field(default_factory=list)
     now: datetime = START
+    plans: list[JSONObject | str] = field(default_factory=list)
+    """What a planner answers from the first question on: plans, or a text that says that it is done."""
+    fallback: JSONObject = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.add(self.task)
@@ -132,14 +141,14 @@ class World:
         self.commands.append(command)
         match command:
             case MakePlan(version=version):
-                if self.draw(["plan", "invalid"]) == "invalid":
-                    self.add(PlanFailed(self.task.planner, "plan_invalid", "not a plan"))
-                else:
-                    self.add(PlanMade(version, self.task.planner, renumbered(self.plan, version)))
+                self.add(self.planned(version))
             case Record(events=events):
                 self.add(*events)
             case Select(candidates=candidates):
                 for c in candidates:
+                    if c.adopts:
+                        self.add(CallAdopted(c.adopts, c.step_id))
+                        continue
                     self.add(
                         CallSelected(
                             c.call_id,
@@ -149,7 +158,7 @@ class World:
                             EFFECTS.get(c.tool, "read"),
                             c.arguments,
                             digest({"t": c.tool, "a": c.arguments}),
-                            f"key-{c.call_id}",
+                            c.idempotency_key or f"key-{c.call_id}",
                             {path: p.to_json() for path, p in c.provenance.items()},
                             c.planned,
                         )
@@ -163,6 +172,11 @@ class World:
                             self.add(CallDenied(c.call_id, "not_allowed", "no"))
             case Execute(call_id=call_id):
                 self.execute(call_id)
+            case Confirm(call_id=call_id):
+                verdict = self.draw(["confirmed", "cannot_tell", "contradicted"])
+                self.add(CallConfirmed(call_id, verdict))  # type: ignore[arg-type]
+            case FallBack(events=events):
+                self.add(*events)
             case Reconcile(call_id=call_id):
                 match self.draw(["happened", "did_not_happen", "cannot_tell"]):
                     case "cannot_tell":
@@ -170,13 +184,26 @@ class World:
                     case verdict:
                         self.add(CallReconciled(call_id, verdict, "hook"))  # type: ignore[arg-type]
             case Wait(state=state, until=until):
-                self.add(RunWaiting(state.value, until.isoformat() if until else ""))  # type: ignore[arg-type]
+                self.add(RunWaiting(state.value, until.isoformat(timespec="microseconds") if until else ""))  # type: ignore[arg-type]
             case Finalize(answer=answer):
                 self.add(RunSucceeded(answer))
             case Fail(code=code, message=message):
                 self.add(RunFailed(code, message))
             case Nothing():
                 raise AssertionError("a running run always has something to do")
+
+    def planned(self, version: int) -> PlanMade | PlanFailed | PlanFinished:
+        planner = self.state.planner
+        if self.state.fell_back is not None:
+            return PlanMade(version, planner, self.fallback)
+        if self.plans:
+            answer = self.plans.pop(0)
+            if isinstance(answer, str):
+                return PlanFinished(planner, answer)
+            return PlanMade(version, planner, answer)
+        if self.draw(["plan", "invalid"]) == "invalid":
+            return PlanFailed(planner, "plan_invalid", "not a plan")
+        return PlanMade(version, planner, renumbered(self.plan, version))
 
     def execute(self, call_id: str) -> None:
         call = self.state.calls[call_id]
@@ -201,14 +228,20 @@ class World:
             case "unknown":
                 self.add(CallUnknown(call_id, "connection lost"))
             case _:
-                # The worker died; whether the effect happened nobody has recorded.
+                # The worker died; whether the effect happened nobody has recorded, nor that a read was tried.
+                if call.effect == "read":
+                    self.commands.pop()
                 self.add(RunClaimed("w2", 2))
 
     def defer(self, call: Call) -> None:
         """The tool may not be called now; after as many waits as attempts the call ends without having started."""
         if call.deferrals < self.state.limits.attempts:
             until = self.now + timedelta(seconds=5)
-            self.add(CallDeferred(call.call_id, "breaker_open", "It keeps failing.", until.isoformat()))
+            self.add(
+                CallDeferred(
+                    call.call_id, "breaker_open", "It keeps failing.", until.isoformat(timespec="microseconds")
+                )
+            )
         elif call.state is CallState.EXECUTING:
             self.add(CallUnknown(call.call_id, "interrupted, and it cannot be repeated"))
         else:

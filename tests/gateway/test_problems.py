@@ -74,6 +74,7 @@ def test_every_code_has_a_status_and_a_title(code: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.not_replayed("a record that cannot be read is the point")
 def test_an_unexpected_error_is_logged_under_the_id_the_caller_gets(
     shop: Tenant, agent: Program, problem: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:

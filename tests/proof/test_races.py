@@ -12,9 +12,16 @@ from django.utils import timezone
 
 from agentops.audit.models import Event as EventRow
 from agentops.audit.verify import verify_tenant
-from agentops.engine.events import CallReconciled, CallStarted, ProposalDecided, ProposalExpired, ProposalWithdrawn
+from agentops.engine.events import (
+    CallReconciled,
+    CallStarted,
+    ProposalDecided,
+    ProposalExpired,
+    ProposalWithdrawn,
+    RunFellBack,
+)
 from agentops.engine.transitions import RunState
-from agentops.runs.models import Run, ToolCall
+from agentops.runs.models import Playbook, Run, ToolCall
 from agentops.runs.recording import state_of
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
@@ -25,11 +32,11 @@ from agentops.worker.driver import Driver
 from agentops.worker.sweeper import RING_AGAIN, sweep
 from approvals.intervention import Answered, NotUnknown, Verdict, cancel_run, reconcile_call
 from approvals.models import Grant, Proposal
-from approvals.services import Decided, Expired, Outcome, approve, expire
+from approvals.services import Decided, Expired, Lost, Outcome, approve, expire
 from tests.approvals.threads import at_once
 from tests.proof.planning import events_of
 from tests.shop import Clock, open_shop, start, task_type
-from tools import executor
+from tools import executor, health
 from tools.allowlist import AllowlistState
 from tools.backoffice.models import Refund
 
@@ -213,6 +220,48 @@ def test_a_worker_that_records_and_a_decision(tenant: Tenant, reviewer: Actor, s
             effects_have_their_grants(run)
             row_and_record_agree(run)
         assert not verify_tenant().findings
+
+
+def test_an_approval_and_a_fallback(tenant: Tenant, reviewer: Actor, second: Actor) -> None:
+    """The tool of three refunds is down: while its worker hands the run over, somebody approves one that is open."""
+    seen: set[str] = set()
+    with tenant_scope(tenant):
+        ticket: JSONObject = {"title": "By the book", "priority": "low"}
+        note: JSONObject = {"id": "note", "tool": "create_ticket", "arguments": ticket}
+        spare = Playbook.objects.create(slug="spare", version=1, body=canonical({"steps": [note]}))
+        step: JSONObject = {"id": "refund", "calls": [refund(i) for i in range(3)]}
+        allow = {"shop.issue_refund": GATED, "create_ticket": AllowlistState.AUTO}
+        task_type([step], allow, critical=True, fallback=spare)
+        health.hold("shop.issue_refund", actor=second, now=timezone.now())
+        for _ in range(ROUNDS):
+            run = start("job", {})
+            work(tenant, run.id)
+            first, *others = Proposal.objects.filter(run=run).order_by("call_id")
+            assert isinstance(approving(tenant, first, reviewer)(), Decided)
+            calls: Sequence[Callable[[], object]] = [
+                partial(work, tenant, run.id),
+                approving(tenant, others[0], reviewer),
+                approving(tenant, others[1], second),
+            ]
+            _, *outcomes = at_once(calls)
+            seen |= {type(outcome).__name__ for outcome in outcomes}
+            assert {type(outcome) for outcome in outcomes} <= {Decided, Lost}
+            work(tenant, run.id, "w2")
+            run.refresh_from_db()
+            assert run.state == "succeeded"
+            assert len(events_of(run, RunFellBack)) == 1
+            closed = events_of(run, ProposalDecided, ProposalWithdrawn)
+            assert len(closed) == 3
+            assert sum(isinstance(event, ProposalDecided) for event in closed) == 1 + sum(
+                isinstance(outcome, Decided) for outcome in outcomes
+            )
+            unused = Grant.objects.filter(run=run, tool="shop.issue_refund")
+            assert not unused.filter(expires_at__gt=timezone.now()).exists(), "a permission outlived its plan"
+            assert not unused.filter(consumed_at__isnull=False).exists()
+            row_and_record_agree(run)
+        assert not Refund.objects.exists()
+        assert not verify_tenant().findings
+    assert seen
 
 
 def test_two_sweepers_and_the_workers_they_ring_for(

@@ -27,7 +27,7 @@ def kind(scoped: Tenant) -> TaskType:
 
 
 def form_of(kind: TaskType, **changes: object) -> dict[str, str]:
-    entry = AllowlistEntry.objects.get(task_type=kind)
+    entry = AllowlistEntry.objects.filter(task_type=kind).earliest("pk")
     values: JSONObject = {
         "name": kind.name,
         "slug": kind.slug,

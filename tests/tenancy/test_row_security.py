@@ -23,6 +23,7 @@ from agentops.tenancy.services import add_member, authenticate_token, issue_toke
 pytestmark = [
     pytest.mark.django_db,
     pytest.mark.skipif("connection.vendor != 'postgresql'", reason="row-level security needs PostgreSQL"),
+    pytest.mark.not_replayed("fills every table with whatever fits"),
 ]
 REFUSED = "42501"
 

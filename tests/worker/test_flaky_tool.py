@@ -14,12 +14,13 @@ from django.contrib.auth.models import User
 from agentops.audit.services import Recorded
 from agentops.audit.services import load as load_stream
 from agentops.audit.verify import verify_tenant
-from agentops.engine.events import CallDeferred, CallFailed, CallStarted
-from agentops.runs.models import Run, ToolCall
+from agentops.engine.events import CallDeferred, CallFailed, CallStarted, RunFellBack
+from agentops.runs.models import Playbook, Run, TaskType, ToolCall
 from agentops.runs.recording import load
 from agentops.runs.timeline import tell
 from agentops.tenancy.access import SYSTEM, Actor
 from agentops.tenancy.models import Tenant
+from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSONObject
 from agentops.worker.driver import Driver
 from approvals.models import Grant
@@ -132,6 +133,7 @@ def trip(tool: ToolContract, now: datetime) -> None:
 
 
 LOOK_STEP: JSONObject = {"id": "look", "tool": "lab.look", "arguments": {"n": 1}}
+PUT_STEP: JSONObject = {"id": "put", "tool": "lab.put", "arguments": {"n": 3}}
 PAY_STEP: JSONObject = {"id": "pay", "tool": "lab.pay", "arguments": {"n": 2}}
 
 
@@ -188,6 +190,71 @@ def test_flaky_then_down_then_back(provider: Provider) -> None:
     late = [runs[run.pk].state for at, run in submitted if at > recovery + timedelta(minutes=1)]
     assert late
     assert set(late) == {"succeeded"}
+    assert not verify_tenant().findings
+
+
+def test_a_critical_task_completes_through_its_playbook_while_the_tool_is_down(provider: Provider) -> None:
+    """A flaky tool, an outage, recovery: one kind of task waits, the critical kind goes another way."""
+    clock, dice = provider.clock, provider.dice
+    began = clock.now
+    outage, recovery = began + timedelta(minutes=2), began + timedelta(minutes=6)
+
+    def failing(moment: datetime) -> bool:
+        return moment < recovery and (moment >= outage or dice.random() < 0.3)
+
+    provider.failing = lambda moment: not provider.requests[-1][0].endswith("put") and failing(moment)
+    patient = task_type([LOOK_STEP], {"lab.look": AUTO})
+    spare = Playbook.objects.create(
+        slug="spare",
+        version=1,
+        body=canonical(
+            {"steps": [{"id": "put", "tool": "lab.put", "arguments": {"n": 3}}], "answers": [{"text": "put"}]}
+        ),
+    )
+    urgent = TaskType.objects.create(
+        slug="urgent",
+        name="Urgent",
+        playbook=patient.playbook,
+        input_schema=patient.input_schema,
+        critical=True,
+        fallback=spare,
+    )
+    for tool in ("lab.look", "lab.put"):
+        AllowlistEntry.objects.create(task_type=urgent, tool=tool, state=AUTO)
+    rng = random.Random(4)
+    ended: dict[object, datetime] = {}
+
+    for tick in range(200):
+        clock.forward(seconds=5)
+        if tick % 3 == 0 and clock.now < recovery + timedelta(minutes=1):
+            start("job", {}, now=clock.now)
+            start("urgent", {}, now=clock.now)
+        for i, run in enumerate(Run.objects.filter(ended_at__isnull=True)):
+            if drive(run, provider, f"w{i % 3}", rng).ended_at:
+                ended[run.pk] = clock.now
+        if clock.now > recovery + timedelta(minutes=5) and not Run.objects.filter(ended_at__isnull=True):
+            break
+
+    told = [event.type for event in breaker_events("lab.look")]
+    assert told.count("breaker.opened") > 1
+    assert told[-2:] == ["breaker.probed", "breaker.closed"]
+    assert ToolHealth.objects.get(tool="lab.look").state == "closed"
+
+    runs = Run.objects.filter(task_type=urgent)
+    fell_back = [run for run in runs if any(isinstance(s.event, RunFellBack) for s in load(run.pk))]
+    assert len(fell_back) >= 5
+    for run in fell_back:
+        assert (run.state, run.answer) == ("succeeded", "put")
+        assert "waiting_retry" not in [getattr(s.event, "state", "") for s in load(run.pk)][-8:]
+    open_from, open_until = next(pauses(breaker_events("lab.look")))
+    during = [run for run in runs if open_from < run.created_at < open_until]
+    # Those that were the probe found the tool failing themselves; everybody else went by the playbook, at once.
+    at_once = [run for run in during if run in fell_back and ended[run.pk] - run.created_at < timedelta(seconds=10)]
+    assert len(at_once) >= 0.8 * len(during) > 5
+    waiting = Run.objects.filter(task_type=patient, created_at__gt=open_from, created_at__lt=open_until)
+    assert all(ended[run.pk] >= open_until - timedelta(seconds=10) for run in waiting if run.state == "succeeded")
+    after = recovery + timedelta(minutes=1)
+    assert {run.state for run in Run.objects.filter(created_at__gt=after)} <= {"succeeded"}
     assert not verify_tenant().findings
 
 

@@ -8,15 +8,37 @@ def register_all(registry: Registry) -> None:
     from . import access, customers, mail, shop, tickets, triage
 
     registry.register(mail.READ, mail.read, describe=mail.describe_read)
-    registry.register(mail.SEND, mail.send, describe=mail.describe_send, reconcile=mail.reconcile_send)
+    registry.register(
+        mail.SEND,
+        mail.send,
+        describe=mail.describe_send,
+        reconcile=mail.reconcile_send,
+        read_back=mail.read_sent_back,
+    )
     registry.register(triage.TRIAGE, triage.triage, describe=triage.describe)
     registry.register(shop.FIND_CUSTOMER, shop.find_customer, describe=shop.describe_customer)
     registry.register(shop.FIND_ORDER, shop.find_order, describe=shop.describe_order)
     registry.register(
-        shop.ISSUE_REFUND, shop.issue_refund, describe=shop.describe_refund, reconcile=shop.reconcile_refund
+        shop.ISSUE_REFUND,
+        shop.issue_refund,
+        describe=shop.describe_refund,
+        reconcile=shop.reconcile_refund,
+        read_back=shop.read_refund_back,
     )
     registry.register(
         tickets.CREATE_TICKET, tickets.create_ticket, describe=tickets.describe, reconcile=tickets.reconcile
     )
-    registry.register(customers.ERASE, customers.erase, describe=customers.describe, reconcile=customers.reconcile)
-    registry.register(access.GRANT_ROLE, access.grant_role, describe=access.describe, reconcile=access.reconcile)
+    registry.register(
+        customers.ERASE,
+        customers.erase,
+        describe=customers.describe,
+        reconcile=customers.reconcile,
+        read_back=customers.read_back,
+    )
+    registry.register(
+        access.GRANT_ROLE,
+        access.grant_role,
+        describe=access.describe,
+        reconcile=access.reconcile,
+        read_back=access.read_back,
+    )

@@ -6,12 +6,15 @@ from tools.contracts import (
     ArgumentRole,
     Blast,
     CallContext,
+    Confirmed,
     Consequence,
+    Contradicted,
     DidNotHappen,
     Effect,
     ErrorCode,
     Fact,
     Happened,
+    ReadBack,
     Reconciled,
     Reversal,
     Reversibility,
@@ -79,6 +82,15 @@ def reconcile(ctx: CallContext, arguments: JSONObject) -> Reconciled:
     """Look the grant up by key."""
     known = RoleGrant.objects.filter(idempotency_key=ctx.idempotency_key).exists()
     return Happened(_output(ctx)) if known else DidNotHappen()
+
+
+def read_back(ctx: CallContext, arguments: JSONObject, output: JSONObject) -> ReadBack:
+    """Look whether the account has the role now."""
+    system, account, role = _target(arguments)
+    held = RoleGrant.objects.filter(
+        idempotency_key=ctx.idempotency_key, system=system, account__iexact=account, role=role
+    ).exists()
+    return Confirmed() if held else Contradicted("The account does not have the role.")
 
 
 def describe(arguments: JSONObject) -> Consequence:

@@ -9,12 +9,15 @@ from tools.contracts import (
     ArgumentRole,
     Blast,
     CallContext,
+    Confirmed,
     Consequence,
+    Contradicted,
     DidNotHappen,
     Effect,
     ErrorCode,
     Fact,
     Happened,
+    ReadBack,
     Reconciled,
     Reversal,
     Reversibility,
@@ -99,6 +102,15 @@ def reconcile(ctx: CallContext, arguments: JSONObject) -> Reconciled:
     """Look the erasure up by key."""
     done = Erasure.objects.select_related("customer").filter(idempotency_key=ctx.idempotency_key).first()
     return DidNotHappen() if done is None else Happened(_output(done))
+
+
+def read_back(ctx: CallContext, arguments: JSONObject, output: JSONObject) -> ReadBack:
+    """Look whether anything personal of the customer is left in the record."""
+    customer = Customer.objects.filter(ref=str(arguments["customer_ref"])).first()
+    if customer is None:
+        return Contradicted("There is no such customer.")
+    left = customer.name or customer.email or customer.address
+    return Confirmed() if customer.erased_at and not left else Contradicted("Personal data is still there.")
 
 
 def describe(arguments: JSONObject) -> Consequence:

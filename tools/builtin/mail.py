@@ -20,12 +20,15 @@ from tools.contracts import (
     Blast,
     CallContext,
     CannotTell,
+    Confirmed,
     Consequence,
+    Contradicted,
     DidNotHappen,
     Effect,
     ErrorCode,
     Fact,
     Happened,
+    ReadBack,
     Reconciled,
     Reversal,
     Reversibility,
@@ -184,6 +187,18 @@ def reconcile_send(ctx: CallContext, arguments: JSONObject) -> Reconciled:
     if row.state == SentState.SENT:
         return Happened(_output(row))
     return _look_up(row)
+
+
+def read_sent_back(ctx: CallContext, arguments: JSONObject, output: JSONObject) -> ReadBack:
+    """Look whether our record says that the mail server took this message. What became of it there nobody can tell."""
+    row = SentMessage.objects.filter(idempotency_key=ctx.idempotency_key).first()
+    if row is None or row.state != SentState.SENT:
+        return Contradicted("There is no such message among those sent.")
+    if (row.to, row.subject, row.body) == ("", "", ""):
+        return CannotTell("The message has been erased since.")
+    asked = (str(arguments["to"]), str(arguments["subject"]), str(arguments["body"]), output.get("message_id"))
+    found = (row.to, row.subject, row.body, row.message_id)
+    return Confirmed() if found == asked else Contradicted("The message sent under this key is another one.")
 
 
 def describe_read(arguments: JSONObject) -> Consequence:

@@ -9,13 +9,16 @@ from tools.contracts import (
     ArgumentRole,
     Blast,
     CallContext,
+    Confirmed,
     Consequence,
+    Contradicted,
     DidNotHappen,
     Effect,
     ErrorCode,
     Fact,
     Happened,
     Money,
+    ReadBack,
     Reconciled,
     Reversal,
     Reversibility,
@@ -209,6 +212,16 @@ def reconcile_refund(ctx: CallContext, arguments: JSONObject) -> Reconciled:
     """Look the refund up by key."""
     refund = Refund.objects.filter(idempotency_key=ctx.idempotency_key).first()
     return DidNotHappen() if refund is None else Happened(_output(refund))
+
+
+def read_refund_back(ctx: CallContext, arguments: JSONObject, output: JSONObject) -> ReadBack:
+    """Compare the refund on record under the key with what was asked for and answered."""
+    refund = Refund.objects.select_related("order").filter(idempotency_key=ctx.idempotency_key).first()
+    if refund is None:
+        return Contradicted("There is no such refund on record.")
+    asked = (arguments["order_ref"], arguments["amount_minor"], arguments["currency"], output.get("refund_id"))
+    found = (refund.order.ref, refund.amount_minor, refund.currency, refund.ref)
+    return Confirmed() if found == asked else Contradicted("The refund on record is another one.")
 
 
 def describe_customer(arguments: JSONObject) -> Consequence:

@@ -1,0 +1,322 @@
+"""Whether a recorded run is what the engine would have done: every recorded step is derived again and compared.
+
+`decide` is asked at every place of the record at which the driver asked it. What it says there must fit what was
+recorded next, exactly: the same plan version, the same selected arguments and provenance, the same wait, the same end.
+Events that others wrote (people, deadlines, the lease) need no command and may stand anywhere.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from agentops.engine.decide import (
+    Candidate,
+    Command,
+    Confirm,
+    Execute,
+    Fail,
+    FallBack,
+    Finalize,
+    MakePlan,
+    Reconcile,
+    Record,
+    Select,
+    Wait,
+    decide,
+)
+from agentops.engine.events import (
+    CallAdopted,
+    CallConfirmed,
+    CallDeferred,
+    CallDenied,
+    CallFailed,
+    CallGranted,
+    CallProposed,
+    CallReconciled,
+    CallSelected,
+    CallStarted,
+    CallSucceeded,
+    CallUnknown,
+    CallWithdrawn,
+    CriteriaUnmet,
+    Event,
+    LoopDetected,
+    PlanFailed,
+    PlanFinished,
+    PlanMade,
+    ProposalWithdrawn,
+    RunFailed,
+    RunFellBack,
+    RunSucceeded,
+    RunWaiting,
+    Stamped,
+    StepSkipped,
+    StepVerified,
+    encode,
+)
+from agentops.engine.state import State, apply
+from agentops.engine.transitions import CallState, IllegalTransition
+from agentops.wire.parse import JSON, clean
+
+OWN_ENDS: Final = frozenset({"dead_letter", "internal"})
+"""Ends that no command asks for: nobody got anywhere with the run, or it did not come to a stop."""
+
+BLOCKED: Final = "output_blocked"
+"""How a run ends whose answer was not let out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identical:
+    """The record is what the engine says. `state` is what it folds to, `commands` what was derived on the way."""
+
+    state: State
+    commands: tuple[Command, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diverged:
+    """Event `seq` is the first that does not follow: what the engine says there, and what was recorded."""
+
+    seq: int
+    expected: str
+    recorded: str
+
+
+def replay(events: Sequence[Stamped]) -> Identical | Diverged:
+    """Derive a run's record again, from its first event; stops at the first difference and names both sides.
+
+    A run that is still under way is as good as one that has ended. Never raises for what is recorded.
+    """
+    replayed = _Replay(events)
+    try:
+        while replayed.at < len(events):
+            replayed.next()
+    except _Difference as difference:
+        return Diverged(difference.seq, difference.expected, difference.recorded)
+    return Identical(replayed.state, tuple(replayed.commands))
+
+
+class _Difference(Exception):
+    def __init__(self, seq: int, expected: str, recorded: str) -> None:
+        super().__init__(f"event {seq}: {expected} expected, {recorded} recorded")
+        self.seq = seq
+        self.expected = expected
+        self.recorded = recorded
+
+
+MADE_BY_COMMANDS: Final = (
+    *(PlanMade, PlanFinished, PlanFailed),
+    *(StepSkipped, StepVerified),
+    *(CallSelected, CallDenied, CallGranted, CallProposed),
+    *(CallDeferred, CallStarted, CallSucceeded, CallFailed, CallUnknown),
+    *(CallAdopted, CallConfirmed, CallWithdrawn, LoopDetected, CriteriaUnmet),
+    *(RunWaiting, RunFellBack, RunSucceeded, RunFailed),
+)
+"""What only the driver writes, and only because a command said so; everything else comes from outside."""
+
+_Outcome = CallDeferred | CallStarted | CallDenied | CallSucceeded | CallFailed | CallUnknown
+
+
+class _Replay:
+    """A reading position in the record, the state up to it, and the commands that were derived."""
+
+    def __init__(self, events: Sequence[Stamped]) -> None:
+        self.events = events
+        self.at = 0
+        self.state = State()
+        self.commands: list[Command] = []
+
+    @property
+    def event(self) -> Event:
+        return self.events[self.at].event
+
+    def next(self) -> None:
+        """Read what one command left, or one event from outside."""
+        if not self.by_command():
+            self.take()
+            return
+        if isinstance(self.event, RunFailed) and self.event.code in OWN_ENDS:
+            self.take()
+            return
+        command = decide(self.state)
+        self.commands.append(command)
+        self.perform(command)
+
+    def by_command(self) -> bool:
+        """Whether the event at hand can only have been written because the driver asked for a command here."""
+        event = self.event
+        if self.state.state.terminal:
+            return False  # late outcomes, proposals that close after the end
+        if isinstance(event, ProposalWithdrawn):
+            return self.ends_run()
+        if isinstance(event, CallReconciled):
+            return event.by == "hook"
+        if isinstance(event, CallUnknown) and self.ends_run():
+            return True
+        if isinstance(event, CallSucceeded | CallFailed | CallUnknown) and self.under_way(event.call_id):
+            # Its command was the one that started it; others may have written meanwhile.
+            return not self.may_have_been_started(event)
+        return isinstance(event, MADE_BY_COMMANDS)
+
+    def ends_run(self) -> bool:
+        """Whether the events from here close what is open because the driver ended the run, or its plan."""
+        for stamped in self.events[self.at :]:
+            if isinstance(stamped.event, RunSucceeded | RunFailed | RunFellBack):
+                return True
+            if not isinstance(stamped.event, ProposalWithdrawn | CallWithdrawn | CallUnknown):
+                return False
+        return False
+
+    def under_way(self, call_id: str) -> bool:
+        call = self.state.calls.get(call_id)
+        return call is not None and call.state is CallState.EXECUTING
+
+    def may_have_been_started(self, event: CallSucceeded | CallFailed | CallUnknown) -> bool:
+        """Whether the worker that started the call is the last that took the run up, so that this is its outcome."""
+        for stamped in reversed(self.events[: self.at]):
+            earlier = stamped.event
+            if isinstance(earlier, CallStarted) and earlier.call_id == event.call_id:
+                return True
+            if isinstance(earlier, MADE_BY_COMMANDS) or earlier.type == "run.claimed":
+                return False
+        return False
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def take(self) -> Event:
+        """Fold the event at hand and go past it."""
+        stamped = self.events[self.at]
+        try:
+            self.state = apply(self.state, stamped)
+        except (IllegalTransition, ValueError) as error:
+            raise _Difference(stamped.seq, f"nothing that is impossible ({error})", stamped.event.type) from error
+        self.at += 1
+        return stamped.event
+
+    def want(self, expected: str, fits: Callable[[Event], bool]) -> Event:
+        """Take the event at hand if it fits."""
+        if self.at >= len(self.events):
+            raise _Difference(self.events[-1].seq + 1, expected, "the end of the record")
+        if not fits(self.event):
+            raise _Difference(self.events[self.at].seq, expected, _told(self.event))
+        return self.take()
+
+    def want_exactly(self, event: Event) -> None:
+        self.want(_told(event), lambda found: found.type == event.type and _written(found) == _written(event))
+
+    # --- commands ---------------------------------------------------------------------------------------------------
+
+    def perform(self, command: Command) -> None:
+        match command:
+            case MakePlan():
+                self.plan(command)
+            case Record(events=events) | FallBack(events=events):
+                for event in events:
+                    self.want_exactly(event)
+            case Select(candidates=candidates):
+                for candidate in candidates:
+                    self.select(candidate)
+            case Execute(call_id=call_id):
+                self.want(
+                    f"what came of starting {call_id}",
+                    lambda found: isinstance(found, _Outcome) and found.call_id == call_id,
+                )
+            case Confirm(call_id=call_id):
+                self.want(
+                    f"what reading {call_id} back has shown",
+                    lambda found: isinstance(found, CallConfirmed) and found.call_id == call_id,
+                )
+            case Reconcile(call_id=call_id):
+                self.want(
+                    f"what the hook says of {call_id}",
+                    lambda found: (
+                        (isinstance(found, CallReconciled) and found.by == "hook" and found.call_id == call_id)
+                        or (isinstance(found, CallUnknown) and found.asked and found.call_id == call_id)
+                    ),
+                )
+            case Wait(state=state, until=until):
+                moment = until.isoformat(timespec="microseconds") if until is not None else ""
+                self.want_exactly(RunWaiting(state.value, moment))  # type: ignore[arg-type]  # a state that waits
+            case Finalize() | Fail():
+                self.end(command)
+            case _:
+                raise _Difference(self.events[self.at].seq, "nothing", _told(self.event))
+
+    def plan(self, command: MakePlan) -> None:
+        version = command.version
+
+        def fits(found: Event) -> bool:
+            return isinstance(found, PlanFinished | PlanFailed) or (
+                isinstance(found, PlanMade) and found.version == version
+            )
+
+        self.want(f"plan {version}", fits)
+
+    def select(self, candidate: Candidate) -> None:
+        """The call with the same arguments and provenance, then what the gate said of it; or one that is taken over."""
+        if candidate.adopts:
+            self.want_exactly(CallAdopted(candidate.adopts, candidate.step_id))
+            return
+        wanted = {
+            "call_id": candidate.call_id,
+            "step_id": candidate.step_id,
+            "tool": candidate.tool,
+            "arguments": candidate.arguments,
+            "provenance": {path: p.to_json() for path, p in candidate.provenance.items()},
+            "planned": candidate.planned,
+        }
+
+        def fits(found: Event) -> bool:
+            if not isinstance(found, CallSelected):
+                return False
+            if candidate.idempotency_key and found.idempotency_key != candidate.idempotency_key:
+                return False
+            return all(clean(getattr(found, name)) == clean(value) for name, value in wanted.items())
+
+        call_id = candidate.call_id
+        self.want(f"call.selected {clean(wanted)}", fits)
+        self.want(
+            f"what the gate says of {call_id}",
+            lambda found: isinstance(found, CallDenied | CallGranted | CallProposed) and found.call_id == call_id,
+        )
+
+    def end(self, command: Finalize | Fail) -> None:
+        """What is open closes first, in the order of the calls; then the run ends as the command says."""
+        for event in closings(self.state):
+            self.want(
+                f"{event.type} {event.call_id}",
+                lambda found, event=event: found.type == event.type and found.call_id == event.call_id,  # type: ignore[misc]
+            )
+        match command:
+            case Fail(code=code, message=message):
+                self.want_exactly(RunFailed(code, message))
+            case Finalize(answer=answer):
+                self.want(f"run.succeeded {answer!r}", lambda found: _same_answer(found, answer))
+
+
+def closings(state: State) -> Iterator[ProposalWithdrawn | CallUnknown]:
+    """Yield what the end of a run closes: proposals nobody answered, and effects that are under way."""
+    for call in state.calls.values():
+        if call.state is CallState.PROPOSED:
+            yield ProposalWithdrawn(call.proposal_id, call.call_id, "The run ended.")
+        elif call.state is CallState.EXECUTING:
+            yield CallUnknown(call.call_id, "The run ended while this was under way.", asked=True)
+
+
+def _same_answer(found: Event, answer: str) -> bool:
+    if isinstance(found, RunFailed):
+        return found.code == BLOCKED
+    if not isinstance(found, RunSucceeded):
+        return False
+    whole = str(clean(answer))
+    shortened = any(finding.get("code") == "shortened" for finding in found.findings)
+    return found.answer == whole or (shortened and answer.startswith(found.answer))
+
+
+def _written(event: Event) -> JSON:
+    """The payload as the record carries it, where hostile text has been replaced."""
+    return clean(encode(event))
+
+
+def _told(event: Event) -> str:
+    return f"{event.type} {_written(event)}"[:600]
