@@ -255,7 +255,7 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallSucceeded:
-    """The tool's validated output. `trust`: top-level output field ("" = the rest) -> trusted | untrusted | inherit."""
+    """The tool's validated output. `trust`: top-level output field ("" = the rest) -> its `Trust`."""
 
     type: ClassVar[str] = "call.succeeded"
     call_id: str
@@ -304,6 +304,14 @@ class CallReconciled:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SessionDropped:
+    """The run ended and its session notes were deleted. Of each: name, kind, bytes, digest, untrusted; no content."""
+
+    type: ClassVar[str] = "session.dropped"
+    notes: list[JSONObject]
+
+
 Event = (
     RunSubmitted
     | RunClaimed
@@ -329,6 +337,7 @@ Event = (
     | CallFailed
     | CallUnknown
     | CallReconciled
+    | SessionDropped
 )
 
 EVENT_TYPES: Final[Mapping[str, type[Event]]] = {cls.type: cls for cls in Event.__args__}

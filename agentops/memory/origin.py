@@ -39,6 +39,23 @@ def origin_of(run_id: UUID, call_id: str) -> Origin | None:
     return origin_in(load(run_id), call_id)
 
 
+def arguments_of(run_id: UUID, call_id: str) -> Provenance | None:
+    """Return where all arguments of a recorded call come from, joined; None when the run has no such call.
+
+    What a reviewer has changed still descends from what stood there before. Reads all events of the run.
+    """
+    written = [one.event for one in load(run_id) if _holds_arguments(one, call_id)]
+    parts = [list(_all_of(event)) for event in written]
+    if not parts:
+        return None
+    return join(part for parts_of_one in parts for part in (parts_of_one or [UNVOUCHED]))
+
+
+def _all_of(event: Event) -> Iterator[Provenance]:
+    known = event.provenance if isinstance(event, CallSelected | ProposalDecided) else {}
+    return (Provenance.from_json(raw) for raw in known.values())
+
+
 def origin_in(events: list[Stamped], call_id: str) -> Origin | None:
     """Return the origin of the statement of a call among these events. Pure."""
     state = fold(events)

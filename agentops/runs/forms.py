@@ -52,6 +52,14 @@ class RunFilter(forms.Form):
             raise ValidationError("This page address is damaged; start from the first page.") from None
 
 
+class ArtifactForm(forms.Form):
+    """Which value of a run's task memory, as it stands in the address; `part` is the page of a long one."""
+
+    call = forms.CharField(max_length=64)
+    name = forms.CharField(required=False, max_length=1_000, strip=False)
+    part = forms.IntegerField(required=False, min_value=1, max_value=10_000)
+
+
 class TaskForm(forms.Form):
     """The task of one type, field by field as its input schema says.
 

@@ -36,6 +36,7 @@ from agentops.engine.events import (
 from agentops.engine.state import Call, State, fold
 from agentops.engine.transitions import CallState, RunState
 from agentops.runs.dispatch import ring
+from agentops.runs.endings import events_of_end
 from agentops.runs.models import Run, ToolCall
 from agentops.tenancy.access import Actor
 from agentops.tenancy.scope import current_tenant_id
@@ -94,7 +95,7 @@ def record(
     if not written:
         raise LeaseLost(f"run {lease.run_id} has another worker")
     _project_calls(lease.run_id, state, events)
-    return state, lease
+    return _ended(lease.run_id, base, state, actor), lease
 
 
 def record_outside(run_id: UUID, events: Sequence[Event], *, actor: Actor, now: datetime) -> State:
@@ -116,9 +117,18 @@ def record_outside(run_id: UUID, events: Sequence[Event], *, actor: Actor, now: 
     if changes:
         Run.objects.filter(pk=run_id).update(**changes)
     _project_calls(run_id, after, stamps)
+    after = _ended(run_id, state, after, actor)
     if after.state is RunState.QUEUED:
         ring(current_tenant_id(), run_id)
     return after
+
+
+def _ended(run_id: UUID, before: State, after: State, actor: Actor) -> State:
+    """Record what ends with a run that has just ended."""
+    events = events_of_end(run_id, before, after)
+    if not events or after.clock is None:
+        return after
+    return _append(run_id, after, _stamps(after, events, after.clock), actor=actor, expected_seq=after.seq)
 
 
 def _stamps(state: State, events: Sequence[Event], now: datetime) -> list[Stamped]:

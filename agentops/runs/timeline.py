@@ -34,6 +34,7 @@ from agentops.engine.events import (
     RunSubmitted,
     RunSucceeded,
     RunWaiting,
+    SessionDropped,
     Stamped,
     StepSkipped,
     StepVerified,
@@ -156,7 +157,7 @@ class _Teller:
         match event:
             case RunSubmitted():
                 return _BEGINNING
-            case RunSucceeded() | RunFailed() | RunCancelled():
+            case RunSucceeded() | RunFailed() | RunCancelled() | SessionDropped():
                 return _END
             case PlanMade(version=version):
                 for step in self.planned_steps(event):
@@ -213,6 +214,8 @@ class _Teller:
                 return f"Skipped, because its condition does not hold: {detail}", "", ""
             case StepSkipped(detail=detail):
                 return f"Skipped, because there is no value for {detail}", "wait", ""
+            case SessionDropped(notes=notes):
+                return f"{_count(len(notes), 'session note')} deleted with the end of the run", "", ""
             case StepVerified(ok=True):
                 return "Verified", "ok", ""
             case StepVerified(message=message):

@@ -6,18 +6,20 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from agentops.engine.transitions import CallState, RunState
+from agentops.guardrails.provenance import SourceKind
 from agentops.runs import selectors, services
-from agentops.runs.artifacts import artifacts, objective
-from agentops.runs.forms import STATES, CancelForm, ReconcileForm, RunFilter, TaskForm
+from agentops.runs.artifacts import TASK, Whole, artifacts, objective, whole
+from agentops.runs.forms import STATES, ArtifactForm, CancelForm, ReconcileForm, RunFilter, TaskForm
 from agentops.runs.models import Run, TaskType
 from agentops.runs.pages import answer, unstored
-from agentops.runs.timeline import Told, listing, plan_steps, verdict
+from agentops.runs.timeline import Told, listing, plan_steps, tell, verdict
+from agentops.runs.turns import turns
 from agentops.tenancy.access import can, require
 from agentops.tenancy.requests import TenantRequest
 
@@ -76,13 +78,15 @@ def run_page(
 
     Context of `runs/run.html` and `runs/_run.html`: `run` {id, url, state, task_type, title, failure_code,
     failure_message, created_at, duration, requested_by}, `verdict` one sentence, `objective` [artifacts.Value],
-    `artifacts` [artifacts.Artifact], `timeline` [timeline.Group], `broken` what makes the record unreadable (""
+    `artifacts` [artifacts.Artifact], `artifacts_url`, `turns` [turns.Turn], `notes` of a live run [{name, kind, value,
+    size, untrusted, source_call}], `timeline` [timeline.Group], `broken` what makes the record unreadable (""
     normally), `limits` [{name, used, limit}], `plan` (as recorded, a path and a value per line), `plan_steps`
     [timeline.PlannedStep], `answer`, `proposals` [{id, url, band, score, sentence_parts, status}], `denied` [{tool,
     step_id, code, message, off_plan}], `unknown` [{call_id, tool, message, asked}], `can_cancel`, `cancel_url`,
     `can_reconcile`, `reconcile_url`, `reconcile` (ReconcileForm), `audit_url`, `live` whether it changes.
     """
-    told = selectors.story(run, _proposal_url)
+    recorded = selectors.record_of(run)
+    told = tell(recorded, _proposal_url)
     state = RunState(run.state)
     may_reconcile = can(request.actor, "call.reconcile")
     context = {
@@ -91,6 +95,9 @@ def run_page(
         "timeline": told.groups,
         "objective": objective(told.state),
         "artifacts": artifacts(told.state),
+        "artifacts_url": reverse("run_artifacts", args=[run.id]),
+        "turns": turns(recorded),
+        "notes": [] if state.terminal else selectors.session_notes(run),
         "broken": told.broken,
         "limits": [{"name": name, "used": used, "limit": limit} for name, used, limit in selectors.spent(told.state)],
         "plan": listing(told.state.plan.raw) if told.state.plan else "",
@@ -110,6 +117,37 @@ def run_page(
         "notice": notice,
     }
     return answer(request, "runs/run.html", "runs/_run.html", context, status=status)
+
+
+@require_safe
+@require("run.view")
+def run_artifacts(request: TenantRequest, pk: UUID) -> HttpResponse:
+    """Show the task memory of a run, or one value of it in full, 20,000 characters at a time.
+
+    `?call=<call id or "input">&name=<member>&part=<n>` chooses; without it everything is listed. Context of
+    `runs/artifacts.html`: `run` {title, task_type, url}, `objective`, `artifacts`, `url`; of `runs/artifact.html`:
+    `run`, `value` (artifacts.Value), `made_by`, `step_id`, `text` (this part), `digest` of the whole, `characters`,
+    `part`, `parts`, `previous_url`, `next_url`, `sources` [{kind, ref, path}], `url`. What the run does not have is a
+    404; a strange address a 400.
+    """
+    run = find_run(pk)
+    state = tell(selectors.record_of(run)).state
+    here = reverse("run_artifacts", args=[run.id])
+    context: dict[str, Any] = {
+        "run": {"title": run.title, "task_type": run.task_type.name, "url": reverse("run", args=[run.id])},
+        "url": here,
+    }
+    if not request.GET:
+        context |= {"objective": objective(state), "artifacts": artifacts(state), "task": TASK}
+        return unstored(render(request, "runs/artifacts.html", context))
+    form = ArtifactForm(request.GET)
+    if not form.is_valid():
+        return HttpResponseBadRequest("This address names no artifact.", content_type="text/plain")
+    asked = form.cleaned_data
+    found = whole(state, asked["call"], asked["name"])
+    if found is None:
+        raise Http404
+    return unstored(render(request, "runs/artifact.html", context | _artifact(found, here, asked)))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -170,6 +208,45 @@ def _run(run: Run, token_names: Mapping[str, str]) -> dict[str, Any]:
         "created_at": run.created_at,
         "duration": selectors.duration(run),
         "requested_by": selectors.requester(run, token_names),
+    }
+
+
+PART = 20_000
+"""Characters of a value on one page."""
+
+_SOURCES = {
+    SourceKind.OPERATOR: "a person of this tenant",
+    SourceKind.REVIEWER: "a reviewer",
+    SourceKind.CONSTANT: "the playbook",
+    SourceKind.TOOL: "a tool's answer",
+    SourceKind.MODEL: "a model",
+    SourceKind.FACT: "a fact",
+}
+
+
+def _artifact(found: Whole, here: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    parts = max(1, -(-len(found.text) // PART))
+    part = asked["part"] or 1
+    if part > parts:
+        raise Http404
+
+    def url_of(number: int) -> str:
+        if not 1 <= number <= parts:
+            return ""
+        return f"{here}?{urlencode({'call': asked['call'], 'name': asked['name'], 'part': number})}"
+
+    return {
+        "value": found.value,
+        "made_by": found.made_by,
+        "step_id": found.step_id,
+        "text": found.text[(part - 1) * PART : part * PART],
+        "digest": found.digest,
+        "characters": len(found.text),
+        "part": part,
+        "parts": parts,
+        "previous_url": url_of(part - 1),
+        "next_url": url_of(part + 1),
+        "sources": [{"kind": _SOURCES[kind], "ref": ref, "path": path} for kind, ref, path in found.sources],
     }
 
 

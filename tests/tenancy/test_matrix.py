@@ -37,6 +37,7 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "proposal": Proposal,
     "decide": Proposal,
     "run": Run,
+    "run_artifacts": Run,
     "run_cancel": Run,
     "run_reconcile": Run,
     "fact": Fact,
