@@ -5,9 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_user_model
-from django.db import models, transaction
+from django.core.exceptions import ValidationError
+from django.db import DataError, models, transaction
 from django.forms.models import BaseInlineFormSet
 from django.forms.utils import pretty_name
 from django.http import Http404, HttpRequest, HttpResponse
@@ -133,6 +137,19 @@ class TenantTabularInline(_TenantOptions, _Inline):  # type: ignore[misc]  # the
     formset = _NamedFields
 
 
+class _ForgivingList(ChangeList):
+    """A list whose address somebody has written by hand: what no column can hold leads back to the plain list."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Look the rows up; raise `IncorrectLookupParameters`, as Django does for what it notices itself."""
+        try:
+            # A refusal by the database would end a surrounding transaction.
+            with transaction.atomic():
+                super().get_results(request)
+        except (ValueError, TypeError, OverflowError, DataError) as error:
+            raise IncorrectLookupParameters(error) from error
+
+
 class TenantModelAdmin(_TenantOptions, _Page):
     """Base of every admin page of tenant rows.
 
@@ -147,6 +164,33 @@ class TenantModelAdmin(_TenantOptions, _Page):
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Allow whoever may manage the tenant."""
         return self._allowed(request)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Use the list that no address breaks."""
+        return _ForgivingList
+
+    def response_action(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """Take the rows of the form that can be rows at all; the rest counts as not selected."""
+        posted = request.POST.copy()
+        chosen = [value for value in posted.getlist(ACTION_CHECKBOX_NAME) if self._could_be_a_key(value)]
+        posted.setlist(ACTION_CHECKBOX_NAME, chosen)
+        request.POST = posted  # type: ignore[assignment]  # the view reads it, and nobody else after it
+        return super().response_action(request, queryset, *args, **kwargs)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Return the row, None also for what can be no key."""
+        if from_field is None and not self._could_be_a_key(object_id):
+            return None
+        return super().get_object(request, object_id, from_field)
+
+    def _could_be_a_key(self, text: str) -> bool:
+        try:
+            key = self.opts.pk.to_python(text)
+        except ValidationError:
+            return False
+        return not isinstance(key, int) or -(2**63) <= key < 2**63
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Save one row and its event."""
