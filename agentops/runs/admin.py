@@ -3,13 +3,13 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest
 
 from agentops.runs.models import Playbook, TaskType
-from agentops.runs.services import InvalidTask, playbook_issues, save_playbook, task_type_issues
+from agentops.runs.services import InvalidTask, allowlist_issues, playbook_issues, save_playbook, task_type_issues
 from agentops.tenancy.admin_base import TenantModelAdmin, TenantModelForm, actor_of
 from tools.admin import AllowlistInline
 
@@ -48,6 +48,12 @@ class TaskTypeAdmin(TenantModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Keep what runs refer to: a task type is switched off, not deleted."""
         return False
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Save the rules, then say which tools of the playbook they leave out: no task is accepted until they fit."""
+        super().save_related(request, form, formsets, change)
+        for issue in allowlist_issues(form.instance):
+            self.message_user(request, f"{issue.message} Tasks are refused until it is.", messages.WARNING)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Save the rules with who changed them."""

@@ -1,6 +1,6 @@
 """The list of runs, the page of one run, and the form that starts one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -18,6 +18,7 @@ from agentops.runs.artifacts import TASK, Whole, artifacts, objective, whole
 from agentops.runs.forms import STATES, ArtifactForm, CancelForm, ReconcileForm, RunFilter, TaskForm
 from agentops.runs.models import Run, TaskType
 from agentops.runs.pages import answer, unstored
+from agentops.runs.submissions import Submitted, submit_once
 from agentops.runs.timeline import Told, listing, plan_steps, tell, verdict
 from agentops.runs.turns import turns
 from agentops.tenancy.access import can, require
@@ -155,29 +156,39 @@ def run_artifacts(request: TenantRequest, pk: UUID) -> HttpResponse:
 def submit(request: TenantRequest) -> HttpResponse:
     """Choose a task type, fill in its form, start a run.
 
-    `?task_type=<slug>` chooses. Context of `runs/submit.html`: `task_types` [{slug, name, description, selected, url}],
-    `task_type` and `form` of the chosen one or None, `notice` {tone, title, text} or None. A task that is refused comes
-    back with status 422 and everything that was typed.
+    `?task_type=<slug>` chooses. The form carries a one-time key: sent twice, it leads to the run it has started.
+    Context of `runs/submit.html`: `task_types` [{slug, name, description, selected, url}], `task_type` and `form` of
+    the chosen one or None, `notice` {tone, title, text} or None. A task that is refused comes back with status 422 and
+    everything that was typed.
     """
-    types = [one for one in selectors.task_types() if one.enabled]
     slug = request.GET.get("task_type", "")
-    chosen = next((one for one in types if one.slug == slug), None)
-    if slug and chosen is None:
+    every = selectors.task_types()
+    types = [one for one in every if one.enabled]
+    posted = request.method == "POST"
+    # Whoever has typed something keeps it, even if the kind of task was switched off meanwhile.
+    chosen = next((one for one in (every if posted else types) if one.slug == slug), None)
+    if slug and chosen is None and not posted:
         raise Http404
-    form = TaskForm(chosen, request.POST if request.method == "POST" else None) if chosen else None
+    form = TaskForm(chosen, request.POST if posted else None) if chosen else None
     notice: dict[str, str] | None = None
     status = 200
-    if request.method == "POST":
+    if posted:
         if chosen is None or form is None:
-            notice = {"tone": "error", "title": "Nothing was submitted.", "text": "Choose a kind of task first."}
+            text = "There is no such kind of task here." if slug else "Choose a kind of task first."
+            notice = {"tone": "error", "title": "Nothing was submitted.", "text": text}
         elif form.is_valid():
-            outcome = services.submit(
-                task_type=chosen, input=form.task, actor=request.actor, title=form.cleaned_data["title"]
+            outcome = submit_once(
+                task_type=chosen,
+                input=form.task,
+                actor=request.actor,
+                title=form.cleaned_data["title"],
+                key=form.cleaned_data["once"],
             )
-            if isinstance(outcome, Run):
-                messages.success(request, "Submitted. The run is queued.")
-                return redirect("run", pk=outcome.id)
-            form.add_issues((issue.path, issue.message) for issue in outcome.issues)
+            if isinstance(outcome, Submitted):
+                again = "This form was sent before; this is the run that it has started."
+                messages.success(request, again if outcome.again else "Submitted. The run is queued.")
+                return redirect("run", pk=outcome.run.id)
+            form.add_issues(_refusals(chosen, outcome))
         if notice is None:
             notice = {"tone": "error", "title": "Nothing was submitted.", "text": "See what stands beside the fields."}
         status = 422
@@ -188,6 +199,16 @@ def submit(request: TenantRequest) -> HttpResponse:
         "notice": notice,
     }
     return unstored(render(request, "runs/submit.html", context, status=status))
+
+
+def _refusals(task_type: TaskType, refused: services.InvalidTask) -> Iterator[tuple[str, str]]:
+    """Yield what the person got wrong beside its field, and what is wrong with the task type on top of the form."""
+    unusable = set(services.unusable_issues(task_type))
+    for issue in refused.issues:
+        if issue in unusable or issue.path == "task_type":
+            yield "", f"This kind of task cannot be used now. {issue.message}"
+        else:
+            yield issue.path, issue.message
 
 
 # --- what the templates print ---------------------------------------------------------------------------------------

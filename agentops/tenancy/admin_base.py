@@ -12,6 +12,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import DataError, models, transaction
+from django.forms.fields import InvalidJSONInput, JSONString
 from django.forms.models import BaseInlineFormSet
 from django.forms.utils import pretty_name
 from django.http import Http404, HttpRequest, HttpResponse
@@ -22,7 +23,7 @@ from django.utils.http import urlencode
 from agentops.tenancy.access import Actor, can
 from agentops.tenancy.journal import record
 from agentops.tenancy.scope import TenantModel, current_tenant_id
-from agentops.wire.parse import JSON, JSONObject, WireError, clean
+from agentops.wire.parse import JSON, JSONObject, WireError, clean, parse_json
 
 # The stubs make these generic; at run time they are not.
 if TYPE_CHECKING:
@@ -64,6 +65,29 @@ def _json(field: "models.Field[Any, Any]", row: models.Model, value: object) -> 
         return clean(field.value_to_string(row))
 
 
+class StrictJSONField(forms.JSONField):
+    """A JSON column in a form, read as strictly as everything else from outside; what was typed stays in the form."""
+
+    def to_python(self, value: Any) -> Any:
+        """Parse the text; raise `ValidationError` with a code of `WireCode` and the place."""
+        if self.disabled or value in self.empty_values or isinstance(value, list | dict | int | float | JSONString):
+            return super().to_python(value)
+        try:
+            parsed = parse_json(str(value))
+        except WireError as error:
+            raise ValidationError(str(error), code=str(error.code)) from None
+        return JSONString(parsed) if isinstance(parsed, str) else parsed
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Return what was typed, as data where it can be read and as the text that it is where not."""
+        if self.disabled:
+            return initial
+        try:
+            return None if data is None else parse_json(str(data))
+        except WireError:
+            return InvalidJSONInput(data)
+
+
 class TenantModelForm(_Form):
     """A form whose new row already belongs to the open tenant, so that unique constraints are checked before saving."""
 
@@ -82,6 +106,7 @@ class _TenantOptions(_Options):
 
     action_right = "admin.manage"
     form = TenantModelForm
+    formfield_overrides = {models.JSONField: {"form_class": StrictJSONField}}
 
     def _allowed(self, request: HttpRequest) -> bool:
         actor = getattr(request, "actor", None)

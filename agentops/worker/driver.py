@@ -18,6 +18,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agentops.audit.services import StreamConflict
+from agentops.engine.conditions import KNOWN_FUNCTIONS
 from agentops.engine.decide import (
     Candidate,
     Execute,
@@ -277,6 +278,7 @@ class _Session:
                         planner=planner,
                         calls_per_step=self.state.limits.calls_per_step,
                         known_steps=frozenset(self.state.steps),
+                        functions=KNOWN_FUNCTIONS,
                     )
                 except InvalidPlan as error:
                     issues = [issue.to_json() for issue in error.issues]

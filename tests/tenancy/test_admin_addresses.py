@@ -82,7 +82,7 @@ def test_no_id_in_an_address_breaks_a_page(client: Client, model: type[models.Mo
 def test_no_selection_breaks_an_action(client: Client, model: type[models.Model]) -> None:
     listed = f"/t/acme/admin/{model._meta.app_label}/{model._meta.model_name}/"
     page = admin.site._registry[model]
-    actions = [action if isinstance(action, str) else action.__name__ for action in page.actions]
+    actions = [action if isinstance(action, str) else action.__name__ for action in page.actions or ()]
     wrong = []
     for action in ["delete_selected", "nope", *actions]:
         for value in ABSURD:
