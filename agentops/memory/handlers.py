@@ -78,9 +78,12 @@ def note(ctx: CallContext, arguments: JSONObject) -> JSONObject:
     value = arguments["value"]
     assert isinstance(value, bool | int | str)
     with effect(ctx):
+        # Under the lock of the run: a worker that was taken over must not put an old value over a newer one.
+        if not session.hold(ctx.run_id):
+            raise ToolError(ErrorCode.CONFLICT, "The run has ended, and its session memory with it.")
         came_from = arguments_of(ctx.run_id, ctx.call_id)
         if came_from is None:
-            raise ToolError(ErrorCode.PERMISSION_DENIED, "Only a recorded call of a run can keep a note.")
+            raise ToolError(ErrorCode.PERMISSION_DENIED, "Only a call that is under way can keep a note.")
         kept = session.write(
             run_id=ctx.run_id,
             call_id=ctx.call_id,

@@ -40,15 +40,16 @@ def origin_of(run_id: UUID, call_id: str) -> Origin | None:
 
 
 def arguments_of(run_id: UUID, call_id: str) -> Provenance | None:
-    """Return where all arguments of a recorded call come from, joined; None when the run has no such call.
+    """Return where all arguments of a call that is under way come from, joined; None for any other call.
 
-    What a reviewer has changed still descends from what stood there before. Reads all events of the run.
+    What a reviewer has changed still descends from what stood there before. Reads and folds all events of the run.
     """
-    written = [one.event for one in load(run_id) if _holds_arguments(one, call_id)]
-    parts = [list(_all_of(event)) for event in written]
-    if not parts:
+    events = load(run_id)
+    call = fold(events).calls.get(call_id)
+    if call is None or call.state is not CallState.EXECUTING:
         return None
-    return join(part for parts_of_one in parts for part in (parts_of_one or [UNVOUCHED]))
+    written = [list(_all_of(one.event)) or [UNVOUCHED] for one in events if _holds_arguments(one, call_id)]
+    return join(part for parts in written for part in parts)
 
 
 def _all_of(event: Event) -> Iterator[Provenance]:

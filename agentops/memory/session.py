@@ -45,7 +45,7 @@ _KINDS: Final = {bool: "yes_no", int: "number", str: "text"}
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing was written. Codes: conflict, budget_exceeded, not_found."""
+    """Nothing was written. Codes: conflict, budget_exceeded."""
 
     code: str
     message: str
@@ -73,12 +73,10 @@ def write(
 ) -> SessionNote | Refused:
     """Put a note into the scratch area of a run, or replace the one of that name; return its row.
 
-    Must run inside `atomic`. The same key gives the note that is there. Refused: a run that has ended, a note that an
-    other call has replaced since, and what would be more than `MAX_NOTES` notes or `MAX_BYTES` bytes.
+    Must run inside `atomic`. The same key gives the note that is there. Refused: a run that has ended, and what would
+    be more than `MAX_NOTES` notes or `MAX_BYTES` bytes.
     """
-    # The end of a run writes this row before it clears the notes, so a note is either cleared or refused.
-    run = Run.objects.select_for_update(no_key=True).filter(pk=run_id).first()
-    if run is None or run.state in _ENDED:
+    if not hold(run_id):
         return Refused("conflict", "The run has ended, and its session memory with it.")
     same = SessionNote.objects.filter(run_id=run_id, idempotency_key=idempotency_key).first()
     if same is not None:
@@ -107,6 +105,15 @@ def write(
         },
     )
     return row
+
+
+def hold(run_id: UUID) -> bool:
+    """Keep a run from going on until the transaction ends; False when it has ended already.
+
+    Every event of a run, its end too, writes the run's row before anything of it is cleared.
+    """
+    run = Run.objects.select_for_update(no_key=True).filter(pk=run_id).first()
+    return run is not None and run.state not in _ENDED
 
 
 def read(run_id: UUID, name: str) -> Found | None:

@@ -218,6 +218,14 @@ def test_a_call_that_no_run_has_recorded_writes_nothing(shop: Tenant) -> None:
     assert not SessionNote.objects.exists()
 
 
+def test_a_worker_that_was_taken_over_puts_no_old_value_over_a_newer_one(shop: Tenant) -> None:
+    run = driven([note("a", "old"), note("a", "new", "again"), REFUND])
+    ctx = CallContext(shop.pk, run.pk, "1.note.0", "another-attempt", timezone.now() + timedelta(minutes=1))
+    with pytest.raises(ToolError):
+        write_note(ctx, {"name": "a", "value": "old"})
+    assert SessionNote.objects.get().value == '"new"'
+
+
 def test_notes_die_with_the_run_and_the_record_says_which(shop: Tenant) -> None:
     run = driven([HOSTILE_READ, note("subject", SUBJECT), note("count", 3, "count")])
     assert run.state == "succeeded"
