@@ -6,14 +6,14 @@ same for one run as for fifty, because every step of every run takes this path.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from django.db import connection, transaction
 
 from agentops.audit.services import Sealed, StreamConflict, actor_json, seal
-from agentops.engine.events import Stamped
-from agentops.engine.state import State
+from agentops.engine.events import Event, Stamped
+from agentops.engine.state import State, fold
 from agentops.runs import statements
 from agentops.runs.points import reached
 from agentops.runs.recording import Lease, LeaseLost, insert_events, project_calls, rows, stream_of
@@ -57,7 +57,8 @@ class Write:
 
     `events` lead from the state as recorded to `after`. `columns` are all of `RUN_COLUMNS` as they will be. `inside`
     runs in the transaction before anything else is written; what it raises leaves this write out, and it must not
-    have written anything then. `beside` runs after it, under the lock of the run's stream.
+    have written anything then. `beside` runs after it, under the locks of the run's stream and row; the events it
+    returns are recorded as well.
     """
 
     lease: Lease
@@ -67,7 +68,7 @@ class Write:
     actor: Actor
     columns: Mapping[str, Any]
     inside: Callable[[], None] | None = None
-    beside: Callable[[], None] | None = None
+    beside: Callable[[], Sequence[Event]] | None = None
 
 
 class Refused(Exception):
@@ -134,9 +135,8 @@ def _attempt(pending: Sequence[tuple[int, Write]]) -> dict[int, Head | Exception
     }
     if lost:
         raise _LeftOut(lost)
+    going = [(index, _beside(write)) for index, write in going]
     for index, write in going:
-        if write.beside is not None:
-            write.beside()
         results[index] = write.head
     sealed = {index: _sealed(write) for index, write in going if write.events}
     if sealed:
@@ -149,6 +149,16 @@ def _attempt(pending: Sequence[tuple[int, Write]]) -> dict[int, Head | Exception
                 results[index] = Head(write.head.stream_id, last.seq, last.hash)
     reached("in_transaction")
     return results
+
+
+def _beside(write: Write) -> Write:
+    """Do what belongs into the same transaction, and record what comes of it."""
+    events = write.beside() if write.beside is not None else ()
+    if not events:
+        return write
+    at = write.events[-1].at
+    more = [Stamped(write.after.seq + number, at, event) for number, event in enumerate(events, start=1)]
+    return replace(write, events=(*write.events, *more), after=fold(more, write.after))
 
 
 def _sealed(write: Write) -> list[Sealed]:

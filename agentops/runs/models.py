@@ -216,6 +216,27 @@ class Run(TenantModel):
         return f"user:{self.requested_by_id}" if self.requested_by_id is not None else ""
 
 
+class Submission(TenantModel):
+    """A form that a person has sent, by the one-time key it was given: the same form sent twice starts one run.
+
+    `form` is SHA-256 over that key and everything that was typed, so a form that was changed and sent again is another.
+    """
+
+    submitted_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    form = models.CharField(max_length=64)
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="+")
+    submitted_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "submitted_by", "form"), name="submission_once_per_form"),
+        )
+        indexes = (models.Index(fields=("tenant", "submitted_at"), name="submission_age"),)
+
+    def __str__(self) -> str:
+        return f"{self.form[:12]} by {self.submitted_by_id}"
+
+
 class ToolCall(TenantModel):
     """One invocation, projected from the events of its run."""
 

@@ -48,6 +48,7 @@ from agentops.engine.state import State, fold
 from agentops.engine.transitions import CallState, RunState
 from agentops.payloads.services import keep
 from agentops.runs.dispatch import ring
+from agentops.runs.endings import events_of_end
 from agentops.runs.models import Run
 from agentops.runs.statements import Column, hold_stream, insert, move_streams, stream_rows, upsert
 from agentops.tenancy.access import Actor
@@ -131,6 +132,8 @@ def record_outside(run_id: UUID, events: Sequence[Event], *, actor: Actor, now: 
     if changes:
         Run.objects.filter(pk=run_id).update(**changes)
     project_calls([(run_id, after, stamps)])
+    if (late := events_of_end(run_id, state, after)) and after.clock is not None:
+        return record_outside(run_id, late, actor=actor, now=after.clock)
     if after.state is RunState.QUEUED and not after.paused:
         ring(current_tenant_id(), run_id)
     return after
