@@ -15,8 +15,8 @@ from typing import Final, assert_never
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
+from agentops import clock
 from agentops.audit.services import StreamConflict
 from agentops.engine.decide import (
     Candidate,
@@ -102,7 +102,7 @@ class Driver:
     """Drives the runs of one worker. The clock, the planners and the dice are arguments, so that tests choose them."""
 
     owner: str
-    now: Callable[[], datetime] = timezone.now
+    now: Callable[[], datetime] = clock.now
     planners: Callable[[Run, State], Planner] = planner_for
     rng: random.Random = field(default_factory=random.Random)
 
