@@ -22,6 +22,8 @@ from tests.run import LISTENING, clean_environment, listens, postgresql
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
 QUIET_S = 20.0
 """A lease of the test, the sweeper's periods and a person's answer, with as much again for a slow machine."""
+TOGETHER = 60
+"""Runs under way at once: more are submitted as these end, so that there is work until the end of the chaos."""
 DRAIN_S = 900.0
 """How long the chaos may take at most after the last submission, until every point has had its turn."""
 
@@ -72,10 +74,9 @@ def perform(made: Stage, runs: int, seconds: float) -> tuple[dict[str, object], 
         if rng.random() < 0.03:
             made.ring_all(cast.tenant.pk)
 
-    # More than the workers have under way is never submitted, so that work is there until the end of the chaos.
     while len(submitted) < runs:
         turn()
-        for _ in range(min(runs - len(submitted), max(0, 40 - open_runs()), 10)):
+        for _ in range(min(runs - len(submitted), max(0, TOGETHER - open_runs()), 10)):
             try:
                 submitted.append(workload.submit_one(cast, len(submitted)))
             except Error as error:

@@ -93,7 +93,7 @@ class Stage:
     @property
     def patience(self) -> float:
         """How much longer this deployment needs than others to get up again."""
-        return 8.0 if self.database is None else 1.0
+        return 8.0 if self.database is None else 2.0
 
     # --- disturbances -----------------------------------------------------------------------------------------------
 
