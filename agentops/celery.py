@@ -13,7 +13,7 @@ from kombu.entity import Exchange, Queue
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentops.settings")
 
 SWEEP_EVERY_S = 1.0
-# A drive turn ends when it has to wait for a person or for time, so no task lasts long; this is the backstop.
+# Passing a ring on takes an instant and a sweep seconds; this is the backstop.
 TASK_LIMIT_S = 600
 
 
@@ -34,7 +34,8 @@ def configuration(broker_url: str, queue: str) -> dict[str, Any]:
         "task_soft_time_limit": TASK_LIMIT_S,
         "task_publish_retry_policy": {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
         "worker_prefetch_multiplier": 1,
-        "worker_max_tasks_per_child": 200,
+        # A task only passes the doorbell on; the runs are driven by a thread that lives as long as its process.
+        "worker_max_memory_per_child": 1_000_000,
         "worker_soft_shutdown_timeout": 30,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,

@@ -7,6 +7,8 @@ from django.conf import settings
 from django.core import checks
 from django.db import DatabaseError, connections
 
+from agentops.providers.chain import chain_problems, default_chain
+
 Message = checks.CheckMessage
 
 
@@ -76,7 +78,28 @@ def runtime_role(app_configs: Any, databases: Sequence[str] | None = None, **kwa
     return found
 
 
+def models(app_configs: Any, **kwargs: Any) -> list[Message]:
+    """Refuse models that are named in the environment and cannot be asked; without any the model planner is off."""
+    named = list(default_chain())
+    if settings.AGENTOPS_MODEL and settings.AGENTOPS_MODEL not in named:
+        named.append(settings.AGENTOPS_MODEL)
+    found: list[Message] = [
+        checks.Error(problem.message, id=f"agentops.{problem.code}")
+        for problem in (chain_problems(named) if named else ())
+    ]
+    if not named and settings.AGENTOPS_MODEL_API_KEY:
+        found.append(
+            checks.Warning(
+                "AGENTOPS_MODEL_API_KEY is set and no model is named.",
+                hint="Set AGENTOPS_MODELS or AGENTOPS_MODEL.",
+                id="agentops.W005",
+            )
+        )
+    return found
+
+
 def register() -> None:
     """Register the checks with Django; called once, when the project's application is ready."""
     checks.register(production_services, checks.Tags.security, deploy=True)
+    checks.register(models, "models")
     checks.register(runtime_role, checks.Tags.database, deploy=True)

@@ -5,6 +5,7 @@ Empty means unset. All raise `django.core.exceptions.ImproperlyConfigured`.
 """
 
 import os
+import re
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
+_PROVIDER = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
 
 
 class Environment:
@@ -88,6 +90,32 @@ class Environment:
                 f"{name} must start with {' or '.join(s + '://' for s in schemes)}, as in {example}."
             )
         return raw
+
+    def providers(self, prefix: str) -> dict[str, dict[str, str]]:
+        """Return who serves models: name -> {"api_key", "base_url", "speaks"}, empty where nothing is said.
+
+        Read from every variable <prefix><NAME>_API_KEY, _BASE_URL and _SPEAKS (compatible or anthropic); an underscore
+        in NAME becomes a dash. Any other variable with this prefix is refused.
+        """
+        found: dict[str, dict[str, str]] = {}
+        for variable in sorted(name for name in self._values if name.startswith(prefix)):
+            rest = variable.removeprefix(prefix)
+            suffix = next((s for s in ("_API_KEY", "_BASE_URL", "_SPEAKS") if rest.endswith(s)), "")
+            name = rest.removesuffix(suffix)
+            if not suffix or _PROVIDER.fullmatch(name) is None:
+                raise ImproperlyConfigured(
+                    f"{variable} is not understood: write {prefix}<NAME>_API_KEY, _BASE_URL or _SPEAKS, "
+                    "NAME in capitals, digits and underscores."
+                )
+            values = found.setdefault(name.lower().replace("_", "-"), {"api_key": "", "base_url": "", "speaks": ""})
+            match suffix:
+                case "_API_KEY":
+                    values["api_key"] = self.text(variable)
+                case "_BASE_URL":
+                    values["base_url"] = self.url(variable, ("http", "https"), example="https://models.example.com/v1")
+                case _:
+                    values["speaks"] = self.choice(variable, ("compatible", "anthropic"), "compatible")
+        return {name: values for name, values in found.items() if any(values.values())}
 
     def database(self, name: str, default: str) -> dict[str, Any]:
         """Return Django's settings for a PostgreSQL or SQLite URL."""

@@ -110,9 +110,12 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "agentops.tenancy",
+    "agentops.payloads",
     "agentops.audit",
     "tools",
     "tools.backoffice",
+    "agentops.providers",
+    "agentops.prompts",
     "agentops.runs",
     "approvals",
     "agentops.memory",
@@ -292,6 +295,11 @@ SERVER_EMAIL = DEFAULT_FROM_EMAIL
 AGENTOPS_MODEL = env.text("AGENTOPS_MODEL")
 AGENTOPS_MODEL_API_KEY = env.text("AGENTOPS_MODEL_API_KEY")
 AGENTOPS_MODEL_BASE_URL = env.url("AGENTOPS_MODEL_BASE_URL", ("http", "https"), example="http://127.0.0.1:8080/v1")
+# Models in the order they are tried; without it AGENTOPS_MODEL is the only one. Task types may name their own.
+AGENTOPS_MODELS = env.names("AGENTOPS_MODELS")
+MODEL_PROVIDERS = env.providers("AGENTOPS_PROVIDER_")
+# Requests to models that one process has under way at once; more wait for their turn.
+MODEL_IN_FLIGHT = env.number("MODEL_IN_FLIGHT", 1000, low=1, high=10_000)
 
 # --- API -------------------------------------------------------------------------------------------------------------
 

@@ -4,19 +4,17 @@ No grant row, no dispatch. `consume` is what the executor is given; it runs in t
 so that a crash leaves either neither or both.
 """
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from django.utils import timezone
-
 from agentops.runs.models import Run
 from agentops.tenancy.scope import current_tenant_id
-from agentops.wire.ids import uuid7
 from agentops.wire.parse import WireError, guard, parse_json
 from approvals.models import Grant, GrantSource, Proposal
 from tools.allowlist import AllowlistState, lookup
-from tools.contracts import Effect, action_digest
+from tools.contracts import action_digest
 from tools.executor import CallRequest, Permit, PermitRefused
 from tools.registry import registry
 
@@ -28,45 +26,12 @@ CONTRACT_CHANGED: Final = "contract_changed"
 NOT_ALLOWED: Final = "not_allowed"
 
 
-def issue(
-    *,
-    run_id: UUID,
-    call_id: str,
-    source: GrantSource | str,
-    tool: str,
-    contract_version: str,
-    digest: str,
-    expires_at: datetime,
-    grant_id: UUID | None = None,
-    consumed_at: datetime | None = None,
-    proposal: Proposal | None = None,
-    now: datetime | None = None,
-) -> Grant:
-    """Give the permission to execute one digest for one call, under the contract that is registered now.
+@dataclass(frozen=True, slots=True)
+class PolicyGrant:
+    """The permission that a recorded `call.granted` event stands for: its id, and for how long it may be repeated."""
 
-    Must run in the transaction that records why. `consumed_at` is only for a read that has run already, recorded
-    together with its result: the intent of anything else must be committed first (ValueError). Raises
-    `PermitRefused` (contract_changed) when the contract is gone, IntegrityError when the call has a grant.
-    """
-    contract = registry.get(tool, contract_version)
-    if contract is None:
-        raise PermitRefused(CONTRACT_CHANGED, f"There is no contract {tool} {contract_version} any more.")
-    if consumed_at is not None and contract.effect is not Effect.READ:
-        raise ValueError(f"{tool} is not a read: its grant is consumed before it runs, never afterwards")
-    return Grant.objects.create(
-        id=grant_id or uuid7(),
-        run_id=run_id,
-        call_id=call_id,
-        proposal=proposal,
-        source=source,
-        tool=tool,
-        contract_version=contract_version,
-        contract_digest=contract.digest,
-        digest=digest,
-        created_at=now or timezone.now(),
-        expires_at=expires_at,
-        consumed_at=consumed_at,
-    )
+    id: UUID
+    within: timedelta
 
 
 def issue_for(proposal: Proposal, *, now: datetime) -> Grant:
@@ -88,23 +53,57 @@ def issue_for(proposal: Proposal, *, now: datetime) -> Grant:
     )
 
 
-def consume(request: CallRequest, *, now: datetime) -> Permit:
+def consume(
+    request: CallRequest,
+    *,
+    now: datetime,
+    policy: PolicyGrant | None = None,
+    again: bool = False,
+    task_type_id: int | None = None,
+) -> Permit:
     """Consume the grant of a call, once, and return the permit for it.
 
     Must run in the transaction that records the intent. Checks again what may have changed since the grant was
-    given: the digest of the arguments, the contract, the allowlist (the stricter of then and now), the deadline.
-    Raises PermitRefused with one of the codes of this module; nothing is written then.
+    given: the digest of the arguments, the contract, the allowlist (the stricter of then and now), the deadline. What
+    policy granted gets its row here, used up as it is made, so that nothing uses it a second time. `again`: the same
+    action is repeated, because it is safe to repeat. Raises PermitRefused with one of the codes of this module;
+    nothing is written then.
     """
     grant = Grant.objects.filter(run_id=request.run_id, call_id=request.call_id).first()
-    if grant is None or request.tenant_id != current_tenant_id():
+    if request.tenant_id != current_tenant_id():
         raise PermitRefused(GRANT_MISSING, "Nobody gave permission for this call.")
-    _check(grant, request, now)
-    consumed = Grant.objects.filter(
-        pk=grant.pk, consumed_at__isnull=True, digest=request.digest, expires_at__gt=now
-    ).update(consumed_at=now)
-    if not consumed:
+    new = grant is None and policy is not None
+    if policy is not None and grant is None:
+        grant = _of_policy(request, policy, now)
+    if grant is None:
+        raise PermitRefused(GRANT_MISSING, "Nobody gave permission for this call.")
+    _check(grant, request, now, again=again, task_type_id=task_type_id)
+    if new:
+        grant.consumed_at = now
+        grant.save(force_insert=True)
+        return Permit(grant.pk, grant.digest)
+    usable = Grant.objects.filter(pk=grant.pk, digest=request.digest, expires_at__gt=now)
+    if not again:
+        usable = usable.filter(consumed_at__isnull=True)
+    if not usable.update(consumed_at=now):
         raise PermitRefused(GRANT_USED, "The permission for this call was used in the meantime.")
     return Permit(grant.pk, grant.digest)
+
+
+def _of_policy(request: CallRequest, policy: PolicyGrant, now: datetime) -> Grant:
+    contract = registry.get(request.tool, request.version)
+    return Grant(
+        id=policy.id,
+        run_id=request.run_id,
+        call_id=request.call_id,
+        source=GrantSource.POLICY,
+        tool=request.tool,
+        contract_version=request.version,
+        contract_digest=contract.digest if contract is not None else "",
+        digest=request.digest,
+        created_at=now,
+        expires_at=now + policy.within,
+    )
 
 
 def rearm(*, run_id: UUID, call_id: str) -> bool:
@@ -124,8 +123,8 @@ def revoke_unused(*, run_id: UUID, now: datetime) -> int:
     return unused.update(expires_at=now)
 
 
-def _check(grant: Grant, request: CallRequest, now: datetime) -> None:
-    if grant.consumed_at is not None:
+def _check(grant: Grant, request: CallRequest, now: datetime, *, again: bool, task_type_id: int | None) -> None:
+    if grant.consumed_at is not None and not again:
         raise PermitRefused(GRANT_USED, "The permission for this call has been used.")
     if not grant.digest == request.digest == _digest(request):
         raise PermitRefused(DIGEST_MISMATCH, "The permission is for a different action.")
@@ -133,7 +132,8 @@ def _check(grant: Grant, request: CallRequest, now: datetime) -> None:
     frozen = (grant.tool, grant.contract_version, grant.contract_digest)
     if contract is None or frozen != (contract.name, contract.version, contract.digest):
         raise PermitRefused(CONTRACT_CHANGED, f"The contract of {grant.tool} has changed since permission was given.")
-    task_type_id = Run.objects.values_list("task_type_id", flat=True).get(pk=request.run_id)
+    if task_type_id is None:
+        task_type_id = Run.objects.values_list("task_type_id", flat=True).get(pk=request.run_id)
     rule = lookup(task_type_id, request.tool)
     allowed = (
         {AllowlistState.AUTO} if grant.source == GrantSource.POLICY else {AllowlistState.AUTO, AllowlistState.GATED}

@@ -168,7 +168,7 @@ def _freeze(
     )
 
 
-def create_proposal(
+def draft_proposal(
     *,
     run: Run,
     call_id: str,
@@ -180,11 +180,10 @@ def create_proposal(
     explanation: str,
     now: datetime,
 ) -> Proposal:
-    """Freeze a call for a person and return the row.
+    """Freeze a call for a person and return the row, to be saved with the `call.proposed` event.
 
-    Must run in the transaction that records the `call.proposed` event. Asks the tool for a preview (queries); one that
-    crashes makes the proposal uninspectable and at least High. Whoever made a token counts as the requester of what
-    the token submitted.
+    Asks the tool for a preview (queries); one that crashes makes the proposal uninspectable and at least High. Whoever
+    made a token counts as the requester of what the token submitted.
     """
     frozen = _freeze(
         tenant_id=run.tenant_id,
@@ -194,7 +193,8 @@ def create_proposal(
         verdict=gate,
     )
     decide_by = now + timedelta(seconds=run.task_type.decide_within_s)
-    return Proposal.objects.create(
+    return Proposal(
+        tenant_id=run.tenant_id,
         run=run,
         call_id=call_id,
         step_id=step_id,
@@ -334,7 +334,7 @@ def lock_run(run_id: UUID) -> None:
 def _locked(proposal_id: UUID) -> Proposal:
     run_id = Proposal.objects.values_list("run_id", flat=True).get(pk=proposal_id)
     lock_run(run_id)
-    return Proposal.objects.select_related("task_type").get(pk=proposal_id)
+    return Proposal.objects.select_related("task_type", "run").get(pk=proposal_id)
 
 
 def _open(proposal_id: UUID, actor: Actor, version: int, digest: str, now: datetime) -> Proposal | _TooLate | Forbidden:
@@ -390,8 +390,12 @@ def _close(proposal: Proposal, changes: Mapping[str, object]) -> bool:
     written = Proposal.objects.filter(
         pk=proposal.pk, status=Status.PENDING, version=proposal.version, digest=proposal.digest
     ).update(**changes)
-    proposal.refresh_from_db()
-    return bool(written)
+    if not written:
+        proposal.refresh_from_db()
+        return False
+    for name, value in changes.items():
+        setattr(proposal, "decided_by_id" if name == "decided_by" else name, value)
+    return True
 
 
 def _approve(
@@ -483,7 +487,7 @@ def _expire(proposal: Proposal, now: datetime) -> bool:
 
 
 def _run_ended(proposal: Proposal) -> bool:
-    return RunState(Run.objects.values_list("state", flat=True).get(pk=proposal.run_id)).terminal
+    return RunState(proposal.run.state).terminal
 
 
 def _withdraw_leftover(proposal: Proposal, now: datetime) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from .contracts import parse_version
 from .models import AllowlistEntry, AllowlistState
 
-__all__ = ["AllowlistRule", "AllowlistState", "allowed_tools", "lookup"]
+__all__ = ["AllowlistRule", "AllowlistState", "all_rules", "allowed_tools", "lookup"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,11 @@ def allowed_tools(task_type_id: int) -> list[AllowlistRule]:
     """Return the rules that are not `denied`, by tool name. One query, in the tenant scope."""
     entries = AllowlistEntry.objects.filter(task_type_id=task_type_id).exclude(state=AllowlistState.DENIED)
     return [_rule(entry) for entry in entries.order_by("tool")]
+
+
+def all_rules() -> dict[tuple[int, str], AllowlistRule]:
+    """Return every rule of the tenant by task type and tool. One query."""
+    return {(entry.task_type_id, entry.tool): _rule(entry) for entry in AllowlistEntry.objects.all()}
 
 
 def _rule(entry: AllowlistEntry) -> AllowlistRule:

@@ -7,6 +7,7 @@ everything after it is answered by a value that says whether the effect happened
 import logging
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -176,7 +177,8 @@ class Executor:
             return Failed(ErrorCode.NOT_FOUND, f"There is no tool {request.tool[:100]} {request.version[:20]}.")
         try:
             raw = request.arguments
-            arguments = parse_json(raw) if isinstance(raw, str | bytes) else guard(raw)
+            # A copy, because handlers may change what they are given.
+            arguments = parse_json(raw) if isinstance(raw, str | bytes) else deepcopy(guard(raw))
         except WireError as error:
             return Failed(ErrorCode.INVALID_INPUT, f"{error.code}: {error.message}")
         issues = schema.compile(bound.contract.input_schema).validate(arguments)

@@ -12,7 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from agentops.audit.services import TENANT_STREAM, NewEvent, append
 from agentops.tenancy.access import WORKER, Actor
@@ -23,7 +23,19 @@ from .breaker import HEALTHY, UNHEALTHY, Admission, Admitted, BreakerState, Chan
 from .contracts import ErrorCode, ToolContract
 from .models import ToolHealth
 
-__all__ = ["Admission", "Admitted", "Refused", "admit", "close", "forgo", "health_of", "hold", "report", "reset"]
+__all__ = [
+    "Admission",
+    "Admitted",
+    "Refused",
+    "admit",
+    "ailing",
+    "close",
+    "forgo",
+    "health_of",
+    "hold",
+    "report",
+    "reset",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +72,12 @@ def admit(
         if _write(tool, row, change, now=now, run_id=run_id, actor=actor):
             return answer
     return Refused(ErrorCode.RATE_LIMITED, now + timedelta(seconds=1), "Too many workers ask for this tool at once.")
+
+
+def ailing() -> frozenset[str]:
+    """Return the tools of the open tenant scope that `admit` has to be asked about even without a rate limit."""
+    unwell = ~Q(window="") | ~Q(state=BreakerState.CLOSED.value)
+    return frozenset(ToolHealth.objects.filter(unwell).values_list("tool", flat=True))
 
 
 def report(

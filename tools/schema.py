@@ -7,7 +7,7 @@ nor a value reaches it before `agentops.wire.parse.guard` has walked it.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import jsonschema_rs
 
@@ -64,13 +64,27 @@ class Validator:
         return issues
 
 
+_MOST_KNOWN: Final = 1024
+_known: dict[int, tuple[JSONObject, "Validator"]] = {}
+
+
 def compile(schema: JSONObject) -> Validator:  # noqa: A001 - read as schema.compile
-    """Return the validator of a schema, from a cache keyed by its canonical text. Raises `SchemaError`."""
+    """Return the validator of a schema, from a cache keyed by its canonical text. Raises `SchemaError`.
+
+    A schema is never changed after it was first compiled; contracts keep theirs for ever and find it by identity.
+    """
+    known = _known.get(id(schema))
+    if known is not None and known[0] is schema:
+        return known[1]
     try:
         text = canonical(guard(schema))
     except WireError as error:
         raise SchemaError(f"unusable schema: {error.message}") from error
-    return _compiled(text)
+    validator = _compiled(text)
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    _known[id(schema)] = (schema, validator)
+    return validator
 
 
 @lru_cache(maxsize=512)

@@ -1,7 +1,7 @@
 """Read the record for people: filtered lists by keyset, one event with its neighbours."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,9 @@ from django.urls import reverse
 
 from agentops.audit.models import Event
 from agentops.audit.services import Recorded, first_seq, headline, read
+from agentops.payloads.references import references
+from agentops.payloads.services import PayloadDamaged, PayloadMissing
+from agentops.payloads.services import read as read_text
 from agentops.tenancy.models import Membership
 
 PAGE = 50
@@ -119,6 +122,26 @@ def together(event: Event) -> tuple[Recorded, ...]:
         return ()
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A long text that an event names by its SHA-256 (hex). `problem` says why it cannot be shown."""
+
+    sha256: str
+    text: str
+    problem: str = ""
+
+
+def texts(events: Iterable[Recorded]) -> list[Text]:
+    """Return the texts kept beside events, each compared with its name. One query for each."""
+    found: list[Text] = []
+    for sha256 in dict.fromkeys(name for event in events for name in references(event.data)):
+        try:
+            found.append(Text(sha256, read_text(sha256)))
+        except (PayloadMissing, PayloadDamaged) as error:
+            found.append(Text(sha256, "", str(error)))
+    return found
+
+
 def _row(event: Event) -> Row:
     written = recorded(event)
     return Row(
@@ -167,7 +190,7 @@ def _matching(filters: Mapping[str, Any]) -> QuerySet[Event]:
     if tool := filters.get("tool"):
         events = events.filter(tool=tool)
     if run := filters.get("run"):
-        events = events.filter(run_id=run)
+        events = events.filter(stream__name=f"run:{run}")
     if proposal := filters.get("proposal"):
         events = events.filter(subject_kind="proposal", subject_id=str(proposal))
     if subject := filters.get("subject"):

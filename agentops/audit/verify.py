@@ -1,8 +1,9 @@
 """Walk the hash chains and name the first event that is not what was written.
 
-Detects altered, missing, reordered and truncated events of a stream whose row is still there, and columns that differ
-from the text they were copied from. Not covered: a whole stream that was removed together with its row, and a chain
-that somebody with full access rebuilt from some event to the end; both need an anchor outside of this database.
+Detects altered, missing, reordered and truncated events of a stream whose row is still there, columns that differ from
+the text they were copied from, and long texts beside an event that are gone or not what it names. Not covered: a whole
+stream that was removed together with its row, and a chain that somebody with full access rebuilt from some event to the
+end; both need an anchor outside of this database.
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import Any
 
 from agentops.audit.models import Event, Stream, genesis, link
 from agentops.audit.services import columns, first_seq
+from agentops.payloads.services import damage
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import current_tenant_id
 from agentops.wire import WireError
@@ -22,7 +24,7 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The first bad event of a stream. `reason` is missing, altered, reordered, column, head or unlisted.
+    """The first bad event of a stream. `reason` is missing, altered, reordered, column, payload, head or unlisted.
 
     `event_id` is the row's id, None when the row is not there. `detail` is a sentence.
     """
@@ -137,6 +139,8 @@ class _Walk:
             return self._broken(event)
         if difference := "seq" if first != expected else self._difference(event):
             return self._finding(expected, event.pk, "column", f"The row and its text differ in: {difference}.")
+        if lost := damage(event.body):
+            return self._finding(expected, event.pk, "payload", lost)
         self.seq, self.hash = event.seq, bytes(event.hash)
         if self.seq == self.row.seq and self.hash != bytes(self.row.head):
             return self._finding(self.seq, event.pk, "head", "The stream's head is not the hash of its last event.")

@@ -56,10 +56,10 @@ def audit_event(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one event with its neighbours and whether its chain holds.
 
     Context of `audit/event.html`: `row` (Event), `event` (Recorded, the row's headline), `data` (its data, indented
-    JSON text), `together` (pairs of Recorded and data, when the row holds several events; else empty),
-    `body` (the canonical text that was hashed), `hash` and `previous` (hex; `previous` is empty for the first event),
-    `earlier` and `later` (up to five rows each, as in the list), `chain` (verify.StreamReport), `whole` (bool: the
-    whole stream was walked, not only the surroundings).
+    JSON text), `together` (pairs of Recorded and data, when the row holds several events; else empty), `texts`
+    (selectors.Text: long texts kept beside them), `body` (the canonical text that was hashed), `hash` and `previous`
+    (hex; `previous` is empty for the first event), `earlier` and `later` (up to five rows each, as in the list),
+    `chain` (verify.StreamReport), `whole` (bool: the whole stream was walked, not only the surroundings).
     """
     row = get_object_or_404(Event.objects.select_related("stream"), pk=pk)
     earlier, later, previous = selectors.neighbours(row)
@@ -76,6 +76,7 @@ def audit_event(request: HttpRequest, pk: int) -> HttpResponse:
         "data": _indented(event),
         "together": [(one, _indented(one)) for one in together] if len(together) > 1 else [],
         "body": row.body,
+        "texts": selectors.texts(together or [event]),
         "hash": bytes(row.hash).hex(),
         "previous": previous.hex(),
         "earlier": earlier,

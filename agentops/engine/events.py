@@ -17,13 +17,25 @@ EVENT_VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one model request used: tokens, and cost in millionths of a currency unit of the price table (USD)."""
+    """What one model request used: tokens, and cost in millionths of a currency unit of the price table (USD).
+
+    `cached_tokens` are among the input tokens. `unpriced` counts the requests whose cost nobody knows: it is not in
+    `cost_micros`.
+    """
 
     requests: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost_micros: int = 0
     duration_ms: int = 0
+    cached_tokens: int = 0
+    unpriced: int = 0
+
+    def plus(self, more: "Usage | None") -> "Usage":
+        """Return the sum of both."""
+        if more is None:
+            return self
+        return Usage(**{f.name: getattr(self, f.name) + getattr(more, f.name) for f in fields(Usage)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,12 @@ class RunSubmitted:
     success_when: str = ""
     instructions: str = ""
     origin: str = "submitted"
+    prompt: str = ""
+    """`slug@version` of the template a model is told, empty without one; `prompt_digest` is its SHA-256."""
+    prompt_digest: str = ""
+    models: list[str] = field(default_factory=list)
+    """Names of the models in the order they are tried."""
+    model_parameters: JSONObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,6 +431,7 @@ _READERS: Final[Mapping[object, tuple[Reader, object]]] = {
     dict[str, str]: (_mapping(_scalar(str)), {}),
     dict[str, JSONObject]: (_mapping(_ANY_OBJECT), {}),
     list[JSONObject]: (_list(_ANY_OBJECT), []),
+    list[str]: (_list(_scalar(str)), []),
     Usage | None: (_usage, None),
     JSONObject | None: (_ANY_OBJECT, None),
 }

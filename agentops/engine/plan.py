@@ -12,16 +12,18 @@ A reference is `input...`, `steps.<id>.output...`, `steps.<id>.outcome`, `.code`
 References never add steps, so nothing that a tool returns can change what a plan does (CaMeL, plan then execute).
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from agentops.engine.conditions import ConditionError, check_condition, steps_named_in
 from agentops.guardrails.provenance import CONSTANT, Provenance, join
 from agentops.wire.canonical import canonical
-from agentops.wire.parse import JSON, JSONObject
+from agentops.wire.parse import JSON, JSONObject, is_plain
 
 STEP_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _REF: Final = re.compile(
@@ -320,8 +322,28 @@ def parse_plan(
 ) -> Plan:
     """Read a written plan; `known_steps` are those of earlier versions, which references may name.
 
-    Raises InvalidPlan with every issue found.
+    Raises InvalidPlan with every issue found. The same text is read once: runs of one playbook share its plan.
     """
+    if known_tool is None and is_plain(raw):
+        read = _read(canonical(raw), max_steps, calls_per_step, known_steps)
+        return replace(read, version=version, planner=planner)
+    return _parse(raw, version, planner, max_steps, calls_per_step, known_steps, known_tool)
+
+
+@lru_cache(maxsize=512)
+def _read(text: str, max_steps: int, calls_per_step: int, known_steps: frozenset[str]) -> Plan:
+    return _parse(json.loads(text), 0, "", max_steps, calls_per_step, known_steps, None)
+
+
+def _parse(
+    raw: JSON,
+    version: int,
+    planner: str,
+    max_steps: int,
+    calls_per_step: int,
+    known_steps: frozenset[str],
+    known_tool: Callable[[str], bool] | None,
+) -> Plan:
     if not isinstance(raw, dict):
         raise InvalidPlan([PlanIssue("", "invalid_plan", "a plan must be an object")])
     reader = _Reader(known_steps, known_tool, calls_per_step)

@@ -60,6 +60,8 @@ class Planned:
     plan: JSON
     usage: Usage | None = None
     exchange: JSONObject | None = None
+    planner: str = ""
+    """Who made it, where a planner asks several; empty means the planner itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Finished:
     answer: str
     usage: Usage | None = None
     exchange: JSONObject | None = None
+    planner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class PlannerFailed:
 
     Codes: plan_invalid (the answer cannot be read as a plan), model_rate_limited, model_quota, model_timeout,
     model_unavailable, model_auth, model_not_found, model_context_length, model_content_filtered, model_truncated,
-    model_bad_answer, model_not_configured, playbook_missing.
+    model_bad_answer, model_not_configured, prompt_missing, playbook_missing.
     """
 
     code: str
@@ -86,6 +89,7 @@ class PlannerFailed:
     retry_after: float | None = None
     usage: Usage | None = None
     exchange: JSONObject | None = None
+    planner: str = ""
 
 
 PlannerAnswer = Planned | Finished | PlannerFailed

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from agentops.engine.plan import Plan, parse_plan
 from agentops.engine.planner import Planned, PlannerAnswer, PlannerFailed, PlanRequest
@@ -34,8 +35,12 @@ class PlaybookPlanner:
         if request.version > 1:
             return PlannerFailed("playbook_missing", "A playbook has one plan; there is nothing to replan.")
         try:
-            raw = parse_json(self.body)
+            return Planned(_written(self.body))
         except WireError as error:
             return PlannerFailed("plan_invalid", str(error))
-        plan: JSONObject = raw if isinstance(raw, dict) else {}
-        return Planned(plan)
+
+
+@lru_cache(maxsize=256)
+def _written(body: str) -> JSONObject:
+    raw = parse_json(body)
+    return raw if isinstance(raw, dict) else {}

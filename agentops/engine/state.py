@@ -386,15 +386,7 @@ def _planned(state: State, event: PlanMade | PlanFinished | PlanFailed) -> State
 
 
 def _add(total: Usage, more: Usage | None) -> Usage:
-    if more is None:
-        return total
-    return Usage(
-        total.requests + more.requests,
-        total.input_tokens + more.input_tokens,
-        total.output_tokens + more.output_tokens,
-        total.cost_micros + more.cost_micros,
-        total.duration_ms + more.duration_ms,
-    )
+    return total.plus(more)
 
 
 def _selected(state: State, event: CallSelected) -> State:

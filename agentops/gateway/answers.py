@@ -90,6 +90,7 @@ class UsageInfo(BaseModel):
     input_tokens: int
     output_tokens: int
     cost_micros: int
+    unpriced_model_calls: int = Field(description="Model calls whose cost nobody knows; it is not in `cost_micros`.")
     wall_time_s: float
 
 
@@ -167,6 +168,16 @@ class EventPage(BaseModel):
     run_id: UUID
     events: list[EventInfo]
     next: int | None
+
+
+class ExchangeInfo(BaseModel):
+    """What was said to the models for one event. Long texts, which the event only names, are filled in and verified."""
+
+    run_id: UUID
+    seq: int
+    exchange: dict[str, Any] = Field(
+        description="model, url, status, request, response; earlier attempts in `earlier`."
+    )
 
 
 class TaskTypeInfo(BaseModel):
@@ -297,6 +308,7 @@ def _usage(state: State) -> UsageInfo:
         input_tokens=state.usage.input_tokens,
         output_tokens=state.usage.output_tokens,
         cost_micros=state.usage.cost_micros,
+        unpriced_model_calls=state.usage.unpriced,
         wall_time_s=round(state.wall_time.total_seconds(), 3),
     )
 

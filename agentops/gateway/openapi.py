@@ -20,6 +20,7 @@ IDEMPOTENCY_KEY: Final = OpenApiParameter(
     description="Any text that is new for every new request, such as a UUID. Remembered for 24 hours.",
 )
 RUN_ID: Final = OpenApiParameter("run_id", {"type": "string", "format": "uuid"}, OpenApiParameter.PATH)
+SEQ: Final = OpenApiParameter("seq", {"type": "integer", "minimum": 1}, OpenApiParameter.PATH)
 SUBMIT_HEADERS: Final = (
     OpenApiParameter(
         "Location", {"type": "string"}, OpenApiParameter.HEADER, description="Address of the run.", response=[202]
@@ -52,6 +53,7 @@ _OWN: Final[Mapping[str, tuple[str, ...]]] = {
         "invalid_task",
     ),
     "cancel_run": ("run_ended",),
+    "get_exchange": ("payload_damaged",),
 }
 _FAULTS: Final[Mapping[str, Fault]] = {
     "invalid_request": Fault("missing", "Field required.", pointer="/task_type"),

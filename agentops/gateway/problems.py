@@ -45,6 +45,7 @@ CATALOG: Final[Mapping[str, tuple[int, str]]] = {
     "not_acceptable": (406, "There is no such representation"),
     "idempotency_in_progress": (409, "The first request with this Idempotency-Key is still in progress"),
     "run_ended": (409, "The run has ended already"),
+    "payload_damaged": (410, "A recorded text is not there any more as it was recorded"),
     "length_required": (411, "The request needs a Content-Length"),
     WireCode.TOO_LARGE: (413, "The body is too large"),
     "unsupported_media_type": (415, "The body is not application/json"),

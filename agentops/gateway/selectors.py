@@ -11,9 +11,11 @@ from django.db.models import Q, QuerySet
 from agentops.audit.models import Event
 from agentops.audit.services import Recorded, load, read
 from agentops.gateway.answers import RunResult, run_result
+from agentops.payloads.services import resolve_exchange
 from agentops.runs.models import Run, TaskType
 from agentops.runs.recording import stream_of
 from agentops.tenancy.models import Tenant
+from agentops.wire.parse import JSONObject
 from approvals.models import Proposal
 
 
@@ -30,6 +32,16 @@ def full_result(run: Run, tenant: Tenant) -> RunResult:
     """Return everything about a run. Two queries."""
     proposals = list(Proposal.objects.filter(run_id=run.id).order_by("created_at", "id"))
     return run_result(run, tenant, load(stream_of(run.id)), proposals)
+
+
+def exchange_at(run: Run, seq: int) -> JSONObject | None:
+    """Return what was said to the models for an event, with its long texts filled in; None where nothing was.
+
+    Raises PayloadMissing, PayloadDamaged.
+    """
+    event = next((one for one in load(stream_of(run.id), seq - 1) if one.seq == seq), None)
+    exchange = event.data.get("exchange") if event is not None else None
+    return resolve_exchange(exchange) if isinstance(exchange, dict) else None
 
 
 def runs_page(*, state: str, task_type: str, after: str, limit: int) -> tuple[Sequence[Run], str | None]:

@@ -9,6 +9,7 @@ urlpatterns = [
     path("runs", views.RunsView.as_view(), name="api-runs"),
     path("runs/<uuid:run_id>", views.RunView.as_view(), name="api-run"),
     path("runs/<uuid:run_id>/events", views.RunEventsView.as_view(), name="api-run-events"),
+    path("runs/<uuid:run_id>/events/<int:seq>/exchange", views.RunExchangeView.as_view(), name="api-run-exchange"),
     path("runs/<uuid:run_id>/cancel", views.RunCancelView.as_view(), name="api-run-cancel"),
     path("task-types", views.TaskTypesView.as_view(), name="api-task-types"),
     re_path(r"", views.UnknownView.as_view(), name="api-unknown"),

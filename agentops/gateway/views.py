@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from agentops.gateway.answers import (
     EventPage,
+    ExchangeInfo,
     RunAccepted,
     RunPage,
     RunResult,
@@ -25,11 +26,12 @@ from agentops.gateway.answers import (
 from agentops.gateway.base import ApiView, must, read_body, read_query
 from agentops.gateway.forms import CancelRequest, EventsQuery, RunRequest, RunsQuery, SubmitQuery
 from agentops.gateway.idempotency import fingerprint_of, read_key
-from agentops.gateway.openapi import IDEMPOTENCY_KEY, RUN_ID, SUBMIT_HEADERS, query_parameters
+from agentops.gateway.openapi import IDEMPOTENCY_KEY, RUN_ID, SEQ, SUBMIT_HEADERS, query_parameters
 from agentops.gateway.problems import Fault, Problem
 from agentops.gateway.selectors import (
     InvalidCursor,
     events_page,
+    exchange_at,
     find_run,
     full_result,
     open_task_types,
@@ -37,6 +39,7 @@ from agentops.gateway.selectors import (
 )
 from agentops.gateway.services import take_task
 from agentops.gateway.waiting import SEATS, wait_until_ended
+from agentops.payloads.services import PayloadDamaged, PayloadMissing
 from agentops.runs.models import Run
 from approvals.intervention import AlreadyEnded, Cancelled, NotFound, cancel_run
 
@@ -155,6 +158,30 @@ class RunEventsView(ApiView):
         run = _run_or_404(run_id)
         events, following = events_page(run, after=query.after, limit=query.limit)
         return _answer(EventPage(run_id=run.id, events=[event_info(one) for one in events], next=following))
+
+
+class RunExchangeView(ApiView):
+    """What was said to a model."""
+
+    scopes: ClassVar = {"GET": ("run.view",)}
+
+    @extend_schema(
+        operation_id="get_exchange",
+        summary="Get what was said to the models for one event",
+        description="For events whose data has an `exchange`: the raw requests and answers, whole.",
+        parameters=[RUN_ID, SEQ],
+        responses=ExchangeInfo,
+        tags=["runs"],
+    )
+    def get(self, request: Request, run_id: UUID, seq: int) -> Response:
+        """Return the exchange of one event."""
+        try:
+            exchange = exchange_at(_run_or_404(run_id), seq)
+        except (PayloadMissing, PayloadDamaged) as error:
+            raise Problem("payload_damaged", str(error)) from None
+        if exchange is None:
+            raise Http404
+        return _answer(ExchangeInfo(run_id=run_id, seq=seq, exchange=exchange))
 
 
 class RunCancelView(ApiView):

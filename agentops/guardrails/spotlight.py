@@ -60,6 +60,18 @@ def block(text: str, *, label: str, delimiter: str, mark_over: int = MARK_OVER, 
     return f"<<<DATA {word} {name}>>>\n{_broken(shown, word)}\n<<<END {word}>>>"
 
 
+def marked(text: str, *, delimiter: str, limit: int = LIMIT) -> str:
+    """Return a text as data for a place that has room for a value only, an argument of an earlier call for instance.
+
+    A single word is returned as `plain` shows it; in anything longer MARK stands before each word. An imitation of the
+    delimiter is broken as in a block. Raises ValueError for what is no delimiter.
+    """
+    word = _checked(delimiter)
+    shown = plain(text, limit=limit)
+    several = any(char.isspace() for char in shown.strip())
+    return _broken(_WORD.sub(MARK, shown) if several else shown, word)
+
+
 def plain(text: str, *, limit: int = LIMIT) -> str:
     """Return what a block shows of a text before any marks: no hidden characters, no foreign marks, cut at `limit`."""
     shown = printable(surface(text[: limit + 1])).replace(MARK, "\ufffd")

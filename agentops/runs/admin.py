@@ -9,6 +9,7 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from agentops.runs.models import Playbook, TaskType
+from agentops.runs.prompt_admin import seed_built_in
 from agentops.runs.services import InvalidTask, playbook_issues, save_playbook, task_type_issues
 from agentops.tenancy.admin_base import TenantModelAdmin, TenantModelForm, actor_of
 from tools.admin import AllowlistInline
@@ -41,6 +42,7 @@ class TaskTypeAdmin(TenantModelAdmin):
     fieldsets = (
         (None, {"fields": ("name", "slug", "description", "enabled", "critical")}),
         ("Planning", {"fields": ("planner", "planning", "playbook", "instructions")}),
+        ("Model", {"fields": ("prompt", "model_names", "model_parameters")}),
         ("Task and stop criteria", {"fields": ("input_schema", "stop_when", "success_when")}),
         ("Limits and deadlines", {"fields": ("limits", "decide_within_s", "execute_within_s", "allow_self_approval")}),
     )
@@ -48,6 +50,11 @@ class TaskTypeAdmin(TenantModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Keep what runs refer to: a task type is switched off, not deleted."""
         return False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save, and have the prompts there that new runs use when the task type chooses none."""
+        seed_built_in()
+        super().save_model(request, obj, form, change)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Save the rules with who changed them."""

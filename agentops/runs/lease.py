@@ -1,14 +1,17 @@
 """Who may work on a run: one worker at a time, until its lease ends, told apart by a fencing number."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from django.db import connection, transaction
 from django.db.models import F, Q
 
 from agentops.engine.transitions import RunState
 from agentops.runs.models import Run
 from agentops.runs.recording import Lease
+from agentops.runs.statements import fetch
 
 LEASE: Final = timedelta(seconds=90)
 """Longer than any single model request may take; renewed with every commit, and longer for a slow tool."""
@@ -41,17 +44,52 @@ def claim(run_id: UUID, *, owner: str, now: datetime) -> tuple[Run, Lease] | Non
     return run, Lease(run_id, owner, run.fence, until)
 
 
+def claim_due(*, owner: str, now: datetime, limit: int) -> list[tuple[Run, Lease]]:
+    """Take the leases of up to `limit` due runs, urgent kinds of task first, then those that have waited longest.
+
+    What other workers are about to take is passed over. The claims themselves need not survive a crash of the
+    database, because then nobody works on these runs: they do not wait for the disk.
+    """
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            fetch("set local synchronous_commit to off", [])
+        waiting = Run.objects.filter(due(now)).order_by("-priority", "not_before")
+        if connection.vendor == "postgresql":
+            waiting = waiting.select_for_update(skip_locked=True)
+        ids = list(waiting.values_list("pk", flat=True)[:limit])
+        if not ids:
+            return []
+        until = now + LEASE
+        Run.objects.filter(pk__in=ids).update(
+            lease_owner=owner, lease_until=until, fence=F("fence") + 1, attempts=F("attempts") + 1
+        )
+    taken = Run.objects.select_related("task_type").filter(pk__in=ids)
+    return [(run, Lease(run.pk, owner, run.fence, until)) for run in taken]
+
+
+def renew(leases: Sequence[Lease], until: datetime) -> int:
+    """Extend leases that are still held; return how many are."""
+    return Run.objects.filter(pk__in=[lease.run_id for lease in leases], lease_owner=leases[0].owner).update(
+        lease_until=until
+    )
+
+
+def any_due(now: datetime) -> bool:
+    """Say whether the open tenant scope has a run that a worker could take up now."""
+    return Run.objects.filter(due(now)).exists()
+
+
+def hand_back(lease: Lease) -> None:
+    """Give a lease back so that any worker may take the run up at once; the attempt does not count."""
+    Run.objects.filter(pk=lease.run_id, fence=lease.fence, lease_owner=lease.owner).update(
+        lease_owner="", lease_until=None, rung_at=None, attempts=0
+    )
+
+
 def postpone(lease: Lease, until: datetime) -> None:
     """Give a lease back after an unexpected error; the run is due again at `until`, and its attempts count."""
     Run.objects.filter(pk=lease.run_id, fence=lease.fence, lease_owner=lease.owner).update(
         lease_owner="", lease_until=None, not_before=until, rung_at=None
-    )
-
-
-def release(lease: Lease) -> None:
-    """Give a lease back without having recorded anything more."""
-    Run.objects.filter(pk=lease.run_id, fence=lease.fence, lease_owner=lease.owner).update(
-        lease_owner="", lease_until=None
     )
 
 

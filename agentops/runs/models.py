@@ -4,11 +4,13 @@ The events of a run's stream are the truth; Run and ToolCall are their projectio
 """
 
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
 from agentops.engine.limits import Limits
 from agentops.engine.transitions import CallState, Phase, RunState
+from agentops.prompts.models import Prompt
 from agentops.tenancy.scope import TenantModel
 from agentops.wire.ids import uuid7
 
@@ -72,6 +74,24 @@ class TaskType(TenantModel):
     planning = models.CharField(max_length=16, choices=Planning.choices, default=Planning.PLAN_FIRST)
     playbook = models.ForeignKey(Playbook, null=True, blank=True, on_delete=models.PROTECT, related_name="task_types")
     instructions = models.TextField(blank=True, max_length=8000, help_text="What the model planner is told to do.")
+    prompt = models.ForeignKey(
+        Prompt,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="task_types",
+        help_text="Version of the template the model is told; empty: the built-in one for the way of planning.",
+    )
+    model_names = models.TextField(
+        blank=True,
+        max_length=1000,
+        help_text="One model a line, <provider>:<model>, in the order they are tried. Empty: those of the environment.",
+    )
+    model_parameters = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="JSON object: temperature, top_p, seed, max_tokens, deadline_s, timeout_s.",
+    )
     input_schema = models.JSONField(help_text="Strict JSON Schema 2020-12 of a task of this type.")
     limits = models.JSONField(default=default_limits, help_text="Checked before the spend.")
     stop_when = models.TextField(blank=True, max_length=2000, help_text="CEL; the run ends well as soon as it holds.")
@@ -81,6 +101,11 @@ class TaskType(TenantModel):
     decide_within_s = models.PositiveIntegerField(default=24 * 3600, help_text="Seconds; silence denies.")
     execute_within_s = models.PositiveIntegerField(default=3600, help_text="Seconds from the decision to execution.")
     critical = models.BooleanField(default=False)
+    priority = models.SmallIntegerField(
+        default=0,
+        validators=(MinValueValidator(-100), MaxValueValidator(100)),
+        help_text="Workers take runs of higher priority first, within the tenant; -100 to 100.",
+    )
     allow_self_approval = models.BooleanField(
         default=False, help_text="May the person who submitted a task approve its proposals?"
     )
@@ -119,6 +144,7 @@ class Run(TenantModel):
     fence = models.PositiveBigIntegerField(default=0)
     attempts = models.PositiveIntegerField(default=0)
     not_before = models.DateTimeField(null=True, blank=True)
+    priority = models.SmallIntegerField(default=0, help_text="That of its task type when it was submitted.")
     rung_at = models.DateTimeField(null=True, blank=True, help_text="When a worker was last told to look.")
     steps_used = models.PositiveIntegerField(default=0)
     calls_used = models.PositiveIntegerField(default=0)
@@ -138,8 +164,9 @@ class Run(TenantModel):
         )
         indexes = (
             models.Index(fields=("tenant", "-created_at", "-id"), name="run_newest"),
+            # Without the lease, which changes all the time: a row that only changes there stays where it is.
             models.Index(
-                fields=("tenant", "not_before", "lease_until"),
+                fields=("tenant", "-priority", "not_before"),
                 condition=Q(state__in=[s.value for s in RunState if s.claimable]),
                 name="run_due",
             ),

@@ -1,15 +1,21 @@
 """Write what happened to a run: its events and their projection, in one transaction.
 
-The worker that holds the lease records with `record`; everybody else (a decision, an expiry, a cancellation) with
+The worker that holds the lease records with `runs.commit`; everybody else (a decision, an expiry, a cancellation) with
 `record_outside`. Both fold the events through the engine first, so a history that cannot be is never written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
-from agentops.audit.services import NewEvent, Packed, Recorded, StreamConflict, append
+from django.db import connection
+from django.db.transaction import TransactionManagementError
+
+from agentops.audit.models import Stream, genesis
+from agentops.audit.packing import pack, unpack
+from agentops.audit.services import NewEvent, Packed, Recorded, Sealed, actor_json, read, seal
 from agentops.audit.services import load as load_stream
 from agentops.engine.events import (
     CallDeferred,
@@ -35,12 +41,14 @@ from agentops.engine.events import (
     decode,
     encode,
 )
-from agentops.engine.state import Call, State, fold
+from agentops.engine.state import State, fold
 from agentops.engine.transitions import CallState, RunState
+from agentops.payloads.services import keep
 from agentops.runs.dispatch import ring
-from agentops.runs.models import Run, ToolCall
+from agentops.runs.models import Run
+from agentops.runs.statements import Column, hold_stream, insert, move_streams, stream_rows, upsert
 from agentops.tenancy.access import Actor
-from agentops.tenancy.scope import current_tenant_id
+from agentops.tenancy.scope import current_tenant_id, current_tenant_slug
 
 
 class LeaseLost(Exception):
@@ -66,6 +74,22 @@ def load(run_id: UUID) -> list[Stamped]:
     return [stamped(recorded) for recorded in load_stream(stream_of(run_id))]
 
 
+def load_many(run_ids: Iterable[UUID]) -> dict[UUID, tuple[int, bytes, list[Stamped]]]:
+    """Return, for runs of the open tenant scope, the id of the stream, the hash of its last row and all its events.
+
+    One query, whatever the number of runs.
+    """
+    by_name = {stream_of(run_id): run_id for run_id in run_ids}
+    found = stream_rows(current_tenant_id(), list(by_name))
+    loaded: dict[UUID, tuple[int, bytes, list[Stamped]]] = {}
+    for name, stream_id, body, digest in found:
+        known = loaded.get(by_name[name])
+        events = known[2] if known else []
+        events.extend(stamped(one) for one in read(unpack(body), bytes(digest)))
+        loaded[by_name[name]] = (stream_id, bytes(digest), events)
+    return loaded
+
+
 def state_of(run_id: UUID) -> State:
     """Fold a run's recorded events."""
     return fold(load(run_id))
@@ -76,67 +100,94 @@ def stamped(recorded: Recorded) -> Stamped:
     return Stamped(recorded.seq, recorded.at, decode(recorded.type, recorded.data))
 
 
-def record(
-    base: State, events: Sequence[Stamped], *, lease: Lease, actor: Actor, release: bool = False
-) -> tuple[State, Lease]:
-    """Append events to the run whose lease the caller holds; `base` is the state as recorded so far.
-
-    Must run inside `atomic`. Extends the lease to `lease.until`, or gives it back with `release`. Raises LeaseLost,
-    or StreamConflict when somebody else has appended since `base`; nothing is written then.
-    """
-    state = _append(lease.run_id, base, events, actor=actor, expected_seq=base.seq)
-    changes = _projection(base, state, events)
-    if release:
-        changes |= {"lease_owner": "", "lease_until": None}
-    else:
-        changes |= {"lease_until": lease.until}
-    if any(not isinstance(s.event, RunClaimed) for s in events):
-        changes["attempts"] = 0
-    written = Run.objects.filter(pk=lease.run_id, fence=lease.fence, lease_owner=lease.owner).update(**changes)
-    if not written:
-        raise LeaseLost(f"run {lease.run_id} has another worker")
-    _project_calls(lease.run_id, state, events)
-    return state, lease
-
-
 def record_outside(run_id: UUID, events: Sequence[Event], *, actor: Actor, now: datetime) -> State:
     """Append events to a run without holding its lease, and wake a worker if the run has work again.
 
-    Must run inside `atomic`, before anything that depends on nobody else writing to the run: the first append locks
-    the run's stream until the transaction ends. Raises IllegalTransition if the history does not allow the events.
+    Must run inside `atomic`, before anything that depends on nobody else writing to the run: it locks the run's stream
+    until the transaction ends. Raises IllegalTransition if the history does not allow the events.
     """
-    state = state_of(run_id)
+    if not connection.in_atomic_block:
+        raise TransactionManagementError("Events are appended in the transaction of the change they tell about.")
+    stream_id, seq, head = _held(run_id)
+    known = load_many([run_id]).get(run_id)
+    state = fold(known[2]) if known is not None else State()
     stamps = _stamps(state, events, now)
-    try:
-        after = _append(run_id, state, stamps, actor=actor, expected_seq=state.seq)
-    except StreamConflict:
-        # The stream is locked since the conflict was found, so the second look is the last one.
-        state = state_of(run_id)
-        stamps = _stamps(state, events, now)
-        after = _append(run_id, state, stamps, actor=actor, expected_seq=state.seq)
-    changes = _projection(state, after, stamps)
+    after = fold(stamps, state)  # raises IllegalTransition before anything is written
+    sealed = seal(
+        rows(run_id, stamps, after),
+        tenant=current_tenant_slug(),
+        stream=stream_of(run_id),
+        seq=seq,
+        head=head,
+        actor=actor_json(actor),
+        run_id=run_id,
+        at=now,
+    )
+    insert_events([(stream_id, run_id, sealed)])
+    changes = projection(state, after, stamps)
     if changes:
         Run.objects.filter(pk=run_id).update(**changes)
-    _project_calls(run_id, after, stamps)
+    project_calls([(run_id, after, stamps)])
     if after.state is RunState.QUEUED:
         ring(current_tenant_id(), run_id)
     return after
+
+
+def _held(run_id: UUID) -> tuple[int, int, bytes]:
+    """Lock the run's stream, made if it is the first event's, and return its id, last number and hash."""
+    name, tenant = stream_of(run_id), current_tenant_id()
+    found = hold_stream(tenant, name)
+    if found is None:
+        # Two first writers may meet here; the second one's insert waits for the first and then does nothing.
+        new = Stream(name=name, head=genesis(current_tenant_slug(), name))
+        Stream.objects.bulk_create([new], ignore_conflicts=True)
+        found = hold_stream(tenant, name)
+    assert found is not None
+    return found
 
 
 def _stamps(state: State, events: Sequence[Event], now: datetime) -> list[Stamped]:
     return [Stamped(state.seq + i, now, event) for i, event in enumerate(events, start=1)]
 
 
-def _append(run_id: UUID, base: State, events: Sequence[Stamped], *, actor: Actor, expected_seq: int) -> State:
-    after = fold(events, base)  # raises IllegalTransition before anything is written
-    append(stream_of(run_id), rows(run_id, events, after), actor=actor, run_id=run_id, expected_seq=expected_seq)
-    return after
+_EVENT_COLUMNS: Final = (
+    Column("tenant_id", "bigint"),
+    Column("stream_id", "bigint"),
+    Column("run_id", "uuid"),
+    Column("seq", "bigint"),
+    Column("type", "text"),
+    Column("at", "timestamptz"),
+    Column("actor_kind", "text"),
+    Column("actor_id", "text"),
+    Column("subject_kind", "text"),
+    Column("subject_id", "text"),
+    Column("tool", "text"),
+    Column("body", "bytea"),
+    Column("hash", "bytea"),
+)
+_SEARCHED: Final = ("type", "at", "actor_kind", "actor_id", "subject_kind", "subject_id", "tool")
+
+
+def insert_events(written: Sequence[tuple[int, UUID, Sequence[Sealed]]]) -> None:
+    """Store sealed rows of runs, given as (stream id, run id, rows), and move the streams on. The streams are held."""
+    tenant = current_tenant_id()
+    insert(
+        "audit_event",
+        _EVENT_COLUMNS,
+        [
+            (tenant, stream_id, run_id, one.seq, *(one.columns[name] for name in _SEARCHED), pack(one.body), one.hash)
+            for stream_id, run_id, sealed in written
+            for one in sealed
+        ],
+    )
+    move_streams([(stream_id, sealed[-1].seq, sealed[-1].hash) for stream_id, _, sealed in written])
 
 
 def rows(run_id: UUID, events: Sequence[Stamped], after: State) -> list[NewEvent | Packed]:
-    """Group events into the rows they are recorded in.
+    """Group events into the rows they are recorded in, and store the long texts that are kept beside them.
 
-    A row tells about one call at most and has one notable event at most: that is what it is found by.
+    Must run in the transaction that stores the rows. A row tells about one call at most and has one notable event at
+    most: that is what it is found by.
     """
     groups: list[list[Stamped]] = []
     notable = call = None
@@ -154,8 +205,8 @@ def rows(run_id: UUID, events: Sequence[Stamped], after: State) -> list[NewEvent
 
 def _together(run_id: UUID, group: Sequence[Stamped], after: State) -> NewEvent | Packed:
     written = tuple(
-        NewEvent(s.event.type, encode(s.event), subject=_subject(run_id, s.event), tool=_tool(after, s.event), at=s.at)
-        for s in group
+        NewEvent(s.event.type, data, subject=_subject(run_id, s.event), tool=_tool(after, s.event), at=s.at)
+        for s, data in zip(group, keep([encode(s.event) for s in group]), strict=True)
     )
     if len(written) == 1:
         return written[0]
@@ -216,7 +267,7 @@ def _tool(state: State, event: Event) -> str:
     return call.tool if call is not None else ""
 
 
-def _projection(before: State, after: State, events: Sequence[Stamped]) -> dict[str, object]:
+def projection(before: State, after: State, events: Sequence[Stamped]) -> dict[str, object]:
     """Columns of the run row that changed. Queued and retrying runs are due as soon as `not_before` has come."""
     if not events:
         return {}
@@ -252,38 +303,62 @@ def _retry_at(state: State) -> datetime | None:
     return min(retries, default=state.clock)
 
 
-def _project_calls(run_id: UUID, state: State, events: Sequence[Stamped]) -> None:
+_CALL_COLUMNS: Final = (
+    Column("tenant_id", "bigint"),
+    Column("run_id", "uuid"),
+    Column("call_id", "text"),
+    Column("step_id", "text"),
+    Column("tool", "text"),
+    Column("version", "text"),
+    Column("effect", "text"),
+    Column("digest", "text"),
+    Column("state", "text"),
+    Column("code", "text"),
+    Column("idempotency_key", "text"),
+    Column("attempts", "integer"),
+    Column("started_at", "timestamptz"),
+    Column("ended_at", "timestamptz"),
+)
+
+
+def project_calls(told: Iterable[tuple[UUID, State, Sequence[Stamped]]]) -> None:
+    """Write the rows of the calls that events of runs tell about: (run id, state after them, events)."""
+    tenant = current_tenant_id()
+    written = [(tenant, *row) for run_id, state, events in told for row in call_rows(run_id, state, events)]
+    if written:
+        upsert("runs_toolcall", _CALL_COLUMNS, written, key=("tenant_id", "run_id", "call_id"))
+
+
+def call_rows(run_id: UUID, state: State, events: Sequence[Stamped]) -> list[tuple[Any, ...]]:
+    """Return the rows, in the order of the columns after the tenant's, of the calls that the events tell about."""
     touched = {call_id: None for s in events if (call_id := _call_id(s.event)) is not None}
-    created = {s.event.call_id for s in events if isinstance(s.event, CallSelected)}
     times = _times(events)
-    rows = []
+    found: list[tuple[Any, ...]] = []
     for call_id in touched:
         call = state.calls[call_id]
-        values = _row(call) | times.get(call_id, {})
-        if call_id in created:
-            rows.append(ToolCall(run_id=run_id, call_id=call_id, **values))
-        else:
-            ToolCall.objects.filter(run_id=run_id, call_id=call_id).update(**values)
-    if rows:
-        ToolCall.objects.bulk_create(rows)
+        when = times.get(call_id, {})
+        found.append(
+            (
+                run_id,
+                call_id,
+                call.step_id,
+                call.tool,
+                call.version,
+                call.effect,
+                call.digest,
+                call.state.value,
+                call.deferred or call.code,
+                call.idempotency_key,
+                call.attempts,
+                when.get("started_at"),
+                when.get("ended_at"),
+            )
+        )
+    return found
 
 
-def _row(call: Call) -> dict[str, object]:
-    return {
-        "step_id": call.step_id,
-        "tool": call.tool,
-        "version": call.version,
-        "effect": call.effect,
-        "digest": call.digest,
-        "state": call.state.value,
-        "code": call.deferred or call.code,
-        "idempotency_key": call.idempotency_key,
-        "attempts": call.attempts,
-    }
-
-
-def _times(events: Sequence[Stamped]) -> dict[str, dict[str, object]]:
-    times: dict[str, dict[str, object]] = {}
+def _times(events: Sequence[Stamped]) -> dict[str, dict[str, datetime]]:
+    times: dict[str, dict[str, datetime]] = {}
     for s in events:
         match s.event:
             case CallStarted(call_id=call_id):

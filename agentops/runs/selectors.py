@@ -47,9 +47,9 @@ def task_types() -> Sequence[TaskType]:
     return list(TaskType.objects.order_by("name", "pk"))
 
 
-def story(run: Run, proposal_url: Callable[[str], str]) -> Told:
+def story(run: Run, proposal_url: Callable[[str], str], exchange_url: Callable[[int], str] = lambda _: "") -> Told:
     """Return what happened to a run, from its events. One query."""
-    return tell(load(stream_of(run.id)), proposal_url)
+    return tell(load(stream_of(run.id)), proposal_url, exchange_url)
 
 
 def duration(run: Run) -> timedelta | None:
@@ -88,4 +88,6 @@ def spent(state: State) -> tuple[tuple[str, int, int | None], ...]:
     ]
     if state.usage.input_tokens or state.usage.output_tokens:
         rows.append(("Tokens", state.usage.input_tokens + state.usage.output_tokens, None))
+    if state.usage.unpriced:
+        rows.append(("Model calls of unknown cost", state.usage.unpriced, None))
     return tuple(rows)

@@ -3,11 +3,10 @@
 Stepping into a run that is under way (cancel, reconcile) is `approvals.intervention`, because proposals close with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -16,13 +15,14 @@ from agentops.engine.events import RunSubmitted
 from agentops.engine.limits import InvalidLimits, Limits
 from agentops.engine.plan import InvalidPlan
 from agentops.engine.playbook import read_playbook
-from agentops.runs.models import Origin, PlannerKind, Playbook, Run, TaskType
+from agentops.runs.model_choice import chain_of, model_choice, model_issues, planned_by_model
+from agentops.runs.models import Origin, Playbook, Run, TaskType
 from agentops.runs.recording import record_outside
 from agentops.tenancy.access import Actor
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject, WireError, guard
 from tools import schema
-from tools.allowlist import allowed_tools
+from tools.allowlist import AllowlistRule, allowed_tools
 from tools.contracts import ToolContract
 from tools.registry import registry
 
@@ -65,6 +65,7 @@ def submit(
     if issues or not isinstance(input, dict):
         return InvalidTask(tuple(issues))
     moment = now or timezone.now()
+    choice = model_choice(task_type)
     submitted = RunSubmitted(
         task_type=task_type.slug,
         input=input,
@@ -77,6 +78,10 @@ def submit(
         success_when=task_type.success_when,
         instructions=task_type.instructions,
         origin=str(origin),
+        prompt=choice.prompt,
+        prompt_digest=choice.digest,
+        models=list(choice.models),
+        model_parameters=choice.parameters,
     )
     with transaction.atomic():
         run = Run.objects.create(
@@ -88,6 +93,7 @@ def submit(
             requested_by_token=actor.id if actor.kind == "token" else "",
             created_at=moment,
             not_before=moment,
+            priority=task_type.priority,
             rung_at=moment,
         )
         record_outside(run.id, [submitted], actor=actor, now=moment)
@@ -95,12 +101,9 @@ def submit(
 
 
 def planner_name(task_type: TaskType) -> str:
-    """Name the planner a new run of this type gets: `playbook:<slug>@<version>` or `model:<name>`."""
-    kind = task_type.planner
-    if kind == PlannerKind.AUTO:
-        kind = PlannerKind.MODEL if settings.AGENTOPS_MODEL else PlannerKind.PLAYBOOK
-    if kind == PlannerKind.MODEL:
-        return f"model:{settings.AGENTOPS_MODEL}"
+    """Name the planner a new run of this type gets: `playbook:<slug>@<version>` or `model:<first of its models>`."""
+    if planned_by_model(task_type):
+        return f"model:{next(iter(chain_of(task_type)), '')}"
     playbook = task_type.playbook
     return f"playbook:{playbook.slug}@{playbook.version}" if playbook is not None else "playbook:"
 
@@ -112,9 +115,14 @@ def pinned_contract(tool: str, task_type_id: int) -> ToolContract | None:
 
 def allowed_contracts(task_type_id: int) -> list[ToolContract]:
     """Return, for every tool the task type may use, the newest contract version in the allowed range."""
+    return newest_allowed(allowed_tools(task_type_id))
+
+
+def newest_allowed(rules: Iterable[AllowlistRule]) -> list[ToolContract]:
+    """Return for each rule the newest contract version in its range."""
     found: list[ToolContract] = []
     newest_first = registry.all_versions()[::-1]
-    for rule in allowed_tools(task_type_id):
+    for rule in rules:
         contract = next((c for c in newest_first if c.name == rule.tool and rule.admits(c.version)), None)
         if contract is not None:
             found.append(contract)
@@ -165,14 +173,11 @@ def task_type_issues(task_type: TaskType) -> Sequence[TaskIssue]:
             check_condition(expression, frozenset({"input", "steps"}))
         except ConditionError as error:
             issues.append(TaskIssue(name, error.code, str(error)))
-    needs_model = task_type.planner == PlannerKind.MODEL
-    if needs_model and not settings.AGENTOPS_MODEL:
-        issues.append(TaskIssue("planner", "model_not_configured", "Set AGENTOPS_MODEL to plan with a model."))
-    if not needs_model and task_type.playbook is None:
-        if task_type.planner == PlannerKind.PLAYBOOK or not settings.AGENTOPS_MODEL:
-            issues.append(TaskIssue("playbook", "playbook_missing", "Choose the playbook that makes the plan."))
-    elif task_type.playbook is not None:
+    issues.extend(TaskIssue(*issue) for issue in model_issues(task_type))
+    if task_type.playbook is not None:
         issues.extend(playbook_issues(task_type.playbook.body, limits))
+    elif not planned_by_model(task_type):
+        issues.append(TaskIssue("playbook", "playbook_missing", "Choose the playbook that makes the plan."))
     return issues
 
 

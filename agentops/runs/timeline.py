@@ -93,17 +93,25 @@ class Told:
     broken: str = ""
 
 
-def tell(recorded: Sequence[Recorded], proposal_url: Callable[[str], str] = lambda _: "") -> Told:
-    """Group a run's events by step and put each into words; `proposal_url` makes the address of a proposal."""
-    teller = _Teller(proposal_url)
+def tell(
+    recorded: Sequence[Recorded],
+    proposal_url: Callable[[str], str] = lambda _: "",
+    exchange_url: Callable[[int], str] = lambda _: "",
+) -> Told:
+    """Group a run's events by step and put each into words.
+
+    `proposal_url` makes the address of a proposal, `exchange_url` that of what was said to a model for an event.
+    """
+    teller = _Teller(proposal_url, exchange_url)
     for one in recorded:
         teller.hear(one)
     return Told(tuple(teller.groups.values()), teller.state, teller.broken)
 
 
 class _Teller:
-    def __init__(self, proposal_url: Callable[[str], str]) -> None:
+    def __init__(self, proposal_url: Callable[[str], str], exchange_url: Callable[[int], str]) -> None:
         self.proposal_url = proposal_url
+        self.exchange_url = exchange_url
         self.groups: dict[str, Group] = {}
         self.here = _BEGINNING
         self.state = State()
@@ -208,7 +216,7 @@ class _Teller:
             case RunSubmitted() | RunClaimed() | RunWaiting() | RunSucceeded() | RunFailed() | RunCancelled():
                 return *self.run_words(event, _who(one)), ""
             case PlanMade() | PlanFinished() | PlanFailed():
-                return *_plan_words(event), ""
+                return *_plan_words(event), self.exchange_url(one.seq) if event.exchange else ""
             case StepSkipped(reason="condition", detail=detail):
                 return f"Skipped, because its condition does not hold: {detail}", "", ""
             case StepSkipped(detail=detail):
@@ -226,8 +234,13 @@ class _Teller:
         self, event: RunSubmitted | RunClaimed | RunWaiting | RunSucceeded | RunFailed | RunCancelled, who: str
     ) -> tuple[str, Tone]:
         match event:
-            case RunSubmitted(task_type=task_type, planner=planner):
-                return f"Task of type {task_type} submitted, to be planned by {planner_words(planner)}", ""
+            case RunSubmitted(task_type=task_type, planner=planner, prompt=prompt, models=models):
+                others = "".join(f", else by {name}" for name in models[1:])
+                told = f", told by prompt {prompt.replace('@', ' version ')}" if prompt else ""
+                return (
+                    f"Task of type {task_type} submitted, to be planned by {planner_words(planner)}{others}{told}",
+                    "",
+                )
             case RunClaimed(attempt=attempt):
                 if attempt <= 1:
                     return "A worker took it up", ""

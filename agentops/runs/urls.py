@@ -7,5 +7,6 @@ from agentops.runs import views
 urlpatterns = [
     path("runs", views.run_list, name="runs"),
     path("runs/<uuid:pk>", views.run_detail, name="run"),
+    path("runs/<uuid:pk>/exchanges/<int:seq>", views.run_exchange, name="run_exchange"),
     path("submit", views.submit, name="submit"),
 ]

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from agentops.engine.transitions import CallState, RunState
 from agentops.runs import selectors, services
 from agentops.runs.artifacts import artifacts, objective
+from agentops.runs.exchanges import exchange_of
 from agentops.runs.forms import STATES, CancelForm, ReconcileForm, RunFilter, TaskForm
 from agentops.runs.models import Run, TaskType
 from agentops.runs.pages import answer, unstored
@@ -58,6 +59,17 @@ def run_detail(request: TenantRequest, pk: UUID) -> HttpResponse:
     return run_page(request, find_run(pk))
 
 
+@require_safe
+@require("run.view")
+def run_exchange(request: TenantRequest, pk: UUID, seq: int) -> HttpResponse:
+    """Show what was said to the models for one plan. Context of `runs/exchange.html`: `run`, `exchange` (Exchange)."""
+    run = find_run(pk)
+    exchange = exchange_of(run, seq)
+    if exchange is None:
+        raise Http404
+    return unstored(render(request, "runs/exchange.html", {"run": run, "exchange": exchange}))
+
+
 def find_run(pk: UUID) -> Run:
     """Return a run of the open tenant with what its page names, or raise Http404."""
     return get_object_or_404(Run.objects.select_related("task_type", "requested_by"), pk=pk)
@@ -82,7 +94,7 @@ def run_page(
     step_id, code, message, off_plan}], `unknown` [{call_id, tool, message, asked}], `can_cancel`, `cancel_url`,
     `can_reconcile`, `reconcile_url`, `reconcile` (ReconcileForm), `audit_url`, `live` whether it changes.
     """
-    told = selectors.story(run, _proposal_url)
+    told = selectors.story(run, _proposal_url, lambda seq: reverse("run_exchange", args=[run.id, seq]))
     state = RunState(run.state)
     may_reconcile = can(request.actor, "call.reconcile")
     context = {

@@ -20,23 +20,10 @@ _encode: Final = json.JSONEncoder(
 def canonical(value: object) -> str:
     """Return the RFC 8785 text of `value`; raise `WireError` for what `guard` refuses (there is no size limit here)."""
     if is_plain(value, _MAX_DEPTH):
-        text = _encode(value)
-        if "\\u0000" not in text and _encodable(text):
-            return text
+        return _encode(value)
     return rfc8785.dumps(guard(value, max_depth=_MAX_DEPTH, max_bytes=None)).decode("utf-8")
 
 
 def digest(value: object) -> str:
     """Return the SHA-256 of the canonical UTF-8 text of `value` as 64 hex digits."""
     return hashlib.sha256(canonical(value).encode("utf-8")).hexdigest()
-
-
-def _encodable(text: str) -> bool:
-    """Say whether a text has no lone surrogate."""
-    if text.isascii():
-        return True
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

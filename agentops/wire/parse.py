@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 JSON: TypeAlias = dict[str, "JSON"] | list["JSON"] | str | int | float | bool | None
 JSONObject: TypeAlias = dict[str, JSON]
@@ -70,32 +70,62 @@ def guard(value: object, *, max_depth: int = MAX_DEPTH, max_bytes: int | None = 
     become lists and whole floats integers, because canonical text does not distinguish them. Refused with
     `WireError`: NaN and infinities, NUL and lone surrogates, integers beyond +-(2**53-1) and floats that would read
     back as such, nesting beyond `max_depth` containers, more than `max_bytes` bytes (counted without escapes; None
-    means no limit), any other type.
+    means no limit), any other type. What is plain already is returned as it is, not copied.
     """
+    if is_plain(value, max_depth) and (max_bytes is None or _far_below(value, max_bytes)):
+        return value  # type: ignore[return-value]  # plain is JSON
     return _Guard(max_depth, max_bytes).take(value, "", 0)
 
 
 def is_plain(value: object, max_depth: int = MAX_DEPTH) -> bool:
-    """Say quickly whether a value is made of exact JSON types with ASCII keys and exact integers, without floats.
+    """Say quickly whether a value is what `guard` would return for it: exact JSON types, but no floats, ASCII keys.
 
-    What is plain is its own canonical data but for characters inside texts, which are not looked at. False says
-    nothing: `guard` decides then.
+    False says nothing: `guard` decides then. So it does for values of more than `_MOST_MEMBERS` members, because one
+    list that holds another twice, and so on, has few objects and no end.
     """
-    kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return True
-    if kind is int:
-        return -MAX_INTEGER <= value <= MAX_INTEGER  # type: ignore[operator]  # an int, as `kind` says
-    if max_depth <= 0:
-        return False
-    if kind is dict:
-        for key, member in value.items():  # type: ignore[attr-defined]  # a dict
-            if type(key) is not str or not key.isascii() or not is_plain(member, max_depth - 1):
+    level: list[Any] = [value]
+    members = 0
+    for _ in range(max_depth + 1):
+        below: list[Any] = []
+        for one in level:
+            kind = type(one)
+            if kind is str:
+                if not _is_plain_text(one):
+                    return False
+            elif kind is int:
+                if not -MAX_INTEGER <= one <= MAX_INTEGER:
+                    return False
+            elif kind is dict:
+                for key in one:
+                    if type(key) is not str or not key.isascii() or "\x00" in key:
+                        return False
+                below.extend(one.values())
+            elif kind is list:
+                below.extend(one)
+            elif kind is not bool and one is not None:
                 return False
-        return True
-    if kind is list:
-        return all(is_plain(member, max_depth - 1) for member in value)  # type: ignore[attr-defined]  # a list
+            if members + len(below) > _MOST_MEMBERS:
+                return False
+        if not below:
+            return True
+        members += len(below)
+        level = below
     return False
+
+
+_MOST_MEMBERS = 20_000
+
+
+def _far_below(value: object, max_bytes: int) -> bool:
+    """Say whether a plain value is so small that counting exactly cannot make it too large."""
+    return 4 * len(_text_of(value)) <= max_bytes
+
+
+_text_of = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def _is_plain_text(text: str) -> bool:
+    return "\x00" not in text if text.isascii() else _BAD_CHARACTER.search(text) is None
 
 
 def clean(value: object, *, max_depth: int = MAX_DEPTH) -> JSON:
@@ -104,8 +134,10 @@ def clean(value: object, *, max_depth: int = MAX_DEPTH) -> JSON:
     NUL and lone surrogates become U+FFFD and the string gets a note that says so; numbers outside the exact range
     become strings; what is nested deeper than `max_depth` becomes a note. Keys that become equal get a counter.
     Raises `WireError` (not_json) only for a Python type that is not JSON, which is a mistake in the calling code and
-    not in the content.
+    not in the content. What is clean already is returned as it is, not copied.
     """
+    if is_plain(value, max_depth):
+        return value  # type: ignore[return-value]  # plain is JSON
     match value:
         case None | bool():
             return value

@@ -1,15 +1,12 @@
 """What the driver says about one tool call: its name for ever, its request, its grant, and what its hook answered."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
-from uuid import UUID
 
-from agentops.engine.events import CallReconciled, CallSelected, CallUnknown
+from agentops.engine.events import CallReconciled, CallUnknown
 from agentops.engine.state import Call
 from agentops.runs.models import Run
 from agentops.wire.canonical import digest
-from approvals import grants
 from tools import executor
 from tools.contracts import CannotTell, DidNotHappen, Happened, ToolContract
 from tools.registry import registry
@@ -54,28 +51,3 @@ def ask_hook(call: Call, request: executor.CallRequest) -> CallReconciled | Call
 def trust_of(contract: ToolContract | None) -> dict[str, str]:
     """Return the declared trust of every output field, as events carry it."""
     return {name: str(trust) for name, trust in contract.output_trust.items()} if contract else {}
-
-
-@dataclass
-class InlineGrant:
-    """A policy grant that is written with the events of its step; consumed already if the read has run."""
-
-    id: UUID
-    selected: CallSelected
-    made_at: datetime
-    expires_at: datetime
-    consumed_at: datetime | None = None
-
-    def write(self, run_id: UUID) -> None:
-        grants.issue(
-            grant_id=self.id,
-            run_id=run_id,
-            call_id=self.selected.call_id,
-            source="policy",
-            tool=self.selected.tool,
-            contract_version=self.selected.version,
-            digest=self.selected.digest,
-            expires_at=self.expires_at,
-            consumed_at=self.consumed_at,
-            now=self.made_at,
-        )

@@ -272,7 +272,7 @@ def serve(application: Any, listener: socket.socket, on_ready: Callable[[], None
     `on_ready` is called once, when requests are answered. The process must end soon after this returns.
     """
     global _running
-    from agentops.worker import sweeper
+    from agentops.worker import conductor, sweeper
 
     warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
     worker, sweeping = EmbeddedWorker(), Sweeper(sweeper.sweep)
@@ -299,6 +299,7 @@ def serve(application: Any, listener: socket.socket, on_ready: Callable[[], None
             signal.signal(number, signal.SIG_IGN)
         sweeping.stop()
         worker.stop(TASK_GRACE_S)
+        conductor.stop(TASK_GRACE_S)
         _running = None
     if server.worker_died:
         log.critical("the worker stopped by itself; start again, nothing is lost")

@@ -9,10 +9,11 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from decimal import Decimal
+from datetime import UTC, datetime
 from typing import Final, assert_never
 
 import httpx2
+from django.conf import settings
 from pydantic_ai import exceptions as failures
 from pydantic_ai.direct import model_request
 from pydantic_ai.messages import (
@@ -36,19 +37,21 @@ from pydantic_ai.tools import ToolDefinition
 
 from agentops.engine.events import Usage
 from agentops.guardrails.text import printable
+from agentops.providers.catalogue import ModelConfig
+from agentops.providers.prices import PriceTable, Tokens
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject, WireError, as_object, clean, clean_text, guard, parse_json
+from agentops.worker import model_loop
 from agentops.worker.model import (
     FunctionCall,
     FunctionResult,
-    FunctionTool,
     Instructions,
     Message,
     ModelAnswer,
-    ModelConfig,
     ModelFailed,
     ModelTurn,
     Outcome,
+    Question,
     UserText,
 )
 
@@ -57,11 +60,10 @@ log = logging.getLogger(__name__)
 MAX_ANSWER: Final = 4 * 1024 * 1024
 """Bytes of one answer; what is longer is not read to its end."""
 
-MAX_EXCHANGE: Final = 64 * 1024
+MAX_EXCHANGE: Final = 2 * MAX_ANSWER
+"""Bytes of a recorded exchange; what is long in it is stored once, beside the event (see `agentops.payloads`)."""
+
 MAX_RETRY_AFTER_S: Final = 3600.0
-MAX_CONNECTIONS: Final = 1000
-ANTHROPIC_MAX_TOKENS: Final = 8192
-BASE_URLS: Final = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
 
 # --- Raw exchange ----------------------------------------------------------------------------------------------------
 
@@ -81,8 +83,18 @@ class _Wire:
     answer: bytearray = field(default_factory=bytearray)
     refused: str = ""
 
-    def usage(self, input_tokens: int = 0, output_tokens: int = 0, cost_micros: int = 0) -> Usage:
-        return Usage(1, input_tokens, output_tokens, cost_micros, int((time.monotonic() - self.started) * 1000))
+    def usage(self, tokens: Tokens | None = None, cost_micros: int | None = 0) -> Usage:
+        """Return what was used; a cost of None means that nobody can say what it was."""
+        used = tokens or Tokens(0, 0)
+        return Usage(
+            requests=1,
+            input_tokens=used.input,
+            output_tokens=used.output,
+            cost_micros=cost_micros or 0,
+            duration_ms=int((time.monotonic() - self.started) * 1000),
+            cached_tokens=used.cached,
+            unpriced=int(cost_micros is None),
+        )
 
 
 _wire: ContextVar[_Wire] = ContextVar("agentops_model_wire")
@@ -92,7 +104,9 @@ class _Transport(httpx2.AsyncBaseTransport):
     """Sends requests, keeps what was said, and stops reading an answer that is too long. Headers are not kept."""
 
     def __init__(self) -> None:
-        limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=20, keepalive_expiry=5)
+        limits = httpx2.Limits(
+            max_connections=settings.MODEL_IN_FLIGHT, max_keepalive_connections=20, keepalive_expiry=5
+        )
         self._inner = httpx2.AsyncHTTPTransport(limits=limits)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -157,7 +171,7 @@ def _readable(text: str, limit: int) -> JSON:
     if len(text) > limit:
         return clean_text(text[:limit])
     try:
-        return parse_json(text)
+        return parse_json(text, max_bytes=MAX_EXCHANGE)
     except WireError:
         return clean_text(text)
 
@@ -172,22 +186,33 @@ def _without_key(config: ModelConfig, text: str) -> str:
 
 # --- Clients ---------------------------------------------------------------------------------------------------------
 
-# Used in the loop thread only, hence without a lock. A client belongs to the loop it was made in.
-_clients: dict[tuple[asyncio.AbstractEventLoop, ModelConfig], tuple[Model, httpx2.AsyncClient]] = {}
+
+# Used in the loop thread only, hence without a lock. Clients belong to the loop they were made in.
+@dataclass(slots=True)
+class _Clients:
+    """One pool of connections for a loop, and the models that are asked through it."""
+
+    http: httpx2.AsyncClient
+    models: dict[ModelConfig, Model] = field(default_factory=dict)
+
+
+_clients: dict[asyncio.AbstractEventLoop, _Clients] = {}
 
 
 def _model(config: ModelConfig) -> Model:
-    key = (asyncio.get_running_loop(), config)
-    if key not in _clients:
-        http = httpx2.AsyncClient(transport=_Transport(), follow_redirects=False)
-        _clients[key] = (_make_model(config, http), http)
-    return _clients[key][0]
+    loop = asyncio.get_running_loop()
+    if loop not in _clients:
+        _clients[loop] = _Clients(httpx2.AsyncClient(transport=_Transport(), follow_redirects=False))
+    clients = _clients[loop]
+    if config not in clients.models:
+        clients.models[config] = _make_model(config, clients.http)
+    return clients.models[config]
 
 
 def _make_model(config: ModelConfig, http: httpx2.AsyncClient) -> Model:
     """Base URL and key are always given, so that the library does not look for them in the environment."""
     key = config.api_key or "no-key"
-    base_url = config.base_url or BASE_URLS.get(config.provider, "")
+    base_url = config.address
     match config.provider:
         case "openai":
             return OpenAIChatModel(
@@ -208,46 +233,52 @@ def _make_model(config: ModelConfig, http: httpx2.AsyncClient) -> Model:
 
 async def close_clients() -> None:
     """Close every connection of the running loop."""
-    loop = asyncio.get_running_loop()
-    for key in [key for key in _clients if key[0] is loop]:
-        _, http = _clients.pop(key)
-        await http.aclose()
+    clients = _clients.pop(asyncio.get_running_loop(), None)
+    if clients is not None:
+        await clients.http.aclose()
 
+
+model_loop.on_close(close_clients)
 
 # --- One request -----------------------------------------------------------------------------------------------------
 
 
-async def ask(
-    config: ModelConfig,
-    messages: Sequence[Message],
-    tools: Sequence[FunctionTool],
-    deadline_s: float,
-    *,
-    must_call: bool,
-) -> Outcome:
+async def ask(config: ModelConfig, question: Question, deadline_s: float) -> Outcome:
     """Make one request. Whatever goes wrong, in the library or at the other end, becomes a ModelFailed."""
     wire = _Wire()
     _wire.set(wire)
-    settings = ModelSettings(max_retries=0, timeout=deadline_s, request_timeout=deadline_s)
-    if config.provider == "anthropic":
-        settings["max_tokens"] = ANTHROPIC_MAX_TOKENS
+    must_call = question.must_call and bool(question.tools)
     try:
         async with asyncio.timeout(deadline_s):
             response = await model_request(
                 _model(config),
-                _history(messages),
-                model_settings=settings,
+                _history(question.messages),
+                model_settings=_settings(question, deadline_s),
                 model_request_parameters=ModelRequestParameters(
                     function_tools=[
                         ToolDefinition(name=tool.name, description=tool.description, parameters_json_schema=tool.schema)
-                        for tool in tools
+                        for tool in question.tools
                     ],
-                    allow_text_output=not (must_call and tools) or config.provider == "compatible",
+                    allow_text_output=not must_call or config.provider == "compatible",
                 ),
             )
-        return _answer(config, response, wire)
+        return _answer(config, response, wire, question.prices)
     except Exception as error:  # noqa: BLE001 - the library raises bare IndexError, ValueError and more for bad answers
         return _failed(config, error, wire, deadline_s)
+
+
+def _settings(question: Question, deadline_s: float) -> ModelSettings:
+    parameters = question.parameters
+    asked = ModelSettings(
+        max_retries=0, timeout=deadline_s, request_timeout=deadline_s, max_tokens=parameters.max_tokens
+    )
+    if parameters.temperature is not None:
+        asked["temperature"] = parameters.temperature
+    if parameters.top_p is not None:
+        asked["top_p"] = parameters.top_p
+    if parameters.seed is not None:
+        asked["seed"] = parameters.seed
+    return asked
 
 
 def _history(messages: Sequence[Message]) -> list[ModelMessage]:
@@ -272,11 +303,9 @@ def _history(messages: Sequence[Message]) -> list[ModelMessage]:
     return history
 
 
-def _answer(config: ModelConfig, response: ModelResponse, wire: _Wire) -> Outcome:
+def _answer(config: ModelConfig, response: ModelResponse, wire: _Wire, prices: PriceTable) -> Outcome:
     exchange = _exchange(config, wire)
-    usage = wire.usage(
-        max(0, response.usage.input_tokens), max(0, response.usage.output_tokens), _cost_micros(response)
-    )
+    usage = _usage(config, response, wire, prices)
     match response.finish_reason:
         case "length":
             return ModelFailed(
@@ -317,12 +346,11 @@ def _call(part: ToolCallPart) -> FunctionCall:
         return FunctionCall(call_id, name, {}, invalid="Not valid JSON.")
 
 
-def _cost_micros(response: ModelResponse) -> int:
-    """Return millionths of a dollar by the library's price table, 0 when the model is not in it."""
-    try:
-        return max(0, int(response.cost().total_price * Decimal(1_000_000)))
-    except (LookupError, ValueError, AssertionError, ArithmeticError):
-        return 0
+def _usage(config: ModelConfig, response: ModelResponse, wire: _Wire, prices: PriceTable) -> Usage:
+    told = response.usage
+    tokens = Tokens(max(0, told.input_tokens), max(0, told.output_tokens), max(0, told.cache_read_tokens))
+    measured = tokens.input > 0 or tokens.output > 0
+    return wire.usage(tokens, prices.cost_micros(config.name, tokens, datetime.now(UTC)) if measured else None)
 
 
 # --- Failures --------------------------------------------------------------------------------------------------------
@@ -383,8 +411,10 @@ def _kind(error: Exception, wire: _Wire) -> _Kind:
 def _failed(config: ModelConfig, error: Exception, wire: _Wire, deadline_s: float) -> ModelFailed:
     exchange = _exchange(config, wire)
     if wire.refused:
-        return ModelFailed("model_bad_answer", wire.refused, usage=wire.usage(), exchange=exchange)
+        return ModelFailed("model_bad_answer", wire.refused, usage=wire.usage(cost_micros=None), exchange=exchange)
     kind = _kind(error, wire)
+    # Whoever accepted the request may bill it, although its answer was late or nonsense.
+    billed = kind is _TIMEOUT or (wire.status is not None and wire.status < 300)
     if kind in (_NOT_SENT, _NONSENSE):
         log.warning("A model request failed in the client library.", exc_info=error)
     message = f"The model did not answer within {deadline_s:g} s." if kind is _TIMEOUT else kind.sentence
@@ -396,7 +426,7 @@ def _failed(config: ModelConfig, error: Exception, wire: _Wire, deadline_s: floa
         message,
         kind.retryable,
         min(float(retry_after), MAX_RETRY_AFTER_S) if isinstance(retry_after, int | float) else None,
-        wire.usage(),
+        wire.usage(cost_micros=None if billed else 0),
         exchange,
     )
 

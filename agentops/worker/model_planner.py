@@ -7,8 +7,9 @@ strictly as anything from outside, and is a proposal: the engine checks the plan
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import groupby
 from typing import Final
 
@@ -24,53 +25,35 @@ from agentops.engine.planner import (
     ToolView,
 )
 from agentops.guardrails import spotlight
+from agentops.prompts.built_in import BUILT_IN
+from agentops.prompts.template import fill
+from agentops.providers.catalogue import ModelConfig
+from agentops.providers.parameters import DEFAULT_DEADLINE_S, DEFAULTS, ModelParameters
+from agentops.providers.prices import LISTED, Estimate, PriceTable
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject, as_object, guard
+from agentops.worker import model_loop
+from agentops.worker.fallback import ask_in_order
 from agentops.worker.model import (
+    GRACE_S,
     FunctionCall,
     FunctionResult,
     FunctionTool,
     Instructions,
     Message,
     ModelAnswer,
-    ModelConfig,
     ModelFailed,
     ModelTurn,
+    Question,
     UserText,
+    preload,
+    question_bytes,
 )
-from agentops.worker.model import request as ask_model
 
 SUBMIT_PLAN: Final = "submit_plan"
-DEADLINE_S: Final = 60.0
-"""Seconds for one question; shorter than the lease of a run, which nobody renews meanwhile."""
-
 MAX_WHY: Final = 2000
 MAX_FUNCTION_NAME: Final = 64
 """Characters of a function's name that every provider accepts; of them letters, digits, `_` and `-`."""
-
-PLAN_INSTRUCTIONS: Final = """\
-You plan work for an operations team. You do nothing yourself: you write a plan, and every call in it is checked by \
-policy and, where it matters, by a person before it runs. Answer with exactly one call of submit_plan.
-
-A plan has steps, which run in order, and answers.
-- A step calls one tool. `id` is a short word in lower case, not used before; `why` says in a sentence what the step \
-is for, to the person who may have to approve it.
-- An argument is a literal value, or {"$ref": "steps.<id>.output.<field>"} for what an earlier step will have \
-returned, or {"$ref": "input.<field>"} for a value of the task, or text made of both: \
-{"$text": ["Order ", {"$ref": "steps.order.output.order_ref"}, " was refunded."]}.
-- You do not know yet what tools will return. Refer to it; never guess an identifier, an address or an amount.
-- `when` is a CEL condition; the step is left out when it does not hold: steps.triage.output.intent == 'refund'. \
-`expect` is one over `output` that must hold afterwards. An empty string stands for no condition. An earlier step's \
-outcome is steps.<id>.outcome, for instance 'succeeded'.
-- `on_failure` is fail or continue.
-- Of the answers the first whose `when` holds is what the person who asked will read; its text may use {"$text": ...}.
-Plan no more than the task needs."""
-
-STEP_INSTRUCTIONS: Final = """\
-You work for an operations team, one step at a time. Call the tools that the next step needs; every call is checked \
-by policy and, where it matters, by a person before it runs, and you see afterwards what came of it. Write plain \
-values as arguments. Never guess an identifier, an address or an amount. When nothing is left to do, or you cannot go \
-on, answer in plain text and without a call what was done and what was not."""
 
 EARLIER: Final = "An earlier plan has run so far. Plan only what is still to be done; what was refused stays refused."
 FEEDBACK: Final = "What was said about earlier answers and calls, oldest first:"
@@ -82,37 +65,77 @@ class _Unusable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ModelPlanner:
-    """Asks one model. `name` is `model:<model>`; `deadline_s` bounds each question as a whole."""
+    """Asks the models of a chain in order. `name` is `model:<first model>`; `deadline_s` bounds a question as a whole.
+
+    `template` is what the models are told (see `agentops.prompts.template`), empty for the built-in one. Everything
+    that needs the database is in here already: a question is asked where there is none.
+    """
 
     name: str
-    config: ModelConfig
-    deadline_s: float = DEADLINE_S
+    models: tuple[ModelConfig, ...]
+    deadline_s: float = DEFAULT_DEADLINE_S
+    template: str = ""
+    parameters: ModelParameters = DEFAULTS
+    prices: PriceTable = LISTED
 
     def plan(self, request: PlanRequest) -> PlannerAnswer:
-        """Ask once. Never raises for what the model or its server does, and never takes longer than the deadline."""
+        """Ask and wait. Never raises for what a model or its server does, and never takes longer than the deadline."""
+        preload()
+        future = model_loop.submit(self.aplan(request))
+        try:
+            return future.result(self.deadline_s + GRACE_S)
+        except TimeoutError:
+            future.cancel()
+            message = f"The model did not answer within {self.deadline_s:g} s."
+            return PlannerFailed("model_timeout", message, retryable=True)
+        except BaseException:
+            # A time limit or a shutdown of the caller: nobody waits for the answer any more.
+            future.cancel()
+            raise
+
+    async def aplan(self, request: PlanRequest) -> PlannerAnswer:
+        """Ask as a coroutine, for the loop of `worker.model_loop`; touches no database. Call `model.preload` before."""
         names = _Names(request.tools)
+        question = self._question(request, names)
+        attempted = await ask_in_order(question, self.models, deadline_s=self.deadline_s)
+        planner = f"model:{attempted.model}"
+        match attempted.outcome:
+            case ModelFailed() as failed:
+                return PlannerFailed(
+                    failed.code,
+                    failed.message,
+                    failed.retryable,
+                    failed.retry_after,
+                    failed.usage,
+                    failed.exchange,
+                    planner,
+                )
+            case ModelAnswer() as answer:
+                try:
+                    read = _read_step if request.planning == "reactive" else _read_plan
+                    return replace(read(request, names, answer), planner=planner)
+                except _Unusable as error:
+                    return PlannerFailed(
+                        "plan_invalid", str(error), usage=answer.usage, exchange=answer.exchange, planner=planner
+                    )
+
+    def estimate(self, request: PlanRequest, *, at: datetime) -> Estimate:
+        """Return the most that one answer to this request can use, should every model of the chain be asked for it."""
+        size = question_bytes(self._question(request, _Names(request.tools)))
+        total = Estimate(0, 0)
+        for model in self.models:
+            total += self.prices.estimate(model.name, size, self.parameters.max_tokens, at)
+        return total
+
+    def _question(self, request: PlanRequest, names: "_Names") -> Question:
         word = spotlight.delimiter(settings.SECRET_KEY, request.run_id)
         reactive = request.planning == "reactive"
-        messages = _step_messages(request, names, word) if reactive else _plan_messages(request, word)
+        told = _instructions(self.template or BUILT_IN[request.planning][1], request, word)
+        messages = _step_messages(request, names, told, word) if reactive else _plan_messages(request, told, word)
         tools = _functions(request.tools, names)
         if not reactive:
             tools = [_submit_plan(request, names), *tools]
-        outcome = ask_model(self.config, messages, tools, deadline_s=self.deadline_s, must_call=not reactive)
-        match outcome:
-            case ModelFailed():
-                return PlannerFailed(
-                    outcome.code,
-                    outcome.message,
-                    outcome.retryable,
-                    outcome.retry_after,
-                    outcome.usage,
-                    outcome.exchange,
-                )
-            case ModelAnswer():
-                try:
-                    return _read_step(request, names, outcome) if reactive else _read_plan(request, names, outcome)
-                except _Unusable as error:
-                    return PlannerFailed("plan_invalid", str(error), usage=outcome.usage, exchange=outcome.exchange)
+        return Question(tuple(messages), tuple(tools), not reactive, self.parameters, self.prices)
 
 
 # --- Names -----------------------------------------------------------------------------------------------------------
@@ -201,26 +224,26 @@ def _closed(properties: JSONObject) -> JSONObject:
     }
 
 
-def _plan_messages(asked: PlanRequest, word: str) -> list[Message]:
-    lines = [PLAN_INSTRUCTIONS, f"At most {asked.steps_left} steps. Tools and what they return:"]
-    lines += [_signature(tool) for tool in asked.tools]
+def _plan_messages(asked: PlanRequest, told: str, word: str) -> list[Message]:
     said = [_task(asked)]
     # Plan 1 is made before anything untrusted is seen, even if a caller hands calls in.
     if asked.version > 1 and asked.calls:
         said += [EARLIER, *(_earlier(call, asked, word) for call in asked.calls)]
     said += _feedback(asked, word)
-    return [Instructions(_instructions(lines, asked, word)), UserText("\n\n".join(said))]
+    return [Instructions(told), UserText("\n\n".join(said))]
 
 
-def _step_messages(asked: PlanRequest, names: _Names, word: str) -> list[Message]:
-    lines = [STEP_INSTRUCTIONS, f"At most {asked.steps_left} more steps, {asked.calls_per_step} calls in each."]
-    messages: list[Message] = [Instructions(_instructions(lines, asked, word)), UserText(_task(asked))]
+def _step_messages(asked: PlanRequest, names: _Names, told: str, word: str) -> list[Message]:
+    messages: list[Message] = [Instructions(told), UserText(_task(asked))]
     numbered = [(f"call_{number}", call) for number, call in enumerate(asked.calls, 1)]
     for _, step in groupby(numbered, key=lambda pair: pair[1].step_id):
         calls = list(step)
         messages.append(
             ModelTurn(
-                tuple(FunctionCall(call_id, names.function(call.tool), _arguments_of(call)) for call_id, call in calls)
+                tuple(
+                    FunctionCall(call_id, names.function(call.tool), _arguments_of(call, asked, word))
+                    for call_id, call in calls
+                )
             )
         )
         messages += [
@@ -230,9 +253,16 @@ def _step_messages(asked: PlanRequest, names: _Names, word: str) -> list[Message
     return [*messages, UserText("\n\n".join(feedback))] if feedback else messages
 
 
-def _instructions(lines: Iterable[str], asked: PlanRequest, word: str) -> str:
-    task_type = f"The task is of the type {asked.task_type}. {asked.instructions}".strip()
-    return "\n\n".join([*lines, spotlight.instructions(word), task_type])
+def _instructions(template: str, asked: PlanRequest, word: str) -> str:
+    values = {
+        "task_type": asked.task_type,
+        "instructions": asked.instructions,
+        "tools": "\n\n".join(_signature(tool) for tool in asked.tools),
+        "steps_left": str(asked.steps_left),
+        "calls_per_step": str(asked.calls_per_step),
+        "data_rules": spotlight.instructions(word),
+    }
+    return fill(template, values).strip()
 
 
 def _task(asked: PlanRequest) -> str:
@@ -258,7 +288,7 @@ def _outcome(call: CallView) -> JSONObject:
 def _shown(content: JSONObject, call: CallView, asked: PlanRequest, word: str) -> str:
     """Return content as it is only when all of it is known to be trusted; arguments and notes may quote what is not."""
     text = canonical(content)
-    if call.untrusted or (asked.tainted and content.keys() != {"output"}):
+    if call.untrusted or call.note or (asked.tainted and content.keys() != {"output"}):
         return spotlight.block(text, label=f"{call.tool} in step {call.step_id}", delimiter=word)
     return text
 
@@ -270,8 +300,22 @@ def _feedback(asked: PlanRequest, word: str) -> list[str]:
     return [FEEDBACK, *(spotlight.block(text, label="feedback", delimiter=word) for text in asked.feedback)]
 
 
-def _arguments_of(call: CallView) -> JSONObject:
-    return call.arguments if isinstance(call.arguments, dict) else {}
+def _arguments_of(call: CallView, asked: PlanRequest, word: str) -> JSONObject:
+    """Return what a model called a tool with; where it may have copied from what it read, texts are marked as data."""
+    arguments = call.arguments if isinstance(call.arguments, dict) else {}
+    return {key: _as_data(value, word) for key, value in arguments.items()} if asked.tainted else arguments
+
+
+def _as_data(value: JSON, word: str) -> JSON:
+    match value:
+        case str():
+            return spotlight.marked(value, delimiter=word)
+        case list():
+            return [_as_data(member, word) for member in value]
+        case dict():
+            return {spotlight.marked(key, delimiter=word): _as_data(member, word) for key, member in value.items()}
+        case _:
+            return value
 
 
 def _signature(tool: ToolView) -> str:
@@ -307,7 +351,7 @@ def _type(schema: JSON, depth: int) -> str:
 # --- What the model answered -----------------------------------------------------------------------------------------
 
 
-def _read_plan(asked: PlanRequest, names: _Names, answer: ModelAnswer) -> PlannerAnswer:
+def _read_plan(asked: PlanRequest, names: _Names, answer: ModelAnswer) -> Planned:
     plans = [call for call in answer.calls if call.name == SUBMIT_PLAN]
     if not answer.calls:
         raise _Unusable(f"Answer with a call of {SUBMIT_PLAN}, not with text.")
@@ -323,7 +367,7 @@ def _read_plan(asked: PlanRequest, names: _Names, answer: ModelAnswer) -> Planne
     return Planned({"steps": steps}, answer.usage, answer.exchange)
 
 
-def _read_step(asked: PlanRequest, names: _Names, answer: ModelAnswer) -> PlannerAnswer:
+def _read_step(asked: PlanRequest, names: _Names, answer: ModelAnswer) -> Planned | Finished:
     if not answer.calls:
         return Finished(spotlight.unmark(answer.text), answer.usage, answer.exchange)
     calls: list[JSON] = [_direct(call, names) for call in answer.calls]

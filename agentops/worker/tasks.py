@@ -1,28 +1,39 @@
-"""The Celery tasks: take the doorbell, open nothing but the driver."""
+"""The Celery tasks: take the doorbell and pass it on to the thread that drives this process's runs."""
 
 import os
 import socket
-import threading
-from uuid import UUID
+from typing import Final
 
 from celery import shared_task
+from celery.signals import worker_process_shutdown, worker_shutdown
 
+from agentops.worker import conductor
 from agentops.worker.driver import Driver
 from agentops.worker.sweeper import sweep as sweep_all
 
+STOP_WITHIN_S: Final = 20.0
+"""Seconds in which effects under way are still recorded when a worker is told to stop."""
+
 
 def worker_name() -> str:
-    """Name this thread of this process, as leases and events carry it."""
-    return f"{socket.gethostname()[:24]}:{os.getpid()}:{threading.get_ident() % 100_000}"
+    """Name this process, as leases and events carry it."""
+    return f"{socket.gethostname()[:24]}:{os.getpid()}"
 
 
 @shared_task(name="agentops.worker.tasks.drive", ignore_result=True)  # type: ignore[untyped-decorator]
 def drive(tenant_id: int, run_id: str) -> None:
-    """Drive one run as far as it goes; a ring for a run that is not due does nothing."""
-    Driver(worker_name()).drive(tenant_id, UUID(run_id))
+    """Say that a run is due; a ring for one that is not does nothing."""
+    conductor.conductor(lambda: Driver(worker_name())).ring(tenant_id)
 
 
 @shared_task(name="agentops.worker.tasks.sweep", ignore_result=True)  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """Ring for due runs and expire overdue proposals."""
     sweep_all()
+
+
+@worker_shutdown.connect  # type: ignore[untyped-decorator]
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _leave(**_: object) -> None:
+    """Give back what this process drives, before it ends."""
+    conductor.stop(STOP_WITHIN_S)

@@ -28,10 +28,9 @@ from agentops.runs.recording import record_outside
 from agentops.tenancy.access import WORKER, Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
-from approvals import grants
 from approvals.gate import Candidate, Gate, Pin, classify
 from approvals.models import Grant, Proposal
-from approvals.services import create_proposal
+from approvals.services import draft_proposal
 from tests.approvals.contracts import LOOK_UP, NOTE, REFUND, arguments, do_nothing, no_trace, origin
 from tools.allowlist import lookup
 from tools.contracts import Blast, Consequence, ToolContract, action_digest
@@ -152,7 +151,7 @@ class Desk:
         assert isinstance(verdict, Gate)
         call_id = self.select(run, contract, given, known)
         with transaction.atomic():
-            proposal = create_proposal(
+            proposal = draft_proposal(
                 run=run,
                 call_id=call_id,
                 step_id="act",
@@ -163,6 +162,7 @@ class Desk:
                 explanation=explanation,
                 now=NOW,
             )
+            proposal.save(force_insert=True)
             proposed = CallProposed(
                 call_id=call_id,
                 proposal_id=str(proposal.pk),
@@ -181,15 +181,16 @@ class Desk:
         run = self.run()
         call_id = self.select(run, contract, arguments(), origin())
         with transaction.atomic():
-            grant = grants.issue(
+            grant = Grant.objects.create(
                 run_id=run.pk,
                 call_id=call_id,
                 source="policy",
                 tool=contract.name,
                 contract_version=contract.version,
+                contract_digest=contract.digest,
                 digest=self.digest(contract, arguments()),
+                created_at=NOW,
                 expires_at=expires_at,
-                now=NOW,
             )
             record_outside(run.pk, [CallGranted(call_id, str(grant.pk))], actor=WORKER, now=NOW)
         return grant

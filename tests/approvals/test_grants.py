@@ -10,11 +10,12 @@ from django.db import connection, transaction
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
+from agentops.wire.ids import uuid7
 from approvals import grants
 from approvals.models import Grant
 from approvals.services import approve
 from tests.approvals.conftest import NOW, Desk, seen
-from tests.approvals.contracts import LOOK_UP, NOTE, arguments, contract, do_nothing, no_trace
+from tests.approvals.contracts import NOTE, arguments, contract, do_nothing, no_trace
 from tests.approvals.threads import at_once
 from tools.executor import PermitRefused
 from tools.models import AllowlistEntry, AllowlistState
@@ -134,27 +135,27 @@ def test_a_cancelled_runs_unused_grants_can_no_longer_be_consumed(desk: Desk) ->
     assert refusal(desk, grant) == "grant_expired"
 
 
-def test_only_a_read_is_granted_as_consumed_already(desk: Desk) -> None:
-    run = desk.run()
+def test_what_policy_granted_gets_its_row_when_it_is_used_and_serves_once(desk: Desk) -> None:
+    unused = desk.grant()
+    request = desk.request(unused, call_id="another")
+    policy = grants.PolicyGrant(uuid7(), timedelta(hours=1))
+    permit = grants.consume(request, now=NOW, policy=policy)
+    row = Grant.objects.get(pk=permit.grant_id)
+    assert (row.consumed_at, row.source, row.contract_digest) == (NOW, "policy", NOTE.digest)
+    with pytest.raises(PermitRefused) as refused:
+        grants.consume(request, now=NOW, policy=policy)
+    assert refused.value.code == "grant_used"
+    assert grants.consume(request, now=NOW, policy=policy, again=True).grant_id == policy.id
 
-    def issue(call_id: str, tool: str) -> Grant:
-        return grants.issue(
-            run_id=run.pk,
-            call_id=call_id,
-            source="policy",
-            tool=tool,
-            contract_version="1.0.0",
-            digest="0" * 64,
-            expires_at=NOW,
-            consumed_at=NOW,
+
+def test_what_policy_granted_is_refused_once_the_allowlist_asks_for_a_person(desk: Desk) -> None:
+    unused = desk.grant()
+    AllowlistEntry.objects.filter(tool=NOTE.name).update(state=AllowlistState.GATED)
+    with pytest.raises(PermitRefused) as refused:
+        grants.consume(
+            desk.request(unused, call_id="another"), now=NOW, policy=grants.PolicyGrant(uuid7(), timedelta(hours=1))
         )
-
-    read = issue("c1", "lab.look_up")
-    assert (read.consumed_at, read.contract_digest) == (NOW, LOOK_UP.digest)
-    with pytest.raises(ValueError, match="not a read"):
-        issue("c2", "lab.note")
-    with pytest.raises(PermitRefused):
-        issue("c3", "lab.gone")
+    assert (refused.value.code, Grant.objects.count()) == ("not_allowed", 1)
 
 
 def test_a_rolled_back_intent_gives_the_grant_back(desk: Desk) -> None:

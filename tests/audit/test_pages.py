@@ -177,7 +177,7 @@ def test_an_event_shows_its_data_its_neighbours_and_its_chain(
 def test_a_broken_chain_is_said_on_the_page(signed_in: SignedIn, bob: User, acme: Tenant, log: None) -> None:
     pk = event_id(acme, "run.tool_called")
     with tenant_scope(acme), unguarded() as forge:
-        forge("update audit_event set body = %s where id = %s", "{broken", pk)
+        forge("update audit_event set body = %s where id = %s", b"{broken", pk)
     client = signed_in(bob)
     for shown in (pk, event_id(acme, "run.started")):
         response = client.get(f"/t/acme/audit/events/{shown}")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentops.audit.models import Event, Stream, link
+from agentops.audit.packing import pack
 from agentops.audit.verify import Finding, verify_stream, verify_tenant
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
@@ -41,10 +42,23 @@ def test_an_untouched_stream_is_intact(five: str) -> None:
 def test_an_altered_byte_in_a_text_is_named(five: str) -> None:
     event = row(five, 3)
     with unguarded() as forge:
-        forge("update audit_event set body = %s where id = %s", flip(event), event.pk)
+        forge("update audit_event set body = %s where id = %s", flip(event).encode(), event.pk)
     found = finding(five)
     assert (found.stream, found.seq, found.event_id, found.reason) == (five, 3, event.pk, "altered")
     assert verify_stream(five).events == 2
+
+
+def test_any_changed_byte_of_what_is_stored_is_named(scoped: Tenant) -> None:
+    append_some("run:1", 1)
+    event = row("run:1", 1)
+    stored = pack(event.body)
+    assert stored[0] == 1, "it is stored packed"
+    for place in range(len(stored)):
+        changed = bytearray(stored)
+        changed[place] ^= 1 << place % 8
+        with unguarded() as forge:
+            forge("update audit_event set body = %s where id = %s", bytes(changed), event.pk)
+        assert finding("run:1").event_id == event.pk
 
 
 def test_an_altered_hash_is_named(five: str) -> None:
@@ -123,7 +137,7 @@ def test_an_event_that_the_stream_does_not_list_is_named(five: str) -> None:
             "insert into audit_event (tenant_id, stream_id, seq, type, at, actor_kind, actor_id, run_id, subject_kind, "
             "subject_id, tool, body, hash) select tenant_id, stream_id, 6, type, at, actor_kind, actor_id, run_id, "
             "subject_kind, subject_id, tool, %s, %s from audit_event where id = %s",
-            body,
+            body.encode(),
             link(bytes(last.hash), body),
             last.pk,
         )
@@ -140,7 +154,7 @@ def test_an_event_moved_from_another_tenants_stream_is_named(acme: Tenant, globe
         with unguarded() as forge:
             forge(
                 "update audit_event set body = %s, hash = %s where id = %s",
-                foreign.body,
+                foreign.body.encode(),
                 foreign.hash,
                 row("run:1", 1).pk,
             )
@@ -152,7 +166,10 @@ def test_a_text_that_is_not_an_event_any_more_is_named_with_a_matching_hash_too(
     before, event = row(five, 2), row(five, 3)
     with unguarded() as forge:
         forge(
-            "update audit_event set body = %s, hash = %s where id = %s", body, link(bytes(before.hash), body), event.pk
+            "update audit_event set body = %s, hash = %s where id = %s",
+            body.encode(),
+            link(bytes(before.hash), body),
+            event.pk,
         )
     found = finding(five)
     assert (found.seq, found.event_id, found.reason, "body" in found.detail) == (3, event.pk, "column", True)
@@ -163,7 +180,7 @@ def test_the_same_meaning_in_another_spelling_is_named(five: str) -> None:
     body = last.body.replace(":", ": ", 1)
     digest = link(bytes(before.hash), body)
     with unguarded() as forge:
-        forge("update audit_event set body = %s, hash = %s where id = %s", body, digest, last.pk)
+        forge("update audit_event set body = %s, hash = %s where id = %s", body.encode(), digest, last.pk)
         forge("update audit_stream set head = %s where name = %s", digest, five)
     assert (finding(five).seq, finding(five).reason) == (5, "column")
 
@@ -171,7 +188,7 @@ def test_the_same_meaning_in_another_spelling_is_named(five: str) -> None:
 def test_a_range_is_walked_from_the_hash_before_it(five: str) -> None:
     assert verify_stream(five, start=3, stop=4).events == 2
     with unguarded() as forge:
-        forge("update audit_event set body = %s where id = %s", flip(row(five, 2)), row(five, 2).pk)
+        forge("update audit_event set body = %s where id = %s", flip(row(five, 2)).encode(), row(five, 2).pk)
     assert verify_stream(five, start=3).intact
     assert not verify_stream(five, start=2, stop=2).intact
 
@@ -181,7 +198,7 @@ def test_every_broken_stream_of_a_tenant_is_reported_once(scoped: Tenant) -> Non
         append_some(name, 3)
     with unguarded() as forge:
         for name in ("run:1", "run:3"):
-            forge("update audit_event set body = %s where id = %s", flip(row(name, 2)), row(name, 2).pk)
+            forge("update audit_event set body = %s where id = %s", flip(row(name, 2)).encode(), row(name, 2).pk)
     report = verify_tenant()
     assert [(found.stream, found.seq) for found in report.findings] == [("run:1", 2), ("run:3", 2)]
     assert report.streams == 4  # the tenant's own stream is one of them
@@ -206,7 +223,7 @@ def test_the_command_fails_and_names_the_event(acme: Tenant, globex: Tenant, ver
         append_some("run:1", 3)
         event = row("run:1", 2)
         with unguarded() as forge:
-            forge("update audit_event set body = %s where id = %s", flip(event), event.pk)
+            forge("update audit_event set body = %s where id = %s", flip(event).encode(), event.pk)
     out = StringIO()
     with pytest.raises(CommandError) as caught:
         call_command("audit_verify", stdout=out)

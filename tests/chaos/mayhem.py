@@ -15,6 +15,7 @@ from typing import NoReturn
 import time_machine
 
 from agentops.runs import lease, points
+from agentops.worker import conductor
 from tests.chaos import contracts
 
 DOOMED = "CHAOS_DOOMED"
@@ -98,6 +99,7 @@ def begin() -> None:
     """Register the tools, shorten leases to what a test can wait for, and let fate take its course."""
     contracts.register()
     lease.LEASE = lease.MARGIN = LEASE  # type: ignore[misc]
+    conductor.HEARTBEAT = LEASE / 3  # type: ignore[misc]
     points.install(Doom(Path(os.environ[contracts.DIRECTORY])))
 
 

@@ -41,7 +41,7 @@ def test_every_route_and_method_is_in_it(schema: dict[str, Any]) -> None:
         assert isinstance(pattern, URLPattern)
         view = pattern.callback.cls  # type: ignore[attr-defined]
         if pattern.name != "api-unknown":
-            path = "/api/v1/" + str(pattern.pattern).replace("<uuid:run_id>", "{run_id}")
+            path = "/api/v1/" + str(pattern.pattern).replace("<uuid:run_id>", "{run_id}").replace("<int:seq>", "{seq}")
             expected |= {(path, method) for method in METHODS if hasattr(view, method)}
     assert {(path, method) for path, method, _ in operations(schema)} == expected
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from agentops.runs.models import TaskType
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
-from agentops.worker import model
+from agentops.worker import model_loop
 from tests.proof.planning import STEPWISE, Answers
 from tests.shop import open_shop
 from tests.stubs.model_server import ModelServer, Script
@@ -21,7 +21,7 @@ from tools.models import AllowlistEntry
 def model_client() -> Iterator[None]:
     """Leave no thread and no connection behind."""
     yield
-    model.close()
+    model_loop.close()
 
 
 @pytest.fixture

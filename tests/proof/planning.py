@@ -1,14 +1,17 @@
 """Whole runs planned by a model, which is a scripted server on this machine."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import UUID
 
 from agentops.engine.events import Event
+from agentops.engine.planner import Planner
+from agentops.engine.state import State
 from agentops.runs.models import Run
 from agentops.runs.recording import load
 from agentops.worker.driver import Driver
-from agentops.worker.model import ModelConfig
-from agentops.worker.model_planner import DEADLINE_S, ModelPlanner
+from agentops.worker.model_planner import ModelPlanner
+from agentops.worker.planners import planner_for
 from tests.shop import Clock
 from tests.stubs.model_server import ModelServer, Script
 
@@ -17,11 +20,15 @@ STEPWISE = "support-stepwise"
 Answers = Callable[[Script], ModelServer]
 
 
-def drive_on(run_id: UUID, clock: Clock, deadline_s: float = DEADLINE_S) -> Run:
+def drive_on(run_id: UUID, clock: Clock, deadline_s: float | None = None) -> Run:
     """Drive a run until it ends or people are asked; waits for a retry pass on the clock and take no time."""
-    config = ModelConfig.from_settings()
-    planner = ModelPlanner(f"model:{config.name}", config, deadline_s)
-    driver = Driver("w1", now=clock, planners=lambda run, state: planner)
+
+    def planner(run: Run, state: State) -> Planner:
+        chosen = planner_for(run, state)
+        assert isinstance(chosen, ModelPlanner)
+        return chosen if deadline_s is None else replace(chosen, deadline_s=deadline_s)
+
+    driver = Driver("w1", now=clock, planners=planner)
     for _ in range(10):
         run = Run.objects.get(pk=run_id)
         if run.not_before is not None:

@@ -234,13 +234,13 @@ def one_altered_byte_is_named(demo: Demo) -> None:
             "join tenancy_tenant t on t.id = e.tenant_id where s.name like 'run:%' and e.seq < s.seq"
         )
     )
-    raw = bytearray(body.encode())
+    raw = bytearray(body)
     raw[rng.choice([at for at, byte in enumerate(raw) if byte < 0x80])] ^= 1
     with closing(sqlite3.connect(demo.data / "agentops.sqlite3", timeout=20)) as connection, connection:
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            connection.execute("update audit_event set body = ? where id = ?", (raw.decode(), event))
+            connection.execute("update audit_event set body = ? where id = ?", (bytes(raw), event))
         guards.remove(connection, "sqlite")
-        connection.execute("update audit_event set body = ? where id = ?", (raw.decode(), event))
+        connection.execute("update audit_event set body = ? where id = ?", (bytes(raw), event))
         guards.install(connection, "sqlite")
     code, lines = demo.verify()
     assert code == 1

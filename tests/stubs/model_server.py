@@ -9,17 +9,20 @@ A script is a function from what was asked to a reply; `SCRIPTS` names those tha
 """
 
 import argparse
+import asyncio
 import contextlib
 import json
 import re
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import cached_property
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http import HTTPStatus
 from typing import Any, Final, Self
 
 MARK: Final = "\ue000"
@@ -117,12 +120,17 @@ class Call:
 
 @dataclass(frozen=True)
 class Says:
-    """A proper answer, written in the format of whoever asked."""
+    """A proper answer, written in the format of whoever asked, after that many seconds.
+
+    `tokens` are (input, output); of the input tokens `cached` came from the provider's cache.
+    """
 
     text: str = ""
     calls: Sequence[Call] = ()
     finish: str = ""
     tokens: tuple[int, int] = (120, 30)
+    cached: int = 0
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,7 @@ class Raw:
     drip_s: float = 0.0
     silent: bool = False
     hang_up: bool = False
+    after_s: float = 0.0
 
 
 Reply = Says | Raw
@@ -163,92 +172,129 @@ def in_turn(*replies: Reply) -> Script:
 # --- The server ------------------------------------------------------------------------------------------------------
 
 
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 1024
-    owner: "ModelServer"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that gives up in the middle of an answer is what many tests are about."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Http
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        owner = self.server.owner
-        asked = owner.note(self.path, {key.lower(): value for key, value in self.headers.items()}, body)
-        reply = owner.script(asked)
-        self._send(_written(asked, reply) if isinstance(reply, Says) else reply)
-
-    def _send(self, reply: Raw) -> None:
-        stopping = self.server.owner.stopping
-        if reply.silent:
-            stopping.wait(60)
-        if reply.silent or reply.hang_up:
-            self.close_connection = True
-            return
-        self.send_response(reply.status)
-        self.send_header("Content-Type", reply.content_type)
-        self.send_header("Content-Length", str(len(reply.body)))
-        for name, value in reply.headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if not reply.drip_s:
-            self.wfile.write(reply.body)
-            return
-        for byte in reply.body:
-            self.wfile.write(bytes([byte]))
-            self.wfile.flush()
-            if stopping.wait(reply.drip_s):
-                return
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-        if self.server.owner.verbose:
-            super().log_message(format, *args)
-
-
 class ModelServer:
-    """Serves a script on the loopback interface and remembers what it was asked."""
+    """Serves a script on the loopback interface and remembers what it was asked.
 
-    def __init__(self, script: Script, port: int = 0, *, verbose: bool = False) -> None:
+    One event loop in one thread holds any number of answers that take their time; scripts may block, each in a thread
+    of a pool. `held` is how many requests it holds just now, `peak` the most it ever held. With `remember` off the
+    bodies are dropped, for long measurements. Nothing is answered before `together` requests are there at once.
+    """
+
+    def __init__(
+        self, script: Script, port: int = 0, *, verbose: bool = False, remember: bool = True, together: int = 1
+    ) -> None:
         self.script = script
         self.verbose = verbose
+        self.remember = remember
         self.asked: list[Asked] = []
-        self.stopping = threading.Event()
-        self._lock = threading.Lock()
-        self._http = _Http(("127.0.0.1", port), _Handler)
-        self._http.owner = self
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self.held = self.peak = self.count = 0
+        self._together = together
+        self._enough = asyncio.Event()
+        self._socket = socket.create_server(("127.0.0.1", port), backlog=2048)
+        self._loop = asyncio.new_event_loop()
+        self._scripts = ThreadPoolExecutor(256, "model-script")
+        self._stopping = asyncio.Event()
+        self._serving = threading.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
 
     @property
     def root(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
     @property
     def url(self) -> str:
         """The base URL for OpenAI-compatible clients."""
         return f"{self.root}/v1"
 
-    def note(self, path: str, headers: Mapping[str, str], body: dict[str, Any]) -> Asked:
-        with self._lock:
-            asked = Asked(len(self.asked) + 1, path, headers, body)
-            self.asked.append(asked)
-        return asked
-
     def __enter__(self) -> Self:
         self._thread.start()
+        assert self._serving.wait(30), "the model server did not start"
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        self._http.shutdown()
-        self._http.server_close()
+        self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
+        self._loop.close()
+        self._scripts.shutdown(wait=False, cancel_futures=True)
+
+    async def _serve(self) -> None:
+        connections: set[asyncio.Task[None]] = set()
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.get_running_loop().create_task(self._connection(reader, writer))
+            connections.add(task)
+            task.add_done_callback(connections.discard)
+
+        server = await asyncio.start_server(accept, sock=self._socket, limit=64 * 1024)
+        self._serving.set()
+        await self._stopping.wait()
+        server.close()
+        for task in connections:
+            task.cancel()
+        if connections:
+            await asyncio.wait(connections, timeout=5)
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A client that gives up in the middle of an answer is what many tests are about.
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while await self._exchange(reader, writer):
+                pass
+        writer.close()
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            await writer.wait_closed()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answer one request; False when the connection has ended or is to end."""
+        line = (await reader.readline()).decode("latin-1")
+        if not line:
+            return False
+        path = line.split(" ")[1]
+        headers: dict[str, str] = {}
+        while field_line := (await reader.readline()).decode("latin-1").strip():
+            name, _, value = field_line.partition(":")
+            headers[name.lower()] = value.strip()
+        body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
+        self.held += 1
+        self.peak = max(self.peak, self.held)
+        if self.held >= self._together:
+            self._enough.set()
+        try:
+            await self._enough.wait()
+            reply = await self._reply(path, headers, body)
+            return await self._send(reply, writer)
+        finally:
+            self.held -= 1
+
+    async def _reply(self, path: str, headers: Mapping[str, str], body: dict[str, Any]) -> Raw:
+        self.count += 1
+        asked = Asked(self.count, path, headers, body)
+        if self.remember:
+            self.asked.append(asked)
+        reply = await self._loop.run_in_executor(self._scripts, self.script, asked)
+        if self.verbose:
+            sys.stderr.write(f"{path} {type(reply).__name__}\n")
+        if reply.after_s:
+            await asyncio.sleep(reply.after_s)
+        return _written(asked, reply) if isinstance(reply, Says) else reply
+
+    async def _send(self, reply: Raw, writer: asyncio.StreamWriter) -> bool:
+        if reply.silent:
+            await asyncio.sleep(60)
+        if reply.silent or reply.hang_up:
+            return False
+        head = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase if reply.status != 529 else 'Overloaded'}"]
+        head += [f"Content-Type: {reply.content_type}", f"Content-Length: {len(reply.body)}"]
+        head += [f"{name}: {value}" for name, value in reply.headers.items()]
+        writer.write("\r\n".join([*head, "", ""]).encode("latin-1"))
+        if not reply.drip_s:
+            writer.write(reply.body)
+            await writer.drain()
+            return True
+        for byte in reply.body:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(reply.drip_s)
+        return True
 
 
 def _written(asked: Asked, says: Says) -> Raw:
@@ -269,7 +315,12 @@ def _as_openai(asked: Asked, says: Says, ids: Sequence[str]) -> dict[str, Any]:
             for call_id, c in zip(ids, says.calls, strict=True)
         ]
     finish = says.finish or ("tool_calls" if says.calls else "stop")
-    total = {"prompt_tokens": says.tokens[0], "completion_tokens": says.tokens[1], "total_tokens": sum(says.tokens)}
+    total: dict[str, Any] = {
+        "prompt_tokens": says.tokens[0],
+        "completion_tokens": says.tokens[1],
+        "total_tokens": sum(says.tokens),
+    }
+    total["prompt_tokens_details"] = {"cached_tokens": says.cached}
     return {
         "id": f"chatcmpl-{asked.number}",
         "object": "chat.completion",
@@ -294,7 +345,11 @@ def _as_anthropic(asked: Asked, says: Says, ids: Sequence[str]) -> dict[str, Any
         "content": content,
         "stop_reason": says.finish or ("tool_use" if says.calls else "end_turn"),
         "stop_sequence": None,
-        "usage": {"input_tokens": says.tokens[0], "output_tokens": says.tokens[1]},
+        "usage": {
+            "input_tokens": says.tokens[0] - says.cached,
+            "cache_read_input_tokens": says.cached,
+            "output_tokens": says.tokens[1],
+        },
     }
 
 

@@ -25,8 +25,9 @@ from tests.shop import Clock, drive, only_proposal, open_shop, start, task_type
 from tools import executor
 from tools.allowlist import AllowlistState
 from tools.backoffice.models import Refund, Ticket
-from tools.contracts import ErrorCode
+from tools.contracts import CallContext, ErrorCode
 from tools.models import AllowlistEntry
+from tools.registry import registry
 
 AUTO, GATED = AllowlistState.AUTO, AllowlistState.GATED
 
@@ -384,24 +385,26 @@ def test_an_answer_about_an_earlier_attempt_does_not_repeat_a_later_one(
     assert Run.objects.get(pk=run.id).state == "awaiting_reconciliation"
 
 
-def test_the_lease_outlasts_a_slow_tool(shop: Tenant, reviewer: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lease_outlasts_a_slow_tool(shop: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    run = drive(
-        start("goodwill-refund", {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}, now=clock()).id, clock
-    )
-    proposal = only_proposal()
-    approve(proposal_id=proposal.id, actor=reviewer, version=1, digest=proposal.digest, now=clock())
+    contract = registry.get("create_ticket")
+    assert contract is not None
+    slow = replace(contract, name="lab.slow", timeout_s=600.0)
     left: list[timedelta] = []
 
-    def slow(request: executor.CallRequest, consume: executor.Consume) -> executor.Outcome:
-        consume(replace(request, deadline=clock.now + timedelta(minutes=10)))
-        until = Run.objects.get(pk=run.id).lease_until
+    def work(ctx: CallContext, arguments: JSONObject) -> JSONObject:
+        until = Run.objects.get(pk=ctx.run_id).lease_until
         assert until is not None
         left.append(until - clock.now)
-        return executor.Failed(ErrorCode.CONFLICT, "no")
+        return {"ticket_id": "T-1", "status": "created"}
 
-    monkeypatch.setattr(executor, "execute", slow)
-    drive(run.id, clock)
+    registry.register(slow, work)
+    try:
+        step: JSONObject = {"id": "a", "tool": "lab.slow", "arguments": {"title": "t", "priority": "low"}}
+        task_type([step], {"lab.slow": AUTO})
+        drive(start("job", {}, now=clock()).id, clock)
+    finally:
+        registry.remove("lab.slow", slow.version)
     assert left[0] > timedelta(minutes=10)
 
 

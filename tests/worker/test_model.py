@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
+from agentops.providers.catalogue import ModelConfig
+from agentops.providers.chain import configured
 from agentops.wire.canonical import canonical
-from agentops.worker import model
+from agentops.worker import model, model_loop
 from agentops.worker.model import (
     FunctionCall,
     FunctionResult,
@@ -25,13 +27,13 @@ from agentops.worker.model import (
     Instructions,
     Message,
     ModelAnswer,
-    ModelConfig,
     ModelFailed,
     ModelTurn,
     Outcome,
     UserText,
     request,
 )
+from agentops.worker.model_client import MAX_EXCHANGE
 from tests.stubs.model_server import (
     DRIPPING,
     HTML,
@@ -71,7 +73,7 @@ HELLO: list[Message] = [Instructions("Be brief."), UserText("Read M-0001.")]
 def _loop_thread() -> Iterator[None]:
     """Leave no thread and no connection behind."""
     yield
-    model.close()
+    model_loop.close()
 
 
 def ask(
@@ -304,10 +306,16 @@ def test_what_the_library_cannot_read_is_recorded_as_it_came() -> None:
     assert "hotel" in str(outcome.exchange["response"])
 
 
-@pytest.mark.parametrize("filler", ["x", '"', "\x01", "é", "\U0001f600"])
-def test_a_long_exchange_is_cut_and_says_so(filler: str) -> None:
-    answer = answered(ask(Says("Done."), messages=[UserText(filler * 90_000)]))
-    assert len(canonical(answer.exchange).encode()) <= 64 * 1024
+def test_a_long_exchange_is_recorded_whole() -> None:
+    answer = answered(ask(Says("Done."), messages=[UserText("x" * 900_000)]))
+    assert "note" not in answer.exchange
+    assert "x" * 900_000 in canonical(answer.exchange["request"])
+
+
+@pytest.mark.parametrize("filler", ["x", '"', "\U0001f600"])
+def test_an_exchange_beyond_all_measure_is_cut_and_says_so(filler: str) -> None:
+    answer = answered(ask(Says("Done."), messages=[UserText(filler * 9_000_000)]))
+    assert len(canonical(answer.exchange).encode()) <= MAX_EXCHANGE
     assert "sha256" in str(answer.exchange["note"])
     assert "Done." in canonical(answer.exchange["response"])
 
@@ -336,10 +344,10 @@ def test_an_incomplete_configuration_says_what_to_set_and_asks_nobody(config: Mo
 
 
 def test_the_configuration_comes_from_the_settings(settings: Any) -> None:
-    assert not ModelConfig.from_settings().configured()
+    assert not configured("anthropic:claude-x").configured()
     settings.AGENTOPS_MODEL = "anthropic:claude-x"
     settings.AGENTOPS_MODEL_API_KEY = KEY
-    config = ModelConfig.from_settings()
+    config = configured("anthropic:claude-x")
     assert config.configured()
     assert (config.provider, config.model) == ("anthropic", "claude-x")
     assert KEY not in repr(config)
@@ -364,15 +372,15 @@ def test_two_hundred_requests_at_once_share_one_loop_thread() -> None:
     with serving(together) as server, ThreadPoolExecutor(200) as pool:
         texts = [f"request {number}" for number in range(200)]
         outcomes = list(pool.map(lambda text: ask_at(server, messages=[UserText(text)], deadline_s=60.0), texts))
-        loops = [thread for thread in threading.enumerate() if thread.name == model.THREAD_NAME]
+        loops = [thread for thread in threading.enumerate() if thread.name == model_loop.THREAD_NAME]
     assert [answered(outcome).text for outcome in outcomes] == texts
     assert len(loops) == 1
 
 
 def test_after_close_the_next_request_starts_anew() -> None:
     answered(ask(Says("Done.")))
-    model.close()
-    assert model.THREAD_NAME not in {thread.name for thread in threading.enumerate()}
+    model_loop.close()
+    assert model_loop.THREAD_NAME not in {thread.name for thread in threading.enumerate()}
     answered(ask(Says("Done.")))
 
 
@@ -385,7 +393,8 @@ def test_the_web_process_does_not_load_the_provider_library() -> None:
 def test_a_forked_worker_makes_its_own_loop_thread() -> None:
     code = """
         import os, sys
-        from agentops.worker.model import ModelAnswer, ModelConfig, UserText, request
+        from agentops.providers.catalogue import ModelConfig
+        from agentops.worker.model import ModelAnswer, UserText, request
         config = ModelConfig("stub", "", sys.argv[1])
         def ask():
             return isinstance(request(config, [UserText("hi")], [], deadline_s=30), ModelAnswer)

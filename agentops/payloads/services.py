@@ -1,0 +1,111 @@
+"""Store long texts once, and read them back as what they were."""
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from django.utils import timezone
+
+from agentops.payloads.models import Payload
+from agentops.payloads.references import PREFIX, Kept, reference, references, slim_event
+from agentops.wire.parse import JSON, JSONObject, WireError, as_object, parse_json
+
+MAX_TEXT: Final = 32 * 1024 * 1024
+"""Bytes a stored text may have; a compressed one that claims to be longer is not unpacked."""
+
+
+class PayloadMissing(LookupError):
+    """There is no such text in the open tenant scope."""
+
+
+class PayloadDamaged(ValueError):
+    """The stored text is not the one that was recorded."""
+
+
+def keep(data: Sequence[JSONObject], *, now: datetime | None = None) -> list[JSONObject]:
+    """Store the long texts in the exchanges of these events' data; return the data with references in their place.
+
+    To be called in the transaction that appends the events. No query where nothing is long.
+    """
+    lean: list[JSONObject] = []
+    kept: list[Kept] = []
+    for one in data:
+        slimmed, more = slim_event(one)
+        lean.append(slimmed)
+        kept += more
+    store(kept, now=now)
+    return lean
+
+
+def store(kept: Iterable[Kept], *, now: datetime | None = None) -> None:
+    """Insert texts that are not there yet. One statement, none for an empty list; races are harmless."""
+    # In one order, so that two writers of the same texts cannot wait for each other.
+    unique = sorted({one.sha256: one for one in kept}.values(), key=lambda one: one.sha256)
+    if not unique:
+        return
+    moment = now or timezone.now()
+    Payload.objects.bulk_create(
+        [Payload(sha256=one.sha256, body=one.body, size=one.size, created_at=moment) for one in unique],
+        ignore_conflicts=True,
+    )
+
+
+def read(sha256: str) -> str:
+    """Return a stored text of the open tenant scope after comparing it with its name.
+
+    Raises PayloadMissing, PayloadDamaged.
+    """
+    row = Payload.objects.filter(sha256=sha256).first()
+    if row is None:
+        raise PayloadMissing(f"There is no text sha256:{sha256[:12]}.")
+    unpacked = zlib.decompressobj()
+    try:
+        raw = unpacked.decompress(bytes(row.body), MAX_TEXT)
+    except zlib.error:
+        raw = b""
+    if not unpacked.eof or len(raw) != row.size or hashlib.sha256(raw).hexdigest() != sha256:
+        raise PayloadDamaged(f"The text sha256:{sha256[:12]} is not what was recorded.")
+    return raw.decode()
+
+
+def resolve(value: JSON) -> JSON:
+    """Return what a reference stands for; any other value as it is. Raises PayloadMissing, PayloadDamaged."""
+    sha256 = reference(value)
+    if not sha256:
+        return value
+    try:
+        return parse_json(read(sha256), max_bytes=MAX_TEXT)
+    except WireError as error:
+        raise PayloadDamaged(f"The text sha256:{sha256[:12]} is not canonical JSON.") from error
+
+
+def resolve_exchange(exchange: JSONObject) -> JSONObject:
+    """Return an exchange, earlier attempts included, with every reference resolved.
+
+    Raises PayloadMissing, PayloadDamaged.
+    """
+    whole: JSONObject = dict(exchange)
+    for name in ("request", "response"):
+        if name in whole:
+            whole[name] = resolve(whole[name])
+    if isinstance(earlier := whole.get("earlier"), list):
+        whole["earlier"] = [resolve_exchange(one) if isinstance(one, dict) else one for one in earlier]
+    return whole
+
+
+def damage(body: str) -> str:
+    """Say what is wrong with the texts that a row's canonical text names; empty when nothing is."""
+    if f'"payload":"{PREFIX}' not in body:
+        return ""
+    envelope = as_object(parse_json(body, max_bytes=MAX_TEXT))
+    packed = envelope.get("events")
+    members = [one.get("data") for one in packed if isinstance(one, dict)] if isinstance(packed, list) else []
+    for data in [envelope.get("data"), *members]:
+        for sha256 in references(data) if isinstance(data, dict) else ():
+            try:
+                read(sha256)
+            except (PayloadMissing, PayloadDamaged) as error:
+                return str(error)
+    return ""

@@ -1,0 +1,172 @@
+"""The statements of the path that every step of every run takes, on both databases.
+
+On PostgreSQL each is one prepared statement over arrays, whatever the number of rows; on SQLite one per row, which
+costs no round trip there. They run in the caller's transaction. Rows of other tenants are out of reach of all of them:
+row-level security on PostgreSQL, and ids that the caller read inside its tenant's scope.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, cast
+from uuid import UUID
+
+import psycopg
+from django.db import connection
+
+_NEVER: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column and its PostgreSQL type."""
+
+    name: str
+    kind: str
+
+
+def fetch(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Run a statement with `%s` places, prepared on PostgreSQL, and return its rows, if it has any."""
+    if connection.vendor != "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [_lite(value) for value in params])
+            return cast("list[tuple[Any, ...]]", cursor.fetchall() if cursor.description else [])
+    prepared = _prepared()
+    prepared.execute(cast(Any, sql), params, prepare=True)
+    return prepared.fetchall() if prepared.description else []
+
+
+def _prepared() -> "psycopg.Cursor[tuple[Any, ...]]":
+    connection.ensure_connection()
+    raw = cast("psycopg.Connection[tuple[Any, ...]]", connection.connection)
+    if raw.prepare_threshold is None:
+        # Django switches preparing off. Only what asks for it is prepared here, never what the ORM sends.
+        raw.prepare_threshold = _NEVER
+    return psycopg.Cursor(raw)
+
+
+def lock_streams(ids: Iterable[int]) -> dict[int, int]:
+    """Lock streams until the transaction ends, in the order of their ids; return the last event's number of each."""
+    wanted = sorted(set(ids))
+    if connection.vendor == "postgresql":
+        found = fetch("select id, seq from audit_stream where id = any(%s::bigint[]) order by id for update", [wanted])
+    else:
+        places = ", ".join(["%s"] * len(wanted))
+        found = fetch(f"select id, seq from audit_stream where id in ({places})", wanted)  # noqa: S608 - places only
+    return dict(cast("list[tuple[int, int]]", found))
+
+
+def hold_stream(tenant_id: int, name: str) -> tuple[int, int, bytes] | None:
+    """Lock a stream by name until the transaction ends; return its id, last number and hash, None if there is none."""
+    locked = " for update" if connection.vendor == "postgresql" else ""
+    sql = f"select id, seq, head from audit_stream where tenant_id = %s and name = %s{locked}"  # noqa: S608
+    found = fetch(sql, [tenant_id, name])
+    return (found[0][0], found[0][1], bytes(found[0][2])) if found else None
+
+
+def stream_rows(tenant_id: int, names: Sequence[str]) -> list[tuple[str, int, bytes, bytes]]:
+    """Return the rows of streams by name, in order: (name, stream id, packed text, hash)."""
+    sql = (
+        "select s.name, s.id, e.body, e.hash from audit_stream s join audit_event e on e.stream_id = s.id"
+        " where s.tenant_id = %s and s.name {names} order by s.id, e.seq"
+    )
+    if connection.vendor == "postgresql":
+        found = fetch(sql.format(names="= any(%s)"), [tenant_id, list(names)])
+    else:
+        found = fetch(sql.format(names=f"in ({', '.join(['%s'] * len(names))})"), [tenant_id, *names])
+    return cast("list[tuple[str, int, bytes, bytes]]", found)
+
+
+def move_streams(heads: Sequence[tuple[int, int, bytes]]) -> None:
+    """Set the last event's number and hash of streams: (id, seq, hash)."""
+    if connection.vendor == "postgresql":
+        columns = [Column("id", "bigint"), Column("seq", "bigint"), Column("head", "bytea")]
+        fetch(
+            f"update audit_stream s set seq = v.seq, head = {_read('head', 'bytea')}"  # noqa: S608 - our own names
+            f" from {_recordset(columns)} where s.id = v.id",
+            [_packed(columns, heads)],
+        )
+        return
+    for stream_id, seq, head in heads:
+        fetch("update audit_stream set seq = %s, head = %s where id = %s", [seq, head, stream_id])
+
+
+def update_runs(written: Sequence[tuple[Any, ...]], columns: Mapping[str, str]) -> set[UUID]:
+    """Write the columns of runs whose lease is still held; rows are (id, fence, owner, *columns). Return their ids."""
+    sets = ", ".join(f"{name} = v.c_{name}" for name in columns)
+    if connection.vendor == "postgresql":
+        keys = [Column("id", "uuid"), Column("held_fence", "bigint"), Column("held_by", "text")]
+        all_columns = [*keys, *(Column(f"c_{name}", kind) for name, kind in columns.items())]
+        found = fetch(
+            f"update runs_run r set {sets} from {_recordset(all_columns)}"  # noqa: S608 - our own names
+            " where r.id = v.id and r.fence = v.held_fence and r.lease_owner = v.held_by returning r.id",
+            [_packed(all_columns, written)],
+        )
+        return {run_id for (run_id,) in found}
+    sets = ", ".join(f"{name} = %s" for name in columns)
+    kept: set[UUID] = set()
+    for run_id, fence, owner, *values in written:
+        sql = f"update runs_run set {sets} where id = %s and fence = %s and lease_owner = %s returning id"  # noqa: S608
+        if fetch(sql, [*values, run_id, fence, owner]):
+            kept.add(run_id)
+    return kept
+
+
+def insert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows."""
+    _insert(table, columns, written, "")
+
+
+def upsert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, ...]], *, key: Sequence[str]) -> None:
+    """Insert rows, or update those that are there already; a null does not overwrite what is known."""
+    sets = ", ".join(f"{c.name} = coalesce(excluded.{c.name}, {table}.{c.name})" for c in columns if c.name not in key)
+    _insert(table, columns, written, f" on conflict ({', '.join(key)}) do update set {sets}")
+
+
+def _insert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, ...]], conflict: str) -> None:
+    names = ", ".join(column.name for column in columns)
+    if connection.vendor == "postgresql":
+        values = ", ".join(_read(column.name, column.kind) for column in columns)
+        fetch(
+            f"insert into {table} ({names}) select {values} from {_recordset(columns)}{conflict}",  # noqa: S608
+            [_packed(columns, written)],
+        )
+        return
+    places = ", ".join(["%s"] * len(columns))
+    for row in written:
+        fetch(f"insert into {table} ({names}) values ({places}){conflict}", row)  # noqa: S608 - our own names
+
+
+# --- rows as one parameter: JSON, which is written in C here and read in C there --------------------------------------
+
+
+def _recordset(columns: Sequence[Column]) -> str:
+    typed = ", ".join(f"{c.name} {'text' if c.kind == 'bytea' else c.kind}" for c in columns)
+    return f"json_to_recordset(%s::json) as v({typed})"
+
+
+def _read(name: str, kind: str) -> str:
+    return f"decode(v.{name}, 'hex')" if kind == "bytea" else f"v.{name}"
+
+
+def _packed(columns: Sequence[Column], written: Sequence[tuple[Any, ...]]) -> str:
+    names = [column.name for column in columns]
+    return json.dumps([dict(zip(names, row, strict=True)) for row in written], default=_plain, separators=(",", ":"))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)
+
+
+def _lite(value: Any) -> Any:
+    """Return a value as Django stores it in SQLite."""
+    if isinstance(value, UUID):
+        return value.hex
+    if isinstance(value, datetime):
+        return connection.ops.adapt_datetimefield_value(value)
+    return value

@@ -1,0 +1,651 @@
+"""One claim of one run, as a generator: it decides, and hands out what it needs done.
+
+A session never touches the database of its own run, a tool or a model. It yields what it needs, and whoever drives it
+sends back what came of that: `Commit` (the events so far, in one transaction with those of other runs), `Ask` (a plan)
+and `Call` (a tool, under a permit). Events are buffered while nothing but reads happened, and committed with their
+step. Before an effect that is not a read the buffer is committed with the intent and the grant's consumption, and its
+outcome is committed right after it.
+"""
+
+import logging
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, assert_never
+from uuid import UUID
+
+from agentops.audit.services import StreamConflict
+from agentops.engine.decide import (
+    Candidate,
+    Execute,
+    Fail,
+    Finalize,
+    MakePlan,
+    Nothing,
+    Reconcile,
+    Record,
+    Select,
+    Wait,
+    decide,
+    plan_request,
+)
+from agentops.engine.events import (
+    CallDeferred,
+    CallDenied,
+    CallFailed,
+    CallGranted,
+    CallProposed,
+    CallReconciled,
+    CallSelected,
+    CallStarted,
+    CallSucceeded,
+    CallUnknown,
+    Event,
+    PlanFailed,
+    PlanFinished,
+    PlanMade,
+    ProposalWithdrawn,
+    RunClaimed,
+    RunFailed,
+    RunSucceeded,
+    RunWaiting,
+    Stamped,
+    StepVerified,
+)
+from agentops.engine.plan import InvalidPlan, parse_plan
+from agentops.engine.planner import Finished, Planned, Planner, PlannerAnswer, PlannerFailed, PlanRequest, ToolView
+from agentops.engine.state import Call as ToolCall
+from agentops.engine.state import State, apply, fold
+from agentops.engine.transitions import CallState, IllegalTransition, RunState
+from agentops.runs import lease as leases
+from agentops.runs.commit import RUN_COLUMNS, Head, Write
+from agentops.runs.models import Run
+from agentops.runs.points import reached
+from agentops.runs.recording import Lease, load_many, projection
+from agentops.tenancy.access import WORKER, Actor
+from agentops.wire.canonical import digest
+from agentops.wire.ids import uuid7
+from agentops.wire.parse import JSONObject, clean
+from agentops.worker.backoff import BASE_S, backoff
+from agentops.worker.calls import ask_hook, idempotency_key, request_of, trust_of
+from agentops.worker.output import review_answer
+from agentops.worker.planners import offered_tools, patience
+from agentops.worker.snapshot import Snapshot
+from approvals import gate, grants
+from approvals.models import Proposal
+from approvals.services import draft_proposal, withdraw_proposals
+from tools import executor, health
+from tools.allowlist import AllowlistState
+from tools.contracts import TRANSIENT, Effect, ErrorCode, ToolContract, action_digest
+from tools.registry import registry
+
+if TYPE_CHECKING:
+    from agentops.worker.driver import Driver
+
+logger = logging.getLogger(__name__)
+
+MAX_COMMANDS: Final = 20_000
+"""A backstop far above what the limits of a run allow."""
+
+MAX_CONFLICTS: Final = 100
+"""How often an outcome is offered again while others append to the same run; far more than people can."""
+
+
+# --- what a session needs done ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Commit this; send the new head back, or throw what hindered it."""
+
+    write: Write
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the planner; send its answer back."""
+
+    planner: Planner
+    request: PlanRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """Run the tool under this permit; send the outcome back."""
+
+    request: executor.CallRequest
+    permit: executor.Permit
+
+
+Need = Commit | Ask | Invoke
+Steps = Generator[Need, Any, None]
+
+
+@dataclass
+class Session:
+    """The state of a claimed run as recorded, and what has happened since but is not committed yet."""
+
+    driver: "Driver"
+    snapshot: Snapshot
+    run: Run
+    lease: Lease
+    head: Head
+    recorded: State
+    state: State = field(init=False)
+    buffer: list[Stamped] = field(init=False, default_factory=list)
+    announced: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self.state = self.recorded
+
+    @property
+    def actor(self) -> Actor:
+        return replace(WORKER, id=self.driver.owner)
+
+    def steps(self) -> Steps:
+        """Take the run as far as it goes without a person."""
+        if self.over():
+            yield from self.let_go()
+            return
+        self.claim()
+        reached("folded")
+        if self.run.attempts > leases.MAX_ATTEMPTS:
+            yield from self.end(RunFailed("dead_letter", self.epitaph()))
+            return
+        for _ in range(MAX_COMMANDS):
+            try:
+                if not (yield from self.step()):
+                    return
+            except StreamConflict:
+                # Somebody decided, cancelled or expired something meanwhile; what was buffered were only reads.
+                self.reload()
+                if self.over():
+                    yield from self.let_go()
+                    return
+                self.claim()
+        yield from self.end(RunFailed("internal", "The run did not come to a stop."))
+
+    def over(self) -> bool:
+        """Whether there is nothing to drive."""
+        return self.recorded.submitted is None or self.recorded.state.terminal
+
+    def epitaph(self) -> str:
+        """Say why nobody tries any more."""
+        return f"{self.run.attempts - 1} workers took the run up and none recorded a step."
+
+    # --- recording --------------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Read the run again, because somebody else has written to it."""
+        stream_id, last, events = load_many([self.run.id])[self.run.id]
+        self.recorded = self.state = fold(events)
+        self.head = Head(stream_id, self.recorded.seq, last)
+        self.run.refresh_from_db(fields=list(RUN_COLUMNS))
+        self.buffer.clear()
+
+    def claim(self) -> None:
+        """Say who works on the run, once: after a conflict the claim may be on record already."""
+        if not self.announced:
+            self.note(RunClaimed(self.driver.owner, self.run.attempts))
+
+    def note(self, *events: Event) -> None:
+        """Buffer events; they are applied at once and committed with the next `flush`."""
+        for event in events:
+            stamped = Stamped(self.state.seq + 1, self.driver.now(), event)
+            self.state = apply(self.state, stamped)
+            self.buffer.append(stamped)
+
+    def flush(
+        self,
+        *,
+        release: bool = False,
+        busy: timedelta = timedelta(0),
+        inside: Callable[[], None] | None = None,
+        beside: Callable[[], None] | None = None,
+    ) -> Steps:
+        """Commit the buffer and the run's projection, together with what `inside` and `beside` do.
+
+        `busy` is how long the worker may be inside a handler next; the lease outlasts that.
+        """
+        columns = self.columns(release=release, busy=busy)
+        write = Write(
+            self.lease, self.head, tuple(self.buffer), self.state, self.actor, columns, inside=inside, beside=beside
+        )
+        self.head = yield Commit(write)
+        for name, value in columns.items():
+            setattr(self.run, name, value)
+        if columns["lease_until"] is not None:
+            self.lease = replace(self.lease, until=columns["lease_until"])
+        self.recorded = self.state
+        self.announced = True
+        self.buffer = []
+
+    def columns(self, *, release: bool, busy: timedelta) -> dict[str, Any]:
+        """Return the row of the run as it will be."""
+        now = self.driver.now()
+        columns = {name: getattr(self.run, name) for name in RUN_COLUMNS}
+        columns |= projection(self.recorded, self.state, self.buffer)
+        if any(not isinstance(s.event, RunClaimed) for s in self.buffer):
+            columns["attempts"] = 0
+        if release:
+            return columns | {"lease_owner": "", "lease_until": None}
+        # A lease that still holds long enough is left alone: every renewal is a row written anew.
+        needed = now + max(leases.LEASE / 2, busy + leases.MARGIN)
+        if self.lease.until < needed:
+            columns["lease_until"] = now + max(leases.LEASE, busy + leases.MARGIN)
+        else:
+            columns["lease_until"] = self.lease.until
+        return columns
+
+    def let_go(self) -> Steps:
+        """Give the lease back."""
+        reached("before_release")
+        yield from self.flush(release=True)
+        reached("after_release")
+
+    def end(self, event: RunSucceeded | RunFailed) -> Steps:
+        """End the run; proposals that are still open close with it."""
+        proposed = False
+        for call in self.state.calls.values():
+            if call.state is CallState.PROPOSED:
+                proposed = True
+                self.note(ProposalWithdrawn(call.proposal_id, call.call_id, "The run ended."))
+            elif call.state is CallState.EXECUTING:
+                self.note(CallUnknown(call.call_id, "The run ended while this was under way.", asked=True))
+        self.note(event)
+
+        def withdraw() -> None:
+            withdraw_proposals(self.run.id, reason="The run ended.", now=self.driver.now())
+
+        yield from self.flush(release=True, beside=withdraw if proposed else None)
+
+    # --- commands ---------------------------------------------------------------------------------------------------
+
+    def step(self) -> Generator[Need, Any, bool]:
+        """Perform the next command; False when the run has let this worker go."""
+        command = decide(self.state)
+        match command:
+            case MakePlan():
+                yield from self.make_plan(command)
+            case Record(events=events):
+                self.note(*events)
+            case Select(candidates=candidates):
+                return (yield from self.select(candidates))
+            case Execute(call_id=call_id):
+                yield from self.execute(self.state.calls[call_id])
+            case Reconcile(call_id=call_id):
+                yield from self.reconcile(self.state.calls[call_id])
+            case Wait(state=state, until=until):
+                self.note(_waiting(state, until))
+                yield from self.let_go()
+                return False
+            case Finalize(answer=answer, untrusted=untrusted):
+                yield from self.end(review_answer(answer, untrusted=untrusted))
+                return False
+            case Fail(code=code, message=message):
+                yield from self.end(RunFailed(code, message))
+                return False
+            case Nothing():
+                yield from self.let_go()
+                return False
+            case _:
+                assert_never(command)
+        return True
+
+    def make_plan(self, command: MakePlan) -> Steps:
+        named = self.state.submitted.planner if self.state.submitted is not None else ""
+        planner = self.snapshot.planner(named, lambda: self.driver.planners(self.run, self.state))
+        by_model = planner.name.startswith("model:")
+        views: tuple[ToolView, ...] = ()
+        if by_model:
+            views = offered_tools(self.run, self.state)
+            # A model may take its time: hold nothing back meanwhile, and keep the lease for as long.
+            yield from self.flush(busy=patience(planner))
+        answer = yield Ask(planner, plan_request(self.state, str(self.run.id), views))
+        self.note(self.planned(command.version, answer.planner or planner.name, answer))
+        reached("plan_made")
+        if by_model:
+            yield from self.flush()
+
+    def planned(self, version: int, planner: str, answer: PlannerAnswer) -> Event:
+        match answer:
+            case Planned(plan=raw, usage=usage, exchange=exchange):
+                try:
+                    parse_plan(
+                        raw,
+                        version=version,
+                        planner=planner,
+                        calls_per_step=self.state.limits.calls_per_step,
+                        known_steps=frozenset(self.state.steps),
+                    )
+                except InvalidPlan as error:
+                    issues = [issue.to_json() for issue in error.issues]
+                    return PlanFailed(planner, "plan_invalid", str(error)[:2000], "", issues, usage, exchange)
+                plan: JSONObject = raw if isinstance(raw, dict) else {}
+                return PlanMade(version, planner, plan, self.state.tainted, usage, exchange)
+            case Finished(answer=text, usage=usage, exchange=exchange):
+                return PlanFinished(planner, text, self.state.tainted, usage, exchange)
+            case PlannerFailed() as failed:
+                retry_at = ""
+                if failed.retryable:
+                    wait = backoff(self.state.plan_failures, failed.retry_after, self.driver.rng)
+                    retry_at = _rfc3339(self.driver.now() + wait)
+                return PlanFailed(planner, failed.code, failed.message, retry_at, [], failed.usage, failed.exchange)
+
+    def pin(self, tool: str) -> JSONObject | None:
+        return self.state.submitted.tools.get(tool) if self.state.submitted else None
+
+    def select(self, candidates: Sequence[Candidate]) -> Generator[Need, Any, bool]:
+        """Put calls before the gate: what policy allows or denies is noted, what needs a person becomes a proposal.
+
+        Return False when the run now waits for people and has let this worker go.
+        """
+        judged = []
+        chosen: dict[str, int] = {}
+        for candidate in candidates:
+            one = self.judge(candidate, chosen.get(candidate.tool, 0))
+            chosen[candidate.tool] = chosen.get(candidate.tool, 0) + (not isinstance(one[2], gate.Deny))
+            judged.append(one)
+        if self.must_settle([(contract, verdict) for _, contract, verdict in judged]):
+            yield from self.flush()
+        drafts: list[Proposal] = []
+        for (selected, contract, verdict), candidate in zip(judged, candidates, strict=True):
+            self.note(selected)
+            match verdict:
+                case gate.Deny(code=code, message=message, rule=rule):
+                    self.note(CallDenied(selected.call_id, code, message, rule))
+                case gate.Auto(rule=rule) if contract is not None:
+                    self.note(CallGranted(selected.call_id, str(uuid7()), rule))
+                case gate.Gate() if contract is not None:
+                    draft, event = self.propose(selected, contract, verdict, candidate)
+                    drafts.append(draft)
+                    self.note(event)
+                case _:
+                    message = "The gate gave no usable verdict."
+                    self.note(CallDenied(selected.call_id, "internal", message, "fail_closed"))
+        if not drafts:
+            return True
+        command = decide(self.state)
+        waits = isinstance(command, Wait)
+        if isinstance(command, Wait):
+            self.note(_waiting(command.state, command.until))
+            reached("before_release")
+        yield from self.flush(beside=lambda: _save(drafts), release=waits)
+        return not waits
+
+    def must_settle(self, judged: Sequence[tuple[ToolContract | None, gate.GateVerdict]]) -> bool:
+        """Whether the step before has to be committed now, because nothing else commits it before a tool is called.
+
+        A proposal is committed together with the step before it, and so is the intent of a write.
+        """
+        if not any(isinstance(stamped.event, StepVerified) for stamped in self.buffer):
+            return False
+        gated = any(isinstance(verdict, gate.Gate) for _, verdict in judged)
+        reads = any(isinstance(v, gate.Auto) and c is not None and c.effect is Effect.READ for c, v in judged)
+        return reads and not gated
+
+    def judge(self, candidate: Candidate, beside: int) -> tuple[CallSelected, ToolContract | None, gate.GateVerdict]:
+        """Ask the gate; `beside` counts the calls of the same tool that the same step makes before this one."""
+        pin = self.pin(candidate.tool)
+        contract = registry.get(candidate.tool, str(pin["version"])) if pin else registry.get(candidate.tool)
+        version = str(pin["version"]) if pin else contract.version if contract else ""
+        arguments = clean(candidate.arguments)
+        calls = self.state.calls.values()
+        same_tool = sum(1 for c in calls if c.tool == candidate.tool and c.state is not CallState.DENIED)
+        verdict = gate.classify(
+            gate.Candidate(
+                contract=contract,
+                pinned=gate.Pin(version, str(pin["digest"])) if pin else None,
+                arguments=arguments,
+                provenance=candidate.provenance,
+                planned=candidate.planned,
+                allow=self.snapshot.rule(self.run.task_type_id, candidate.tool),
+                calls_so_far=same_tool + beside,
+            )
+        )
+        selected = CallSelected(
+            call_id=candidate.call_id,
+            step_id=candidate.step_id,
+            tool=candidate.tool,
+            version=version,
+            effect=str(contract.effect) if contract else "",
+            arguments=arguments,
+            digest=action_digest(
+                tenant_id=self.run.tenant_id, tool=candidate.tool, version=version, arguments=arguments
+            ),
+            idempotency_key=idempotency_key(self.run, candidate.call_id),
+            provenance={path: p.to_json() for path, p in candidate.provenance.items()},
+            planned=candidate.planned,
+        )
+        return selected, contract, verdict
+
+    def propose(
+        self, selected: CallSelected, contract: ToolContract, verdict: gate.Gate, candidate: Candidate
+    ) -> tuple[Proposal, CallProposed]:
+        """Freeze a call for a person: the row to be saved, and the event that says so."""
+        proposal = draft_proposal(
+            run=self.run,
+            call_id=selected.call_id,
+            step_id=selected.step_id,
+            contract=contract,
+            arguments=selected.arguments,
+            provenance=candidate.provenance,
+            gate=verdict,
+            explanation=candidate.why,
+            now=self.driver.now(),
+        )
+        event = CallProposed(
+            call_id=selected.call_id,
+            proposal_id=str(proposal.id),
+            digest=proposal.digest,
+            band=proposal.risk_band,
+            score=proposal.risk_score,
+            rule=verdict.rule,
+            decide_by=_rfc3339(proposal.decide_by),
+        )
+        return proposal, event
+
+    # --- execution --------------------------------------------------------------------------------------------------
+
+    def execute(self, call: ToolCall) -> Steps:
+        contract = registry.get(call.tool, call.version)
+        if contract is None or self.contract_changed(call, contract):
+            message = f"The contract of {call.tool} is not the one this run started with."
+            yield from self.refuse(call, grants.CONTRACT_CHANGED, message)
+            return
+        admission = self.admit(call, contract)
+        if isinstance(admission, health.Refused):
+            yield from self.defer(call, admission)
+            return
+        attempt = call.attempts + 1
+        try:
+            permit = yield from self.permit(call, contract, attempt)
+            reached("before_effect")
+            outcome = yield Invoke(request_of(self.run, call, self.driver.now()), permit)
+            reached("after_effect")
+        except executor.PermitRefused as refusal:
+            self.forgo(call, admission)
+            yield from self.refuse(call, refusal.code, refusal.message)
+            return
+        except Exception:
+            self.forgo(call, admission)
+            raise
+        try:
+            yield from self.keep(self.outcome(call, contract, outcome, attempt))
+        except Exception:
+            self.report(call, contract, admission, outcome)
+            raise
+        self.report(call, contract, admission, outcome)
+
+    def permit(self, call: ToolCall, contract: ToolContract, attempt: int) -> Generator[Need, Any, executor.Permit]:
+        """Return the permission to run a call; of anything but a policy's read, its use is on record before it runs.
+
+        What policy lets be read needs no row that is used up: the event is its grant. Raises PermitRefused.
+        """
+        if contract.effect is Effect.READ and not call.proposal_id:
+            rule = self.snapshot.rule(self.run.task_type_id, call.tool)
+            if rule.state is not AllowlistState.AUTO or not rule.admits(contract.version):
+                raise executor.PermitRefused(
+                    grants.NOT_ALLOWED, f"The allowlist no longer lets {call.tool} run this way."
+                )
+            return executor.Permit(call.grant_id, call.digest)
+        reached("before_intent")
+        request = request_of(self.run, call, self.driver.now())
+        again = call.state in (CallState.EXECUTING, CallState.RETRYING)
+        self.note(CallStarted(call.call_id, call.grant_id, attempt))
+
+        policy = None if call.proposal_id else grants.PolicyGrant(UUID(call.grant_id), self.execute_within)
+
+        def consume() -> None:
+            grants.consume(
+                request, policy=policy, again=again, task_type_id=self.run.task_type_id, now=self.driver.now()
+            )
+
+        try:
+            yield from self.flush(busy=timedelta(seconds=contract.timeout_s), inside=consume)
+        except executor.PermitRefused:
+            self.state, self.buffer = self.recorded_with(self.buffer[:-1])
+            raise
+        reached("after_intent")
+        return executor.Permit(call.grant_id, call.digest)
+
+    @property
+    def execute_within(self) -> timedelta:
+        return timedelta(seconds=self.run.task_type.execute_within_s)
+
+    def recorded_with(self, events: Sequence[Stamped]) -> tuple[State, list[Stamped]]:
+        """Return the state and the buffer with these events only after what is recorded."""
+        return fold(events, self.recorded), list(events)
+
+    def admit(self, call: ToolCall, contract: ToolContract) -> health.Admission:
+        """Ask whether the tool may be called now: not while it keeps failing, nor above its rate limit."""
+        rate = self.snapshot.rule(self.run.task_type_id, call.tool).rate_per_minute
+        if self.snapshot.is_well(call.tool) and (contract.rate_per_minute if rate is None else rate) is None:
+            return health.Admitted(clean=True)
+        return health.admit(
+            call.tool,
+            contract,
+            now=self.driver.now(),
+            rate_per_minute=rate,
+            promised=call.retry_at if call.deferred == ErrorCode.RATE_LIMITED else None,
+            run_id=self.run.id,
+            actor=self.actor,
+        )
+
+    def defer(self, call: ToolCall, refusal: health.Refused) -> Steps:
+        """Let a call wait without having started; after as many waits as it may have attempts, end it."""
+        if call.deferrals < self.state.limits.attempts:
+            # Those who wait for a tool to recover do not come back all at once; turns of a rate limit are apart anyway.
+            apart = self.driver.rng.uniform(0, BASE_S) if refusal.code is ErrorCode.BREAKER_OPEN else 0.0
+            until = _rfc3339(refusal.retry_at + timedelta(seconds=apart))
+            self.note(CallDeferred(call.call_id, str(refusal.code), refusal.message, until))
+        elif call.state is CallState.EXECUTING:
+            yield from self.refuse(call, str(refusal.code), refusal.message)
+        else:
+            self.note(CallFailed(call.call_id, str(refusal.code), refusal.message, attempt=call.attempts))
+
+    def forgo(self, call: ToolCall, admission: health.Admitted) -> None:
+        """Tell the tool's breaker that the tool was never asked."""
+        health.forgo(call.tool, admission, now=self.driver.now())
+
+    def report(
+        self, call: ToolCall, contract: ToolContract, admission: health.Admitted, outcome: executor.Outcome
+    ) -> None:
+        """Tell the tool's breaker how the call ended."""
+        code: ErrorCode | None = None
+        match outcome:
+            case executor.Succeeded():
+                if admission.clean:
+                    return
+            case executor.Failed():
+                code = outcome.code
+            case executor.Unknown():
+                code = ErrorCode.OUTCOME_UNKNOWN
+            case _:
+                assert_never(outcome)
+        now = self.driver.now()
+        self.snapshot.expire()
+        health.report(call.tool, contract, admission, outcome_code=code, now=now, run_id=self.run.id, actor=self.actor)
+
+    def contract_changed(self, call: ToolCall, contract: ToolContract) -> bool:
+        """Say whether arguments that passed one contract would be judged by another one now."""
+        pin = self.pin(call.tool)
+        return pin is None or (pin["version"], pin["digest"]) != (contract.version, contract.digest)
+
+    def refuse(self, call: ToolCall, code: str, message: str) -> Steps:
+        """Record that a call may not run any more; one that was interrupted may have run already, so that is asked."""
+        if call.state is CallState.EXECUTING:
+            told = f"It was interrupted, and repeating it is refused ({code}): {message}"
+            self.note(CallUnknown(call.call_id, told))
+        else:
+            self.note(CallDenied(call.call_id, code, message, "grant"))
+        yield from self.flush()
+
+    def outcome(self, call: ToolCall, contract: ToolContract, outcome: executor.Outcome, attempt: int) -> Event:
+        match outcome:
+            case executor.Succeeded(output=output, duration_ms=duration):
+                return CallSucceeded(call.call_id, output, digest(output), duration, trust_of(contract), attempt)
+            case executor.Failed(code=code, message=message, duration_ms=duration, retry_after=retry_after):
+                may_repeat = call.effect != Effect.UNSAFE_WRITE and code in TRANSIENT
+                retry_at = ""
+                if may_repeat and attempt < self.state.limits.attempts:
+                    retry_at = _rfc3339(self.driver.now() + backoff(attempt, retry_after, self.driver.rng))
+                return CallFailed(call.call_id, str(code), message[:2000], duration, retry_at, attempt)
+            case executor.Unknown(message=message):
+                return CallUnknown(call.call_id, message[:2000])
+
+    def keep(self, event: Event) -> Steps:
+        """Record an outcome whatever else happened to the run meanwhile; reads are committed with their step."""
+        self.note(event)
+        if self.state.calls[_call_id(event)].effect == Effect.READ:
+            return
+        reached("before_outcome")
+        for _ in range(MAX_CONFLICTS):
+            verified = decide(self.state)
+            if isinstance(verified, Record):
+                self.note(*verified.events)
+            try:
+                yield from self.flush()
+            except StreamConflict:
+                self.reload()
+                with suppress(IllegalTransition):  # a person has said meanwhile what became of it
+                    self.note(event)
+                    continue
+            reached("after_outcome")
+            return
+
+    def reconcile(self, call: ToolCall) -> Steps:
+        """Record what the contract's hook says of an effect whose outcome was never recorded."""
+        event = ask_hook(call, request_of(self.run, call, self.driver.now()))
+        self.note(event)
+        rearm = isinstance(event, CallReconciled) and event.verdict == "did_not_happen"
+
+        def make_usable() -> None:
+            grants.rearm(run_id=self.run.id, call_id=call.call_id)
+
+        yield from self.flush(beside=make_usable if rearm else None)
+
+
+def _save(drafts: Sequence[Proposal]) -> None:
+    Proposal.objects.bulk_create(drafts)
+
+
+def _call_id(event: Event) -> str:
+    if isinstance(event, CallSucceeded | CallFailed | CallUnknown):
+        return event.call_id
+    raise TypeError(f"{event.type} is not an outcome")
+
+
+def _waiting(state: RunState, until: datetime | None) -> RunWaiting:
+    match state:
+        case RunState.WAITING_RETRY:
+            return RunWaiting("waiting_retry", _rfc3339(until) if until else "")
+        case RunState.AWAITING_RECONCILIATION:
+            return RunWaiting("awaiting_reconciliation")
+        case _:
+            return RunWaiting("awaiting_approval")
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds")
