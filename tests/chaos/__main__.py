@@ -8,12 +8,14 @@ clocks that jump. Then it is quiet, and everything that was promised must have h
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import NoReturn
 from uuid import UUID
 
 from tests.chaos.stage import BACKENDS, Stage, stage, until
@@ -25,7 +27,7 @@ QUIET_S = 20.0
 TOGETHER = 60
 """Runs under way at once: more are submitted as these end, so that there is work until the end of the chaos."""
 DRAIN_S = 900.0
-"""How long the chaos may take at most after the last submission, until every point has had its turn."""
+"""How long the chaos may take at most for every 500 runs, until every point has had its turn."""
 
 
 def say(text: str) -> None:
@@ -74,20 +76,25 @@ def perform(made: Stage, runs: int, seconds: float) -> tuple[dict[str, object], 
         if rng.random() < 0.03:
             made.ring_all(cast.tenant.pk)
 
-    while len(submitted) < runs:
+    def wanted() -> int:
+        """How many to submit now: all that were asked for, and then a trickle until every point had its turn."""
+        left = runs - len(submitted)
+        return min(left, TOGETHER - open_runs(), 10) if left > 0 else 10 - open_runs()
+
+    def enough() -> bool:
+        late = time.monotonic() - began > seconds or open_runs() <= max(10, runs // 20)
+        return len(submitted) >= runs and late and not unsettled()
+
+    limit = time.monotonic() + DRAIN_S * max(1.0, runs / 500)
+    while not enough() and time.monotonic() < limit:
         turn()
-        for _ in range(min(runs - len(submitted), max(0, TOGETHER - open_runs()), 10)):
+        for _ in range(wanted()):
             try:
                 submitted.append(workload.submit_one(cast, len(submitted)))
             except Error as error:
                 made.done[f"submission refused ({type(error).__name__})"] += 1
                 connections.close_all()
         time.sleep(0.05)
-
-    def enough() -> bool:
-        return not unsettled() and (time.monotonic() - began > seconds or open_runs() <= runs // 20)
-
-    until(enough, within_s=DRAIN_S, meanwhile=turn)
 
     (made.directory / "calm").touch()
     left, calm = open_runs(), time.monotonic()
@@ -143,6 +150,22 @@ def one(backend: str, options: argparse.Namespace, server: str) -> int:
     return 1 if wrong else 0
 
 
+def run_alone(words: list[str]) -> int:
+    """Run one backend in a process of its own, which takes its servers and processes away when this one must end."""
+    process = subprocess.Popen(words)
+    try:
+        return process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait(60)
+        raise
+
+
+def leave(number: int, frame: object) -> NoReturn:
+    """Take everything away that was started."""
+    raise SystemExit(1)
+
+
 def main() -> int:
     """Run every backend that was asked for, each in a process of its own."""
     parser = argparse.ArgumentParser(prog="tests.chaos", description="Kill everything and see what was promised kept.")
@@ -155,6 +178,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--server", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, leave)
     if options.on != "all" and (options.server or options.on == "sqlite"):
         return one(options.on, options, options.server)
     failed = []
@@ -166,7 +190,7 @@ def main() -> int:
                 continue
             given = sys.argv[1:]
             words = [sys.executable, "-m", "tests.chaos", *given, "--on", backend, "--server", server]
-            if subprocess.run(words, check=False).returncode:
+            if run_alone(words):
                 failed.append(backend)
     say(f"\nFAILED: {', '.join(failed)}" if failed else "\nAll of it held.")
     return 1 if failed else 0
