@@ -7,8 +7,8 @@ from typing import Final
 
 from django.db import transaction
 from django.db.models import F, Q
-from django.utils import timezone
 
+from agentops import clock
 from agentops.engine.events import CallReconciled
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.memory.services import expire_due as expire_facts
@@ -40,7 +40,7 @@ def sweep(now: datetime | None = None) -> int:
     Safe to run anywhere at any time: claiming and expiring are conditional updates. One tenant's error does not keep
     the others waiting.
     """
-    moment = now or timezone.now()
+    moment = now or clock.now()
     rings = 0
     for tenant in Tenant.objects.order_by("pk"):
         try:

@@ -58,6 +58,7 @@ QUICK = Sizes(
     decisions=15,
     long=((10, 8), (100, 1)),
     paused=(2_000,),
+    model_calls=100,
     sqlite_runs=20,
 )
 TINY = Sizes(
