@@ -370,8 +370,10 @@ def _after_step(state: State, plan: Plan, step: Step) -> Command | None:
             return Fail("tool_failed", f"{call.tool} failed with {call.code}: {call.note}")
         case "denied":
             call = next(state.calls[c] for c in progress.call_ids if state.calls[c].state is CallState.DENIED)
-            code = call.code if call.code == BUDGET_EXCEEDED else f"call_{call.code}"
-            return Fail(code, f"{call.tool} was denied: {call.note}")
+            message = f"{call.tool} was denied: {call.note}"
+            return (
+                Fail(BUDGET_EXCEEDED, message) if call.code == BUDGET_EXCEEDED else Fail(f"call_{call.code}", message)
+            )
         case "unverified":
             return Fail("verification_failed", f"Step {step.id}: {progress.message}")
         case _:

@@ -583,8 +583,13 @@ def encode(event: Event) -> JSONObject:
         value = getattr(event, name)
         if empty is not MISSING and value == empty:
             continue
-        payload[name] = asdict(value) if isinstance(value, Usage) else value
+        payload[name] = _spent(value) if isinstance(value, Usage) else value
     return payload
+
+
+def _spent(usage: Usage) -> JSONObject:
+    """What was counted later is left out where it is zero, so that earlier records are written as they were."""
+    return {name: count for name, count in asdict(usage).items() if count or name not in ("cached_tokens", "unpriced")}
 
 
 def decode(type_: str, data: Mapping[str, JSON], version: int = EVENT_VERSION) -> Event:

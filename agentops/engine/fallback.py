@@ -31,6 +31,7 @@ OF_A_MODEL: Final = frozenset(
         "limit_model_calls",
         "limit_tokens",
         "limit_cost",
+        "budget_exceeded",
         "limit_repeats",
         "loop_detected",
         "criteria_not_met",

@@ -49,13 +49,14 @@ from agentops.engine.events import (
     RunFellBack,
     RunSucceeded,
     RunWaiting,
+    RunWarned,
     Stamped,
     StepSkipped,
     StepVerified,
     encode,
 )
 from agentops.engine.state import State, apply
-from agentops.engine.transitions import CallState, IllegalTransition
+from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.wire.parse import JSON, clean
 
 OWN_ENDS: Final = frozenset({"dead_letter", "internal"})
@@ -110,10 +111,11 @@ MADE_BY_COMMANDS: Final = (
     *(CallSelected, CallDenied, CallGranted, CallProposed),
     *(CallDeferred, CallStarted, CallSucceeded, CallFailed, CallUnknown),
     *(CallAdopted, CallConfirmed, CallWithdrawn, LoopDetected, CriteriaUnmet),
-    *(RunWaiting, RunFellBack, RunSucceeded, RunFailed),
+    *(RunWaiting, RunWarned, RunFellBack, RunSucceeded, RunFailed),
 )
 """What only the driver writes, and only because a command said so; everything else comes from outside."""
 
+_UNSETTLED: Final = (CallState.EXECUTING, CallState.UNKNOWN)
 _Outcome = CallDeferred | CallStarted | CallDenied | CallSucceeded | CallFailed | CallUnknown
 
 
@@ -135,7 +137,8 @@ class _Replay:
         if not self.by_command():
             self.take()
             return
-        if isinstance(self.event, RunFailed) and self.event.code in OWN_ENDS:
+        if self.own_end():
+            self.close()
             self.take()
             return
         command = decide(self.state)
@@ -147,13 +150,19 @@ class _Replay:
         event = self.event
         if self.state.state.terminal:
             return False  # late outcomes, proposals that close after the end
+        if self.settled_while_paused(event):
+            return False
+        if isinstance(event, CallProposed) and self.call_is(event.call_id, CallState.WITHDRAWN):
+            return self.state.state is not RunState.QUEUED  # asked again by whoever queued the run again
         if isinstance(event, ProposalWithdrawn):
             return self.ends_run()
         if isinstance(event, CallReconciled):
             return event.by == "hook"
         if isinstance(event, CallUnknown) and self.ends_run():
             return True
-        if isinstance(event, CallSucceeded | CallFailed | CallUnknown) and self.under_way(event.call_id):
+        if isinstance(event, CallSucceeded | CallFailed | CallUnknown) and self.call_is(
+            event.call_id, CallState.EXECUTING
+        ):
             # Its command was the one that started it; others may have written meanwhile.
             return not self.may_have_been_started(event)
         return isinstance(event, MADE_BY_COMMANDS)
@@ -167,9 +176,31 @@ class _Replay:
                 return False
         return False
 
-    def under_way(self, call_id: str) -> bool:
+    def own_end(self) -> bool:
+        """Whether the driver ended the run here by itself; what is open closes in the same commit, before the end."""
+        for stamped in self.events[self.at :]:
+            if not isinstance(stamped.event, ProposalWithdrawn | CallUnknown):
+                return isinstance(stamped.event, RunFailed) and stamped.event.code in OWN_ENDS
+        return False
+
+    def settled_while_paused(self, event: Event) -> bool:
+        """Whether this is what became of an effect that was under way when the run was paused.
+
+        The worker that made the call still says so, or the sweeper asks the hook, which no command asks for: a paused
+        run has no worker. Nothing else happens in it but what people do.
+        """
+        if not self.state.paused:
+            return False
+        if isinstance(event, CallReconciled | CallUnknown) and self.call_is(event.call_id, *_UNSETTLED):
+            by_sweeper = event.by == "hook" if isinstance(event, CallReconciled) else event.asked
+            if by_sweeper:
+                call = self.state.calls[event.call_id]
+                return call.effect == "unsafe_write" and not call.hook_asked
+        return isinstance(event, CallSucceeded | CallFailed | CallUnknown) and self.call_is(event.call_id, *_UNSETTLED)
+
+    def call_is(self, call_id: str, *states: CallState) -> bool:
         call = self.state.calls.get(call_id)
-        return call is not None and call.state is CallState.EXECUTING
+        return call is not None and call.state in states
 
     def may_have_been_started(self, event: CallSucceeded | CallFailed | CallUnknown) -> bool:
         """Whether the worker that started the call is the last that took the run up, so that this is its outcome."""
@@ -280,13 +311,17 @@ class _Replay:
             lambda found: isinstance(found, CallDenied | CallGranted | CallProposed) and found.call_id == call_id,
         )
 
-    def end(self, command: Finalize | Fail) -> None:
-        """What is open closes first, in the order of the calls; then the run ends as the command says."""
+    def close(self) -> None:
+        """Take what the end of the run closes, in the order of the calls."""
         for event in closings(self.state):
             self.want(
                 f"{event.type} {event.call_id}",
                 lambda found, event=event: found.type == event.type and found.call_id == event.call_id,  # type: ignore[misc]
             )
+
+    def end(self, command: Finalize | Fail) -> None:
+        """What is open closes first; then the run ends as the command says."""
+        self.close()
         match command:
             case Fail(code=code, message=message):
                 self.want_exactly(RunFailed(code, message))

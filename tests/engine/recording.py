@@ -32,7 +32,9 @@ from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject
 from agentops.worker.driver import Driver
 from agentops.worker.planners import planner_for
-from approvals.intervention import cancel_run, reconcile_call
+from agentops.worker.sweeper import settle_leftovers
+from approvals import halting
+from approvals.intervention import cancel_run, pause_run, reconcile_call, requeue_run, resume_run
 from approvals.models import Proposal
 from approvals.services import approve, edit_and_approve, expire, reject
 from tests.shop import Clock, open_shop, start, task_type
@@ -113,11 +115,12 @@ class Desk:
 def _model(name: str) -> Iterator[None]:
     from django.conf import settings
 
-    before, settings.AGENTOPS_MODEL = settings.AGENTOPS_MODEL, name
+    before = settings.AGENTOPS_MODEL, settings.AGENTOPS_MODEL_BASE_URL
+    settings.AGENTOPS_MODEL, settings.AGENTOPS_MODEL_BASE_URL = name, "http://127.0.0.1:9/v1"
     try:
         yield
     finally:
-        settings.AGENTOPS_MODEL = before
+        settings.AGENTOPS_MODEL, settings.AGENTOPS_MODEL_BASE_URL = before
 
 
 Scenario = Callable[[Desk], Run]
@@ -447,6 +450,80 @@ def told_of_a_loop_and_of_the_criterion(desk: Desk) -> Run:
     planner.answers += [Finished("I am done.", USAGE, EXCHANGE), Planned({"steps": [ticket("note")]}, USAGE, EXCHANGE)]
     allow = {"shop.find_order": AUTO, "create_ticket": AUTO}
     run = desk.modelled(allow, planner, planning="reactive", success_when="steps.note.outcome == 'succeeded'")
+    return desk.drive(run, planner)
+
+
+@scenario
+def paused_and_stopped(desk: Desk) -> Run:
+    """A person holds the run while it waits, the line is stopped before it goes on, and both let it go again."""
+    sam = desk.people["sam"]
+    run = desk.drive(desk.start("goodwill-refund", GOODWILL))
+    pause_run(run_id=run.id, actor=sam, reason="Let me call them first", now=desk.clock())
+    desk.clock.forward(minutes=3)
+    resume_run(run_id=run.id, actor=sam, reason="They want it", now=desk.clock())
+    desk.approve(run)
+    target = halting.find_target("tool:shop.issue_refund")
+    assert target is not None
+    stopped = halting.stop(target=target, reason="The provider is being moved", actor=sam, now=desk.clock())
+    assert isinstance(stopped, halting.Stopped)
+    run = desk.drive(run)
+    desk.clock.forward(minutes=5)
+    halting.lift(halt_id=stopped.halt_id, reason="It has moved", actor=sam, now=desk.clock())
+    halting.settle_lifted(desk.clock())
+    return desk.drive(run)
+
+
+@scenario
+def paused_while_nobody_knew(desk: Desk) -> Run:
+    """Its worker dies inside an effect, the run is paused, and the sweeper finds out what became of the effect."""
+    sam = desk.people["sam"]
+    run = desk.drive(desk.start("goodwill-refund", GOODWILL))
+    desk.approve(run)
+    execute = executor.execute
+
+    def die(request: executor.CallRequest, consume: executor.Consume) -> executor.Outcome:
+        outcome = execute(request, consume)
+        if request.tool == "shop.issue_refund":
+            raise Killed
+        return outcome
+
+    with mock.patch.object(executor, "execute", die), suppress(Killed):
+        desk.drive(run)
+    pause_run(run_id=run.id, actor=sam, reason="Something is wrong", now=desk.clock())
+    desk.clock.forward(minutes=5)
+    settle_leftovers(desk.clock())
+    resume_run(run_id=run.id, actor=sam, reason="It was the power", now=desk.clock())
+    return desk.drive(run, owner="w2")
+
+
+@scenario
+def queued_again(desk: Desk) -> Run:
+    """Taken out while a question was open; it is asked again once the cause is gone."""
+    order, pay = ({name: step[name] for name in ("tool", "arguments")} for step in (look("x"), refund("y")))
+    task_type([{"id": "both", "calls": [order, pay]}], {"shop.find_order": AUTO, "shop.issue_refund": GATED})
+    run = desk.start("job", {})
+    with mock.patch.object(executor, "execute", side_effect=Killed), suppress(Killed):
+        desk.drive(run)
+    Run.objects.filter(pk=run.pk).update(attempts=5)
+    run = desk.later(run)
+    requeue_run(run_id=run.id, actor=desk.people["sam"], reason="The disk was full", now=desk.clock())
+    run = desk.drive(run)
+    desk.approve(run)
+    return desk.drive(run)
+
+
+@scenario
+def warned_of_its_limits(desk: Desk) -> Run:
+    """Most of its steps are used up, and it goes on."""
+    task_type([look(f"s{i}", f"A-100{i}") for i in range(5)], {"shop.find_order": AUTO}, limits={"steps": 6})
+    return desk.drive(desk.start("job", {}))
+
+
+@scenario
+def warned_of_its_tokens(desk: Desk) -> Run:
+    planner = Scripted([Planned({"steps": [look("order")]}, USAGE, EXCHANGE)])
+    allow = {"shop.find_order": AUTO}
+    run = desk.modelled(allow, planner, planning="reactive", limits={"tokens": 100_000, "soft_percent": 1})
     return desk.drive(run, planner)
 
 

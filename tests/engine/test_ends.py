@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from agentops.engine import ends, loops
-from agentops.engine.events import PlanFailed, RunClaimed, Usage
+from agentops.engine.decide import BUDGET_EXCEEDED
+from agentops.engine.events import PlanFailed, PlanMade, RunClaimed, Usage
 from agentops.engine.replay import Identical, replay
 from agentops.engine.state import State
 from agentops.engine.transitions import RunState
@@ -55,6 +56,13 @@ def used_up() -> World:
     return world
 
 
+def dear(**limits: int) -> World:
+    """A model whose one plan used tokens and money, and that would be asked again."""
+    world = World(steps(LOOK), submitted(planner="model:m", planning="reactive", limits=limits))
+    world.add(RunClaimed("w", 1), PlanMade(1, "model:m", steps(LOOK), usage=Usage(1, 900, 100, cost_micros=50)))
+    return world
+
+
 WAYS: dict[str, Callable[[], World]] = {
     "limit_wall_time": late,
     "limit_steps": lambda: World(calls(1, 2, 3), submitted(limits={"steps": 2})),
@@ -62,6 +70,9 @@ WAYS: dict[str, Callable[[], World]] = {
     "limit_repeats": lambda: World(calls(1, 1, 1)),
     "limit_plans": lambda: planned(failing(1, "a"), failing(2, "b"), limits={"plans": 2}),
     "limit_model_calls": used_up,
+    "limit_tokens": lambda: dear(tokens=1000),
+    "limit_cost": lambda: dear(cost_micros=50),
+    "budget_exceeded": with_answers("budget_exceeded"),
     "loop_detected": lambda: World(calls(1, 2, 1, 2)),
     "plan_invalid": with_answers("plan_invalid", 3),
     "playbook_missing": with_answers("playbook_missing", planner="playbook:gone@1"),
@@ -153,7 +164,7 @@ def codes_in(path: Path) -> Iterator[str]:
         if not isinstance(node, ast.Call):
             continue
         name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-        position = {"Fail": 0, "RunFailed": 0, "_looped": 1}.get(name)
+        position = {"Fail": 0, "RunFailed": 0, "Unaffordable": 0, "_looped": 1}.get(name)
         if position is None or len(node.args) <= position:
             continue
         match node.args[position]:
@@ -161,6 +172,8 @@ def codes_in(path: Path) -> Iterator[str]:
                 yield code
             case ast.Attribute(attr="LOOP_DETECTED"):
                 yield loops.LOOP_DETECTED
+            case ast.Name(id="BUDGET_EXCEEDED"):
+                yield BUDGET_EXCEEDED
             case ast.JoinedStr(values=[ast.Constant(value=str(start)), *_]):
                 yield start
 
@@ -168,7 +181,7 @@ def codes_in(path: Path) -> Iterator[str]:
 def test_every_code_that_fails_a_run_in_the_source_is_in_the_table_and_comes_about() -> None:
     places = [*(ROOT / "agentops" / "engine").glob("*.py"), *(ROOT / "agentops" / "worker").glob("*.py")]
     written = {code for path in places for code in codes_in(path)}
-    assert {"limit_steps", "loop_detected", "dead_letter", "call_", "output_blocked"} <= written
+    assert {"limit_steps", "loop_detected", "dead_letter", "call_", "output_blocked", "budget_exceeded"} <= written
     undeclared = {code for code in written if not ends.explained(code)}
     assert not undeclared, f"declare them in engine/ends.py and give each a way in this test: {undeclared}"
     proven = set(WAYS) | set(ELSEWHERE)

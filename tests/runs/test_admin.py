@@ -33,6 +33,7 @@ def form_of(kind: TaskType, **changes: object) -> dict[str, str]:
         "slug": kind.slug,
         "description": "",
         "enabled": "on",
+        "priority": 0,
         "planner": kind.planner,
         "planning": kind.planning,
         "playbook": kind.playbook_id,

@@ -15,6 +15,7 @@ from agentops.tenancy.access import SYSTEM, WORKER
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.services import issue_token
+from tests.replaying import by_hand
 from tests.shop import start, task_type
 
 
@@ -27,6 +28,7 @@ def run(acme: Tenant) -> Run:
         [data] = keep([{"planner": "model:m", "exchange": {"model": "m", "status": 200, "request": "x" * 9_000}}])
         with transaction.atomic():
             append(f"run:{run.id}", [NewEvent("plan.failed", data)], actor=WORKER, run_id=run.id)
+        by_hand(run.id)
         return run
 
 

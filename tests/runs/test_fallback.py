@@ -88,6 +88,7 @@ def test_a_playbook_does_not_take_over_from_itself(kind: TaskType, settings: Laz
     kind.critical, kind.fallback = True, kind.playbook
     assert codes(kind) == [("fallback", "fallback_is_planner")]
     settings.AGENTOPS_MODEL = "m"
+    settings.AGENTOPS_MODEL_BASE_URL = "http://127.0.0.1:9/v1"
     kind.planner = "model"
     assert codes(kind) == []
 

@@ -14,7 +14,7 @@ from agentops.engine.state import fold
 from agentops.runs import lease
 from agentops.runs.commit import RUN_COLUMNS, Head, Write, commit
 from agentops.runs.models import Run
-from agentops.runs.recording import Lease, LeaseLost, load_many, state_of
+from agentops.runs.recording import Lease, LeaseLost, load_many, projection, state_of
 from agentops.tenancy.access import WORKER
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
@@ -37,9 +37,10 @@ def written(claimed: tuple[Run, Lease]) -> Head | Exception:
     stream_id, last, events = load_many([run.pk])[run.pk]
     before = fold(events)
     late = Stamped(before.seq + 1, timezone.now(), RunClaimed(held.owner, 1))
-    columns = {name: getattr(run, name) for name in RUN_COLUMNS}
+    after = fold([late], before)
+    columns = {name: getattr(run, name) for name in RUN_COLUMNS} | projection(before, after, [late])
     head = Head(stream_id, before.seq, last)
-    [result] = commit([Write(held, head, [late], fold([late], before), WORKER, columns)])
+    [result] = commit([Write(held, head, [late], after, WORKER, columns)])
     return result
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSONObject
-from agentops.worker import driver
+from agentops.worker import session
 from tests.shop import drive, open_shop, start, task_type
 from tools.allowlist import AllowlistState
 
@@ -26,6 +26,6 @@ def test_a_run_that_does_not_come_to_a_stop_is_stopped(scoped: Tenant, monkeypat
     ]
     task_type(steps, {"shop.find_order": AllowlistState.AUTO})
     run = start("job", {})
-    monkeypatch.setattr(driver, "MAX_COMMANDS", 3)
+    monkeypatch.setattr(session, "MAX_COMMANDS", 3)
     run = drive(run.id)
     assert (run.state, run.failure_code) == ("failed", "internal")

@@ -134,6 +134,7 @@ def test_a_refund_that_was_paid_is_not_asked_for_or_paid_again(
     shop: Tenant, reviewer: Actor, settings: LazySettings
 ) -> None:
     settings.AGENTOPS_MODEL = "scripted"
+    settings.AGENTOPS_MODEL_BASE_URL = "http://127.0.0.1:9/v1"
     clock = Clock()
     critical([], [LOOK, REFUND, TICKET], planner="model")
     planned = Planned({"steps": [LOOK, REFUND | {"expect": "output.status == 'pending'"}]})
@@ -159,6 +160,7 @@ def test_a_refund_that_was_paid_is_not_asked_for_or_paid_again(
 
 def test_what_a_person_rejected_stays_rejected(shop: Tenant, reviewer: Actor, settings: LazySettings) -> None:
     settings.AGENTOPS_MODEL = "scripted"
+    settings.AGENTOPS_MODEL_BASE_URL = "http://127.0.0.1:9/v1"
     clock = Clock()
     note: JSON = {"$text": ["Not paid: ", {"$ref": "steps.refund.note"}]}
     ticket = TICKET | {"arguments": {"title": note, "priority": "low"}, "when": "steps.refund.outcome == 'rejected'"}
@@ -184,6 +186,7 @@ def test_a_sensitive_call_of_the_playbook_goes_to_a_person(
     shop: Tenant, reviewer: Actor, settings: LazySettings
 ) -> None:
     settings.AGENTOPS_MODEL = "scripted"
+    settings.AGENTOPS_MODEL_BASE_URL = "http://127.0.0.1:9/v1"
     clock = Clock()
     critical([], [LOOK, REFUND], planner="model")
     run = drive(start("job", {}, now=clock()), clock, [INVALID, INVALID, INVALID])
@@ -200,6 +203,7 @@ def test_a_model_that_is_out_hands_over_after_its_retries(
     shop: Tenant, settings: LazySettings, retryable: bool
 ) -> None:
     settings.AGENTOPS_MODEL = "scripted"
+    settings.AGENTOPS_MODEL_BASE_URL = "http://127.0.0.1:9/v1"
     clock = Clock()
     critical([], [TICKET], planner="model")
     run = start("job", {}, now=clock())
@@ -228,6 +232,7 @@ def test_what_untrusted_text_touched_stays_marked_when_the_playbook_takes_it_ove
     shop: Tenant, settings: LazySettings
 ) -> None:
     settings.AGENTOPS_MODEL = "scripted"
+    settings.AGENTOPS_MODEL_BASE_URL = "http://127.0.0.1:9/v1"
     clock = Clock()
     read: JSONObject = {"id": "mail", "tool": "mail.read", "arguments": {"message_id": "M-0001"}}
     title: JSON = {"$ref": "steps.mail.output.subject"}
@@ -255,6 +260,7 @@ def test_a_task_type_that_is_not_critical_waits(shop: Tenant) -> None:
 
 def test_a_fallback_that_is_gone_fails_the_run_with_a_reason(shop: Tenant, settings: LazySettings) -> None:
     settings.AGENTOPS_MODEL = "scripted"
+    settings.AGENTOPS_MODEL_BASE_URL = "http://127.0.0.1:9/v1"
     clock = Clock()
     critical([], [TICKET], planner="model")
     run = start("job", {}, now=clock())

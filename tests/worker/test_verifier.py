@@ -112,6 +112,7 @@ def test_a_model_is_told_that_its_call_was_contradicted_and_not_in_the_tools_wor
     desk: Tenant, reviewer: Actor, refund_that_lies: object, settings: LazySettings
 ) -> None:
     settings.AGENTOPS_MODEL = "scripted"
+    settings.AGENTOPS_MODEL_BASE_URL = "http://127.0.0.1:9/v1"
     asked: list[PlanRequest] = []
 
     class Watched(Scripted):
@@ -155,6 +156,7 @@ def test_a_hook_that_breaks_cannot_tell_and_the_step_stands(desk: Tenant, review
 
 def test_a_success_criterion_is_told_to_the_model_with_its_plans_left(desk: Tenant, settings: LazySettings) -> None:
     settings.AGENTOPS_MODEL = "scripted"
+    settings.AGENTOPS_MODEL_BASE_URL = "http://127.0.0.1:9/v1"
     first: JSONObject = {"id": "a", "tool": "shop.find_order", "arguments": {"order_ref": "A-1001"}}
     second: JSONObject = {"id": "note", "tool": "create_ticket", "arguments": {"title": "Look", "priority": "low"}}
     planner = Scripted([Planned({"steps": [first]}), Planned({"steps": [second]})])
