@@ -11,7 +11,7 @@ from django.db.models import Q
 from agentops.engine.limits import Limits
 from agentops.engine.transitions import CallState, Phase, RunState
 from agentops.prompts.models import Prompt
-from agentops.tenancy.scope import TenantModel
+from agentops.tenancy.scope import TenantForeignKey, TenantModel
 from agentops.wire.ids import uuid7
 
 
@@ -135,8 +135,10 @@ class TaskType(TenantModel):
 class Run(TenantModel):
     """One execution of a task. `lease_owner`, `lease_until` and `fence` say which worker may write its events."""
 
+    # Every index is written anew when a run changes its state, so there are none that only a foreign key would want.
+    tenant = TenantForeignKey(db_index=False)
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    task_type = models.ForeignKey(TaskType, on_delete=models.PROTECT, related_name="runs")
+    task_type = models.ForeignKey(TaskType, on_delete=models.PROTECT, related_name="runs", db_index=False)
     origin = models.CharField(max_length=16, choices=Origin.choices, default=Origin.SUBMITTED)
     title = models.CharField(max_length=200, blank=True)
     state = models.CharField(
@@ -145,7 +147,7 @@ class Run(TenantModel):
     phase = models.CharField(max_length=12, choices=[(p.value, p.value) for p in Phase], default=Phase.PLAN.value)
     input = models.TextField(help_text="Canonical JSON of the validated task.")
     requested_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
     )
     requested_by_token = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField()
@@ -240,7 +242,8 @@ class Submission(TenantModel):
 class ToolCall(TenantModel):
     """One invocation, projected from the events of its run."""
 
-    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="calls")
+    tenant = TenantForeignKey(db_index=False)
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="calls", db_index=False)
     call_id = models.CharField(max_length=64)
     step_id = models.CharField(max_length=64)
     tool = models.CharField(max_length=64)
@@ -261,7 +264,6 @@ class ToolCall(TenantModel):
             models.CheckConstraint(condition=Q(state__in=[s.value for s in CallState]), name="tool_call_state_known"),
         )
         indexes = (
-            models.Index(fields=("tenant", "tool", "-id"), name="tool_call_by_tool"),
             models.Index(fields=("tenant", "run"), condition=Q(state="executing"), name="tool_call_under_way"),
             models.Index(fields=("tenant", "id"), condition=Q(state="unknown"), name="tool_call_unknown"),
         )
