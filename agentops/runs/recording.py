@@ -311,6 +311,14 @@ def projection(before: State, after: State, events: Sequence[Stamped]) -> dict[s
     return changes
 
 
+def agrees(run: Run, state: State) -> bool:
+    """Whether a run's row, as it was read, says what the record says. Of the columns that tell the two apart."""
+    said = (run.state, run.phase, run.steps_used, run.calls_used, run.denied_calls, run.paused_at, run.halt_id)
+    halt = int(state.paused_by_halt or 0) or None
+    used = (state.steps_used, state.calls_used, state.denied_calls)
+    return said == (state.state.value, state.phase.value, *used, state.paused_at, halt)
+
+
 def _retry_at(state: State) -> datetime | None:
     waiting = state.open_calls(CallState.GRANTED, CallState.RETRYING, CallState.EXECUTING)
     retries = [call.retry_at for call in waiting if call.retry_at is not None]

@@ -21,10 +21,10 @@ from agentops import clock
 from agentops.engine.planner import Planner
 from agentops.engine.state import State, fold
 from agentops.runs import lease as leases
-from agentops.runs.commit import Head, commit
+from agentops.runs.commit import RUN_COLUMNS, Head, commit
 from agentops.runs.models import Run
 from agentops.runs.points import reached
-from agentops.runs.recording import Lease, LeaseLost, load_many
+from agentops.runs.recording import Lease, LeaseLost, agrees, load_many
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.worker import mishap
@@ -120,6 +120,9 @@ class Crew:
             try:
                 stream_id, last, events = loaded[run.pk]
                 state = fold(events)
+                if not agrees(run, state):
+                    # Somebody wrote to the run after its row was read; what was read later is never older.
+                    run.refresh_from_db(fields=list(RUN_COLUMNS))
             except Exception as error:
                 logger.exception("run %s cannot be read; it will be taken up again", run.pk)
                 self._postpone(run, lease, error)

@@ -242,6 +242,8 @@ class Session:
 
         `busy` is how long the worker may be inside a handler next; the lease outlasts that.
         """
+        if release:
+            reached("before_release")
         columns = self.columns(release=release, busy=busy)
         write = Write(
             self.lease, self.head, tuple(self.buffer), self.state, self.actor, columns, inside=inside, beside=beside
@@ -254,6 +256,8 @@ class Session:
         self.recorded = self.state
         self.announced = True
         self.buffer = []
+        if release:
+            reached("after_release")
 
     def columns(self, *, release: bool, busy: timedelta) -> dict[str, Any]:
         """Return the row of the run as it will be."""
@@ -274,9 +278,7 @@ class Session:
 
     def let_go(self) -> Steps:
         """Give the lease back."""
-        reached("before_release")
         yield from self.flush(release=True)
-        reached("after_release")
 
     def end(self, event: RunSucceeded | RunFailed) -> Steps:
         """End the run; proposals that are still open close with it. The sweeper asks about effects under way."""
@@ -431,7 +433,6 @@ class Session:
             waits = isinstance(command, Wait)
             if isinstance(command, Wait):
                 self.note(_waiting(command.state, command.until))
-                reached("before_release")
             try:
                 yield from self.flush(
                     inside=partial(self.book_reviews, drafts),

@@ -17,6 +17,7 @@ from agentops.tenancy.access import SYSTEM
 from agentops.tenancy.models import Tenant
 from approvals.intervention import cancel_run
 from tests.budgets.lab import NOW, budget, hold
+from tests.replaying import by_hand
 from tests.shop import drive, open_shop, start
 
 SignedIn = Callable[[User], Client]
@@ -86,5 +87,6 @@ def test_a_run_that_has_ended_says_nothing_about_budgets_any_more(desk: Client) 
 
 def test_a_warning_stands_in_the_timeline(desk: Client) -> None:
     run = start("support-email", {"message_id": "M-0001"})
+    by_hand(run.pk)
     record_outside(run.pk, [RunWarned("cost_micros", 800_000, 1_000_000)], actor=SYSTEM, now=run.created_at)
     assert "Near its limit: Cost, USD 0.80 of USD 1.00" in desk.get(f"/t/acme/runs/{run.pk}").content.decode()

@@ -12,13 +12,14 @@ from agentops.engine.events import CallDenied, CallReconciled, CallStarted, Even
 from agentops.engine.planner import PlannerAnswer, PlanRequest
 from agentops.runs.lease import claim
 from agentops.runs.models import Run
+from agentops.runs.points import installed
 from agentops.runs.recording import load
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
 from agentops.worker.driver import Driver
 from agentops.worker.sweeper import settle_leftovers
-from approvals.intervention import Answered, NotUnknown, cancel_run, reconcile_call
+from approvals.intervention import Answered, NotUnknown, cancel_run, pause_run, reconcile_call
 from approvals.models import Grant, Proposal
 from approvals.services import Decided, approve, edit_and_approve, reject
 from tests.shop import Clock, drive, only_proposal, open_shop, start, task_type
@@ -83,6 +84,27 @@ def test_the_attacked_argument_is_the_order_the_sender_chose(shop: Tenant) -> No
     proposal = only_proposal()
     assert proposal.attacked == ["/order_ref"]
     assert proposal.risk_band in ("high", "critical")
+
+
+@pytest.mark.parametrize("point", ["claimed", "folded", "before_release"])
+@pytest.mark.parametrize("what", [cancel_run, pause_run])
+def test_what_a_person_does_while_a_worker_takes_the_run_up_stays_in_its_row(
+    shop: Tenant, reviewer: Actor, point: str, what: Callable[..., object]
+) -> None:
+    run = start("support-email", {"message_id": "M-0001"})
+    left = [True]
+
+    def step_in(name: str) -> None:
+        if name == point and left:
+            left.clear()
+            what(run_id=run.pk, actor=reviewer, reason="not now")
+
+    with installed(step_in):
+        drive(run.id)
+    assert not left
+    run.refresh_from_db()
+    assert (run.state == "cancelled", run.paused_at is not None) == (what is cancel_run, what is pause_run)
+    assert (run.ended_at is not None, run.lease_owner) == (what is cancel_run, "")
 
 
 def test_a_rejection_reaches_the_run_as_the_reviewers_words(shop: Tenant, reviewer: Actor) -> None:
