@@ -130,11 +130,14 @@ def find_by_key(run_id: UUID, idempotency_key: str) -> SessionNote | None:
 def drop(run_id: UUID, after: State) -> list[Event]:
     """Delete the notes of a run that has ended and return what to record of that: sizes and digests, no content.
 
-    Must run inside the transaction of the end. Costs nothing for a run whose task type has no session tools.
+    Must run inside the transaction of the end.
     """
-    if after.submitted is not None and NOTE not in after.submitted.tools:
-        return []
     return _drop(run_id)
+
+
+def may_have_notes(state: State) -> bool:
+    """Whether a run can have notes: its task type has the tool that writes them."""
+    return state.submitted is None or NOTE in state.submitted.tools
 
 
 def sweep(limit: int) -> int:

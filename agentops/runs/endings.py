@@ -10,14 +10,20 @@ from agentops.engine.state import State
 Ending = Callable[[UUID, State], list[Event]]
 """Clears what belongs to a run that has just ended and returns what to record of that; [] when there was nothing."""
 
-_endings: Final[list[Ending]] = []
+Concern = Callable[[State], bool]
+"""Whether there can be anything to clear for a run in this state; without a query."""
+
+_endings: Final[dict[Ending, Concern]] = {}
 
 
-def at_end(ending: Ending) -> Ending:
-    """Register what to do when a run ends. Called once each, when applications are ready."""
-    if ending not in _endings:
-        _endings.append(ending)
-    return ending
+def at_end(ending: Ending, concerns: Concern) -> None:
+    """Register what to do when a run ends, and which runs that concerns. Once each, when applications are ready."""
+    _endings[ending] = concerns
+
+
+def concerned(state: State) -> bool:
+    """Say whether anything else may end with a run that ends now."""
+    return any(concerns(state) for concerns in _endings.values())
 
 
 def events_of_end(run_id: UUID, before: State, after: State) -> list[Event]:
@@ -28,4 +34,4 @@ def events_of_end(run_id: UUID, before: State, after: State) -> list[Event]:
     """
     if before.state.terminal or not after.state.terminal:
         return []
-    return [event for ending in _endings for event in ending(run_id, after)]
+    return [event for ending, concerns in _endings.items() if concerns(after) for event in ending(run_id, after)]

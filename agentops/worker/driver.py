@@ -93,10 +93,10 @@ class ConnectionBroken(Exception):
 class Crew:
     """The sessions of one tenant in one worker. Every method needs the tenant's scope open."""
 
-    def __init__(self, driver: Driver, slow: Slow = at_once) -> None:
+    def __init__(self, driver: Driver, slow: Slow = at_once, snapshot: Snapshot | None = None) -> None:
         self.driver = driver
         self.slow = slow
-        self.snapshot = Snapshot()
+        self.snapshot = snapshot or Snapshot()
         self.active: list[Active] = []
 
     @property

@@ -69,7 +69,7 @@ from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.halts.covering import Stop
 from agentops.runs import lease as leases
 from agentops.runs.commit import RUN_COLUMNS, Head, Write
-from agentops.runs.endings import events_of_end
+from agentops.runs.endings import concerned, events_of_end
 from agentops.runs.models import Run
 from agentops.runs.points import reached
 from agentops.runs.recording import Lease, load_many, projection
@@ -298,7 +298,8 @@ class Session:
                 withdraw_proposals(self.run.id, reason="The run ended.", now=self.driver.now())
             return events_of_end(self.run.id, before, after)
 
-        yield from self.flush(release=True, beside=close)
+        more = proposed or concerned(after)
+        yield from self.flush(release=True, beside=close if more else None)
 
     def fall_back(self, events: Sequence[Event]) -> Steps:
         """Record that the fallback takes over; what the abandoned plan had asked for or was allowed closes with it."""
