@@ -1,5 +1,6 @@
 """The web process: `uvicorn agentops.asgi:application --timeout-graceful-shutdown 3 --lifespan off`."""
 
+import logging
 import os
 import warnings
 
@@ -11,3 +12,9 @@ warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume sy
 from django.core.asgi import get_asgi_application  # noqa: E402
 
 application = get_asgi_application()
+
+from agentops.checks import shared_rate_limits  # noqa: E402
+
+# A web process runs no checks, and this is where it matters.
+for _message in shared_rate_limits(None):
+    logging.getLogger("agentops").warning("%s %s", _message.msg, _message.hint)

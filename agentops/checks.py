@@ -46,6 +46,23 @@ def production_services(app_configs: Any, **kwargs: Any) -> list[Message]:
     return found
 
 
+def shared_rate_limits(app_configs: Any, **kwargs: Any) -> list[Message]:
+    """Warn, at every command and not only before a deployment, about a production whose limits hold per process.
+
+    Sign-ins, bad tokens and API calls are counted in the cache; n web processes without a shared one let n times as
+    many through.
+    """
+    if settings.EMBEDDED or "locmem" not in settings.CACHES["default"]["BACKEND"]:
+        return []
+    return [
+        checks.Warning(
+            "Rate limits (sign-in, bad tokens, API) are counted per web process, because CACHE_URL is not set.",
+            hint="Set CACHE_URL to a Redis database.",
+            id="agentops.W005",
+        )
+    ]
+
+
 def runtime_role(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[Message]:
     """Refuse a PostgreSQL role that row-level security does not hold: a superuser, BYPASSRLS, or the tables' owner.
 
@@ -100,6 +117,7 @@ def models(app_configs: Any, **kwargs: Any) -> list[Message]:
 
 def register() -> None:
     """Register the checks with Django; called once, when the project's application is ready."""
+    checks.register(shared_rate_limits, checks.Tags.caches)
     checks.register(production_services, checks.Tags.security, deploy=True)
     checks.register(models, "models")
     checks.register(runtime_role, checks.Tags.database, deploy=True)

@@ -307,6 +307,8 @@ MODEL_IN_FLIGHT = env.number("MODEL_IN_FLIGHT", 1000, low=1, high=10_000)
 
 # Requests of one process that may wait for their run at once (`?wait=`), and for a racing request with their key.
 API_MAX_WAITERS = env.number("API_MAX_WAITERS", 8, low=0, high=1000)
+# Tokens that are none which one address may show in a minute.
+API_BAD_TOKENS_PER_MINUTE = env.number("API_BAD_TOKENS_PER_MINUTE", 30, low=1, high=1_000_000)
 API_IDEMPOTENCY_WAIT_MS = env.number("API_IDEMPOTENCY_WAIT_MS", 5000, low=1, high=60_000)
 
 REST_FRAMEWORK = {

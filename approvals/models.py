@@ -4,7 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from agentops.tenancy.scope import TenantModel
+from agentops.tenancy.scope import TenantForeignKey, TenantModel
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import MAX_BYTES, JSONObject, as_object, parse_json
 
@@ -64,11 +64,12 @@ class Proposal(TenantModel):
     system from `arguments`; `explanation` alone is the agent's own and is never trusted.
     """
 
+    tenant = TenantForeignKey(db_index=False)
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     run = models.ForeignKey("runs.Run", on_delete=models.PROTECT, related_name="proposals")
     call_id = models.CharField(max_length=64)
     step_id = models.CharField(max_length=64)
-    task_type = models.ForeignKey("runs.TaskType", on_delete=models.PROTECT, related_name="+")
+    task_type = models.ForeignKey("runs.TaskType", on_delete=models.PROTECT, related_name="+", db_index=False)
     tool = models.CharField(max_length=100)
     contract_version = models.CharField(max_length=32)
     contract_digest = models.CharField(max_length=64)
@@ -91,14 +92,14 @@ class Proposal(TenantModel):
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
     version = models.PositiveIntegerField(default=1)
     requested_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
     )
     decide_by = models.DateTimeField()
     execute_by = models.DateTimeField(help_text="The latest moment at which the call may start.")
     created_at = models.DateTimeField()
     decided_at = models.DateTimeField(null=True, blank=True)
     decided_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
     )
 
     closing_note = models.CharField(max_length=200, blank=True, help_text="Why it was withdrawn.")
@@ -160,11 +161,12 @@ def _values(text: str) -> JSONObject:
 class Decision(TenantModel):
     """One person's final verdict on one version of a proposal, by the digest of what they saw."""
 
+    tenant = TenantForeignKey(db_index=False)
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    proposal = models.ForeignKey(Proposal, on_delete=models.PROTECT, related_name="decisions")
+    proposal = models.ForeignKey(Proposal, on_delete=models.PROTECT, related_name="decisions", db_index=False)
     version = models.PositiveIntegerField()
     verdict = models.CharField(max_length=10, choices=Verdict)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
     reason_code = models.CharField(max_length=40, choices=RejectReason, blank=True)
     note = models.TextField(blank=True)
     digest = models.CharField(max_length=64)
@@ -190,8 +192,9 @@ class Decision(TenantModel):
 class Grant(TenantModel):
     """The permission to execute exactly one digest for one call, once."""
 
+    tenant = TenantForeignKey(db_index=False)
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    run = models.ForeignKey("runs.Run", on_delete=models.PROTECT, related_name="grants")
+    run = models.ForeignKey("runs.Run", on_delete=models.PROTECT, related_name="grants", db_index=False)
     call_id = models.CharField(max_length=64)
     proposal = models.OneToOneField(Proposal, null=True, blank=True, on_delete=models.PROTECT, related_name="grant")
     source = models.CharField(max_length=10, choices=GrantSource)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.db.models import Q, QuerySet
 
 from agentops.runs.models import TaskType
 from approvals.models import Decision, Proposal, Status
@@ -81,7 +81,7 @@ _ROW = (
 def queue_page(filters: Filters, *, now: datetime, after: Place | None = None) -> QueuePage:
     """Return a page of the queue: what is due within the hour first, then within eight, then the rest.
 
-    Within each of these the riskier comes first, then the older. One or two queries (one more to continue), each an
+    Within each of these the riskier comes first, then the older. Up to three queries (one more to continue), each an
     index range; nothing is counted and nothing skipped over. `now` is ignored with `after`, whose moment keeps the
     order of one person's pages stable. Proposals that are no longer pending are listed by deadline, latest first.
     """
@@ -147,18 +147,16 @@ def _parts(filters: Filters, at: datetime, anchor: Proposal | None) -> Iterator[
             closed = closed.filter(decide_by__lte=anchor.decide_by).filter(behind)
         yield closed
         return
-    if anchor is None or anchor.decide_by < at + TODAY:
-        bucket = Case(When(decide_by__lt=at + SOON, then=Value(0)), default=Value(1), output_field=IntegerField())
-        urgent = rows.filter(decide_by__lt=at + TODAY).alias(bucket=bucket)
+    # A query for each: sorted by a computed urgency, thousands of urgent ones would all be read to show fifty.
+    for since, until in ((None, at + SOON), (at + SOON, at + TODAY), (at + TODAY, None)):
+        part = rows if since is None else rows.filter(decide_by__gte=since)
+        part = part if until is None else part.filter(decide_by__lt=until)
         if anchor is not None:
-            here = 0 if anchor.decide_by < at + SOON else 1
-            urgent = urgent.filter(Q(bucket__gt=here) | Q(_behind(anchor), bucket=here))
-        yield urgent.order_by("bucket", "-band_rank", "created_at", "id")
-        anchor = None
-    later = rows.filter(decide_by__gte=at + TODAY)
-    if anchor is not None:
-        later = later.filter(band_rank__lte=anchor.band_rank).filter(_behind(anchor))
-    yield later.order_by("-band_rank", "created_at", "id")
+            if until is not None and anchor.decide_by >= until:
+                continue
+            part = part.filter(band_rank__lte=anchor.band_rank).filter(_behind(anchor))
+            anchor = None
+        yield part.order_by("-band_rank", "created_at", "id")
 
 
 def _behind(anchor: Proposal) -> Q:

@@ -70,11 +70,15 @@ class ArgumentRole(StrEnum):
 
 
 class Trust(StrEnum):
-    """Integrity of an output field: fixed by the tool, or that of the arguments it was selected with."""
+    """Integrity of an output field: fixed by the tool, or that of the arguments it was selected with.
+
+    `carried`: that of the arguments of the earlier call of the run that the output field `written_by` names.
+    """
 
     TRUSTED = "trusted"
     UNTRUSTED = "untrusted"
     INHERIT = "inherit"
+    CARRIED = "carried"
 
 
 class Reversal(StrEnum):
@@ -264,6 +268,8 @@ class ToolContract:
                 yield f"the sentence names the unknown parameter {part.argument!r}"
         if "{" in _SENTENCE_FIELD.sub("", self.sentence) or "}" in _SENTENCE_FIELD.sub("", self.sentence):
             yield "the sentence has a malformed placeholder"
+        if Trust.CARRIED in self.output_trust.values() and "written_by" not in outputs:
+            yield "a carried output needs the output field written_by"
         if self.effect is Effect.READ and self.sensitivity:
             yield "a read cannot be sensitive"
         if self.timeout_s <= 0 or self.timeout_s > 600:

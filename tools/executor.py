@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.utils import timezone
-
+from agentops import clock
 from agentops.tenancy.scope import tenant_scope
 from agentops.wire.parse import JSON, JSONObject, WireError, guard, parse_json
 
@@ -115,7 +114,7 @@ class _Checked:
 class Executor:
     """Executes the tools of one registry, whose handlers it claims for itself."""
 
-    def __init__(self, tools: Registry, *, now: Callable[[], datetime] = timezone.now) -> None:
+    def __init__(self, tools: Registry, *, now: Callable[[], datetime] = clock.now) -> None:
         self.__look_up = tools.claim_handlers()
         self._now = now
 

@@ -20,6 +20,20 @@ _BOUND: Final = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*([
 _COMPREHENSION: Final = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(")
 
 
+_BAD_CHARACTER: Final = re.compile("[\x00\ud800-\udfff]")
+_IDENTIFIER: Final = re.compile(r"[A-Za-z]\w*")
+
+KNOWN_FUNCTIONS: Final = frozenset(
+    [
+        *("size", "contains", "startsWith", "endsWith", "matches", "has", "type", "dyn"),
+        *("int", "uint", "double", "string", "bytes", "timestamp", "duration"),
+        *("getFullYear", "getMonth", "getDayOfYear", "getDayOfMonth", "getDate", "getDayOfWeek"),
+        *("getHours", "getMinutes", "getSeconds", "getMilliseconds"),
+    ]
+)
+"""What a condition may call, besides the operators and the one comprehension."""
+
+
 class ConditionError(ValueError):
     """A condition cannot be saved; `code` is invalid_condition, unknown_name, or condition_too_costly."""
 
@@ -33,8 +47,14 @@ def _program(expression: str) -> cel.Program:
     return cel.compile(expression)
 
 
-def check_condition(expression: str, roots: frozenset[str]) -> None:
-    """Accept an expression that parses, names only `roots`, and loops at most once. Raises ConditionError."""
+def check_condition(expression: str, roots: frozenset[str], *, functions: frozenset[str] | None = None) -> None:
+    """Accept an expression that parses, names only `roots`, and loops at most once. Raises ConditionError.
+
+    `functions` are those it may call, where that is asked: a call of another one could never be evaluated. Recorded
+    plans are read without them, so that a history stays readable when the list becomes shorter.
+    """
+    if found := _BAD_CHARACTER.search(expression):
+        raise ConditionError("invalid_condition", f"character U+{ord(found[0]):04X} is not allowed")
     if len(expression) > MAX_EXPRESSION:
         raise ConditionError("condition_too_costly", f"a condition may have {MAX_EXPRESSION} characters")
     if len(_COMPREHENSION.findall(expression)) > 1:
@@ -46,6 +66,11 @@ def check_condition(expression: str, roots: frozenset[str]) -> None:
     unknown = sorted(set(program.variables()) - roots - set(_BOUND.findall(expression)))
     if unknown:
         raise ConditionError("unknown_name", f"unknown name {unknown[0]!r}; known are {', '.join(sorted(roots))}")
+    if functions is not None:
+        called = {name for name in program.functions() if _IDENTIFIER.fullmatch(name)}
+        if strange := sorted(called - functions):
+            known = ", ".join(sorted(functions))
+            raise ConditionError("unknown_name", f"unknown function {strange[0]!r}; known are {known}")
 
 
 def steps_named_in(expression: str) -> frozenset[str]:

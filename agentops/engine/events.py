@@ -349,7 +349,7 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallSucceeded:
-    """The tool's validated output. `trust`: top-level output field ("" = the rest) -> trusted | untrusted | inherit."""
+    """The tool's validated output. `trust`: top-level output field ("" = the rest) -> its `Trust`."""
 
     type: ClassVar[str] = "call.succeeded"
     call_id: str
@@ -429,6 +429,14 @@ class CallReconciled:
     """The number under which somebody else's system has the effect, as a person found it there."""
 
 
+@dataclass(frozen=True, slots=True)
+class SessionDropped:
+    """The run ended and its session notes were deleted. Of each: name, kind, bytes, digest, untrusted; no content."""
+
+    type: ClassVar[str] = "session.dropped"
+    notes: list[JSONObject]
+
+
 Event = (
     RunSubmitted
     | RunClaimed
@@ -464,6 +472,7 @@ Event = (
     | CallConfirmed
     | CallAdopted
     | CallWithdrawn
+    | SessionDropped
 )
 
 EVENT_TYPES: Final[Mapping[str, type[Event]]] = {cls.type: cls for cls in Event.__args__}

@@ -176,8 +176,13 @@ class _Reader:
     """Collects every issue of one written plan instead of stopping at the first."""
 
     def __init__(
-        self, known_steps: frozenset[str], known_tool: Callable[[str], bool] | None, calls_per_step: int
+        self,
+        known_steps: frozenset[str],
+        known_tool: Callable[[str], bool] | None,
+        calls_per_step: int,
+        functions: frozenset[str] | None,
     ) -> None:
+        self.functions = functions
         self.issues: list[PlanIssue] = []
         self.steps: set[str] = set(known_steps)
         self.known_tool = known_tool
@@ -235,7 +240,7 @@ class _Reader:
             self.issue(path, "invalid_condition", "a condition is a CEL expression in a string")
             return ""
         try:
-            check_condition(raw, roots)
+            check_condition(raw, roots, functions=self.functions)
         except ConditionError as error:
             self.issue(path, error.code, str(error))
         for name in steps_named_in(raw):
@@ -319,20 +324,25 @@ def parse_plan(
     calls_per_step: int = 16,
     known_steps: frozenset[str] = frozenset(),
     known_tool: Callable[[str], bool] | None = None,
+    functions: frozenset[str] | None = None,
 ) -> Plan:
     """Read a written plan; `known_steps` are those of earlier versions, which references may name.
+
+    `functions` are those its conditions may call; recorded plans are read without asking.
 
     Raises InvalidPlan with every issue found. The same text is read once: runs of one playbook share its plan.
     """
     if known_tool is None and is_plain(raw):
-        read = _read(canonical(raw), max_steps, calls_per_step, known_steps)
+        read = _read(canonical(raw), max_steps, calls_per_step, known_steps, functions)
         return replace(read, version=version, planner=planner)
-    return _parse(raw, version, planner, max_steps, calls_per_step, known_steps, known_tool)
+    return _parse(raw, version, planner, max_steps, calls_per_step, known_steps, known_tool, functions)
 
 
 @lru_cache(maxsize=512)
-def _read(text: str, max_steps: int, calls_per_step: int, known_steps: frozenset[str]) -> Plan:
-    return _parse(json.loads(text), 0, "", max_steps, calls_per_step, known_steps, None)
+def _read(
+    text: str, max_steps: int, calls_per_step: int, known_steps: frozenset[str], functions: frozenset[str] | None
+) -> Plan:
+    return _parse(json.loads(text), 0, "", max_steps, calls_per_step, known_steps, None, functions)
 
 
 def _parse(
@@ -343,10 +353,11 @@ def _parse(
     calls_per_step: int,
     known_steps: frozenset[str],
     known_tool: Callable[[str], bool] | None,
+    functions: frozenset[str] | None,
 ) -> Plan:
     if not isinstance(raw, dict):
         raise InvalidPlan([PlanIssue("", "invalid_plan", "a plan must be an object")])
-    reader = _Reader(known_steps, known_tool, calls_per_step)
+    reader = _Reader(known_steps, known_tool, calls_per_step, functions)
     for key in set(raw) - {"steps", "answers"}:
         reader.issue(f"/{key}", "unknown_key", f"a plan has no {key!r}")
     raw_steps, raw_answers = raw.get("steps"), raw.get("answers", [])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from agentops.engine.conditions import KNOWN_FUNCTIONS
 from agentops.engine.plan import Plan, parse_plan
 from agentops.engine.planner import Planned, PlannerAnswer, PlannerFailed, PlanRequest
 from agentops.wire.parse import JSONObject, WireError, parse_json
@@ -21,6 +22,7 @@ def read_playbook(
         max_steps=max_steps,
         calls_per_step=calls_per_step,
         known_tool=known_tool,
+        functions=KNOWN_FUNCTIONS,
     )
 
 

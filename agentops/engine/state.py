@@ -47,6 +47,7 @@ from agentops.engine.events import (
     RunSucceeded,
     RunWaiting,
     RunWarned,
+    SessionDropped,
     Stamped,
     StepSkipped,
     StepVerified,
@@ -63,7 +64,7 @@ from agentops.engine.transitions import (
     change_call,
     change_run,
 )
-from agentops.guardrails.provenance import CONSTANT, Provenance, SourceKind, join, provenance
+from agentops.guardrails.provenance import CONSTANT, Integrity, Provenance, SourceKind, join, provenance
 from agentops.wire.canonical import digest
 from agentops.wire.parse import JSON, JSONObject
 
@@ -103,6 +104,10 @@ class Call:
     """`repeat_key` of the call as it was selected, and as it was edited if it was."""
     confirmed: str = ""
     """What reading the effect back has shown: confirmed, contradicted, cannot_tell, or empty."""
+    edited: tuple[str, ...] = ()
+    """JSON pointers of the arguments that a reviewer has changed."""
+    carried: Provenance | None = None
+    """Provenance of what the output only hands back: that of the arguments of the call it names in `written_by`."""
 
     @property
     def untrusted(self) -> bool:
@@ -316,8 +321,9 @@ def output_provenance(call: Call, path: tuple[str, ...]) -> Provenance:
     """Say where a member of a call's output comes from.
 
     The contract's `output_trust` decides per top-level field: `untrusted` text is an attacker's to choose, `trusted`
-    is the tool's own record or a closed output type, `inherit` is as trusted as the call's arguments. The sources of
-    the arguments stay in every case, so that influence can be traced through a trusted record.
+    is the tool's own record or a closed output type, `inherit` is as trusted as the call's arguments, and `carried` as
+    trusted as those of the earlier call that left it here. The sources of the arguments stay in every case, so that
+    influence can be traced through a trusted record.
     """
     own = tuple(_own(call, field_, path) for field_ in ([path[0]] if path else _fields(call.output)))
     return join(own)
@@ -333,13 +339,34 @@ def _own(call: Call, top: str, path: tuple[str, ...]) -> Provenance:
     arguments = join(call.provenance.values())
     source = provenance(SourceKind.TOOL, f"{call.tool}:{call.call_id}", pointer, untrusted=trust == "untrusted")
     joined = join((source, arguments))
+    if trust == "carried":
+        return join((joined, call.carried or Provenance((), Integrity.UNTRUSTED)))
     if trust == "trusted":
         return replace(joined, integrity=source.integrity)
     return joined
 
 
-LATE: Final = (ProposalWithdrawn, ProposalExpired, CallSucceeded, CallFailed, CallUnknown, CallReconciled)
-"""What may still be recorded after a run was cancelled: its open proposals close, and an effect under way ends."""
+LATE: Final = (
+    *(ProposalWithdrawn, ProposalExpired, CallSucceeded, CallFailed, CallUnknown, CallReconciled),
+    SessionDropped,
+)
+"""What may still be recorded after a run has ended: its open proposals close, effects under way end, notes are dropped.
+"""
+
+
+def _carried(state: State, output: JSON, trust: Mapping[str, str]) -> Provenance | None:
+    """Return the provenance of what an output hands back, None where it says nothing about that; unknown is untrusted.
+
+    An output without a writer handed nothing back.
+    """
+    if "carried" not in trust.values():
+        return None
+    writer = output.get("written_by") if isinstance(output, dict) else None
+    if writer is None:
+        return CONSTANT
+    call = state.calls.get(writer) if isinstance(writer, str) else None
+    return join(call.provenance.values()) if call is not None else Provenance((), Integrity.UNTRUSTED)
+
 
 NOT_WHILE_PAUSED: Final = (
     RunClaimed,
@@ -447,6 +474,8 @@ def _apply(state: State, event: Event) -> State:
             return _attended(_closed(state, call_id, CallState.WITHDRAWN, "withdrawn"), call_id, 0)
         case CallReconciled():
             return _resume_after_people(_reconciled(state, event))
+        case SessionDropped():
+            return state
         case _:
             return _called(state, event)
 
@@ -684,6 +713,7 @@ def _called(
                 state=change_call(call.state, CallState.SUCCEEDED),
                 output=output,
                 trust=trust,
+                carried=_carried(state, output, trust),
                 code="",
                 attempts=attempt,
                 retry_at=None,
@@ -747,6 +777,7 @@ def _decided(state: State, event: ProposalDecided) -> State:
             digest=event.digest,
             provenance={path: Provenance.from_json(raw) for path, raw in event.provenance.items()},
             keys=(*call.keys, repeat_key(call.tool, event.arguments)),
+            edited=tuple(str(change["path"]) for change in event.patch if "path" in change),
         )
     return _put(state, granted)
 
@@ -767,6 +798,7 @@ def _reconciled(state: State, event: CallReconciled) -> State:
                 state=change_call(call.state, CallState.SUCCEEDED),
                 output=event.output,
                 trust=event.trust,
+                carried=_carried(state, event.output, event.trust),
                 code="",
                 note=event.note,
                 confirmed="confirmed",  # the tool's own record says so, or a person, who outranks it

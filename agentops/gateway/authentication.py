@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 
+from agentops.gateway import refusals
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import ServiceToken, Tenant
 from agentops.tenancy.services import authenticate_token
@@ -29,7 +30,8 @@ class Caller:
 class ServiceTokenAuthentication(BaseAuthentication):
     """Read `Authorization: Bearer aod_...`; `request.user` becomes a `Caller`.
 
-    Nothing is said about why a token is refused: unknown, expired and revoked look the same. The tenant scope is not
+    Nothing is said about why a token is refused: unknown, expired and revoked look the same. An address that shows too
+    many of them is not listened to for the rest of the minute. The tenant scope is not
     opened here but by `views.ApiView`, around the handler.
     """
 
@@ -38,9 +40,14 @@ class ServiceTokenAuthentication(BaseAuthentication):
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        found = authenticate_token(credentials.strip())
+        shown = credentials.strip()
+        if wait := refusals.wait_for(request, shown):
+            raise Throttled(wait)
+        found = authenticate_token(shown)
         if found is None:
+            refusals.count(request)
             raise AuthenticationFailed
+        refusals.remember(shown)
         tenant, token, actor = found
         return Caller(tenant, actor), token
 

@@ -11,7 +11,7 @@ from agentops.gateway.authentication import Caller
 from agentops.gateway.forms import RunRequest
 from agentops.gateway.problems import Fault, Problem
 from agentops.runs.models import Origin, Run, TaskType
-from agentops.runs.services import InvalidTask, submit, task_type_issues
+from agentops.runs.services import InvalidTask, submit, unusable_issues
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,15 @@ def _refusal(task_type: TaskType, invalid: InvalidTask) -> Problem:
     unpaid = next((issue for issue in invalid.issues if issue.code == "budget_exceeded"), None)
     if unpaid is not None:
         return Problem("budget_exceeded", unpaid.message)
-    unusable = {issue for issue in invalid.issues if issue.path == "task_type"} | set(task_type_issues(task_type))
+    unusable = {issue for issue in invalid.issues if issue.path == "task_type"} | set(unusable_issues(task_type))
     faults = [
-        Fault(issue.code, issue.message, pointer="/task_type" if issue in unusable else f"/input{issue.path}")
+        Fault(issue.code, issue.message, pointer="/task_type" if issue in unusable else _pointer(issue.path))
         for issue in invalid.issues
     ]
     if unusable.intersection(invalid.issues):
         return Problem("task_type_unusable", "An admin must change the task type first.", faults=faults)
     return Problem("invalid_task", "The input does not fit the input_schema of the task type.", faults=faults)
+
+
+def _pointer(path: str) -> str:
+    return "/title" if path == "title" else f"/input{path}"

@@ -8,8 +8,9 @@ class MemoryConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Offer the two memory tools to the registry, a layer below that must not import this one."""
-        from agentops.memory import contracts, handlers
+        """Offer the memory tools to the registry, and let session memory end with its run; both are layers below."""
+        from agentops.memory import contracts, handlers, session
+        from agentops.runs.endings import at_end
         from tools.registry import registry
 
         registry.register(
@@ -19,3 +20,8 @@ class MemoryConfig(AppConfig):
             reconcile=handlers.reconcile_proposal,
         )
         registry.register(contracts.RECALL, handlers.recall, describe=handlers.describe_recall)
+        registry.register(
+            contracts.SESSION_NOTE, handlers.note, describe=handlers.describe_note, reconcile=handlers.reconcile_note
+        )
+        registry.register(contracts.SESSION_RECALL, handlers.read_note, describe=handlers.describe_read_note)
+        at_end(session.drop, session.may_have_notes)

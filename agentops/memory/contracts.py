@@ -1,7 +1,8 @@
-"""The two tools through which a run meets long-term memory: propose a fact, recall approved ones."""
+"""The tools through which a run meets memory: propose a fact, recall approved ones; keep itself a note, read it."""
 
 from typing import Final
 
+from agentops.memory import session
 from agentops.memory.models import MAX_STATEMENT
 from agentops.memory.recall import MOST
 from tools.builtin.shapes import YES_NO, choice, closed, nullable, number, rows, text
@@ -62,5 +63,66 @@ RECALL = ToolContract(
     output_trust={"": Trust.UNTRUSTED},
     error_codes=frozenset(),
     sentence="Recall facts about {query}",
+    reversible=Reversibility(Reversal.NONE_NEEDED, "Only reads."),
+)
+
+NOTE_NAME = text(40, minimum=1, pattern="^[a-z][a-z0-9_]*$", note="A short word in lower case.")
+LARGEST_NOTE: Final = 4_000
+"""Characters of a text."""
+
+SESSION_NOTE = ToolContract(
+    name=session.NOTE,
+    version="1.0.0",
+    title="Keep a note for this run",
+    description=(
+        "Keep one named value until this run ends; a second note of the same name replaces the first. Only this run "
+        f"can read it. At most {session.MAX_NOTES} notes and {session.MAX_BYTES // 1024} KiB in all."
+    ),
+    input_schema=closed(
+        name=NOTE_NAME,
+        value={
+            "type": ["string", "integer", "boolean"],
+            "maxLength": LARGEST_NOTE,
+            "minimum": -LARGEST_ID,
+            "maximum": LARGEST_ID,
+            "description": "Text, a whole number, or true or false.",
+        },
+    ),
+    output_schema=closed(name=NOTE_NAME, bytes=number(1, session.MAX_BYTES), digest=text(64)),
+    effect=Effect.IDEMPOTENT_WRITE,
+    roles={"name": ArgumentRole.CONTENT, "value": ArgumentRole.CONTENT},
+    output_trust={"": Trust.TRUSTED, "name": Trust.INHERIT},
+    error_codes=frozenset(
+        {ErrorCode.CONFLICT, ErrorCode.PERMISSION_DENIED, ErrorCode.BUDGET_EXCEEDED}
+        | {ErrorCode.TIMEOUT, ErrorCode.UNAVAILABLE}
+    ),
+    sentence="Keep the note {name} for this run: {value}",
+    reversible=Reversibility(Reversal.NONE_NEEDED, "Deleted when the run ends."),
+    must_see=("name", "value"),
+)
+
+SESSION_RECALL = ToolContract(
+    name=session.RECALL,
+    version="1.0.0",
+    title="Read a note of this run",
+    description="Return the note of this name that this run has kept; `found` is false when there is none.",
+    input_schema=closed(name=NOTE_NAME),
+    output_schema=closed(
+        found=YES_NO,
+        kind=nullable(choice("text", "number", "yes_no")),
+        value={
+            "type": ["string", "integer", "boolean", "null"],
+            "maxLength": LARGEST_NOTE,
+            "minimum": -LARGEST_ID,
+            "maximum": LARGEST_ID,
+        },
+        written_by=nullable(text(64)),
+    ),
+    effect=Effect.READ,
+    roles={"name": ArgumentRole.CONTENT},
+    # As trusted as what was written: the engine takes that from the arguments of the call in `written_by`.
+    output_trust={"": Trust.TRUSTED, "value": Trust.CARRIED},
+    error_codes=frozenset(),
+    sentence="Read the note {name} of this run",
     reversible=Reversibility(Reversal.NONE_NEEDED, "Only reads."),
 )

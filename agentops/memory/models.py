@@ -1,7 +1,7 @@
-"""Long-term memory: statements that a run proposed and a curator let in.
+"""Long-term memory: statements that a run proposed and a curator let in; and the scratch area of a live run.
 
-Session memory dies with its run and has no rows. Task memory, a run's objective and artifacts, is read from the run's
-events. Nothing else is kept: chat and mail reach these rows only as a proposed Fact that waits for a person.
+Task memory, a run's objective and artifacts, is read from the run's events. Nothing else is kept: chat and mail reach
+these rows only as a proposed Fact that waits for a person, or as a note that dies with its run.
 """
 
 from django.conf import settings
@@ -14,6 +14,8 @@ from agentops.tenancy.scope import TenantModel
 
 MAX_STATEMENT = 1_000
 """Characters."""
+
+NOTE_KINDS = ("text", "number", "yes_no")
 
 
 class FactStatus(models.TextChoices):
@@ -110,3 +112,30 @@ class Descent(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.fact_id} from {self.ancestor_id}"
+
+
+class SessionNote(TenantModel):
+    """One named value in the scratch area of one live run (`memory.session`). Deleted when the run ends."""
+
+    run = models.ForeignKey("runs.Run", on_delete=models.PROTECT, related_name="session_notes")
+    name = models.CharField(max_length=40)
+    kind = models.CharField(max_length=8)
+    value = models.TextField(help_text="Canonical JSON.")
+    size = models.PositiveIntegerField(help_text="Bytes of the value.")
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the value.")
+    provenance = models.JSONField(help_text="Sources, integrity and readers of the value.")
+    untrusted = models.BooleanField()
+    source_call = models.CharField(max_length=64)
+    idempotency_key = models.CharField(max_length=64)
+    written_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "run", "name"), name="session_note_one_per_name"),
+            models.CheckConstraint(condition=Q(kind__in=NOTE_KINDS), name="session_note_kind_known"),
+            models.CheckConstraint(condition=Q(size__gt=0), name="session_note_has_a_value"),
+        )
+
+    def __str__(self) -> str:
+        return self.name

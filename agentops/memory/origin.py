@@ -39,6 +39,24 @@ def origin_of(run_id: UUID, call_id: str) -> Origin | None:
     return origin_in(load(run_id), call_id)
 
 
+def arguments_of(run_id: UUID, call_id: str) -> Provenance | None:
+    """Return where all arguments of a call that is under way come from, joined; None for any other call.
+
+    What a reviewer has changed still descends from what stood there before. Reads and folds all events of the run.
+    """
+    events = load(run_id)
+    call = fold(events).calls.get(call_id)
+    if call is None or call.state is not CallState.EXECUTING:
+        return None
+    written = [list(_all_of(one.event)) or [UNVOUCHED] for one in events if _holds_arguments(one, call_id)]
+    return join(part for parts in written for part in parts)
+
+
+def _all_of(event: Event) -> Iterator[Provenance]:
+    known = event.provenance if isinstance(event, CallSelected | ProposalDecided) else {}
+    return (Provenance.from_json(raw) for raw in known.values())
+
+
 def origin_in(events: list[Stamped], call_id: str) -> Origin | None:
     """Return the origin of the statement of a call among these events. Pure."""
     state = fold(events)

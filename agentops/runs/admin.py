@@ -3,7 +3,7 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q
@@ -14,6 +14,7 @@ from agentops.runs.prompt_admin import seed_built_in
 from agentops.runs.services import (
     InvalidTask,
     allowed_contracts,
+    allowlist_issues,
     fallback_issues,
     fallback_tool_issues,
     playbook_issues,
@@ -88,6 +89,12 @@ class TaskTypeAdmin(TenantModelAdmin):
         """Save, and have the prompts there that new runs use when the task type chooses none."""
         seed_built_in()
         super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Save the rules, then say which tools of the playbook they leave out: no task is accepted until they fit."""
+        super().save_related(request, form, formsets, change)
+        for issue in allowlist_issues(form.instance):
+            self.message_user(request, f"{issue.message} Tasks are refused until it is.", messages.WARNING)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Save the rules with who changed them."""

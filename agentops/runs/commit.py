@@ -6,17 +6,28 @@ same for one run as for fifty, because every step of every run takes this path.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from django.db import connection, transaction
 
 from agentops.audit.services import Sealed, StreamConflict, actor_json, seal
-from agentops.engine.events import Stamped
-from agentops.engine.state import State
+from agentops.engine.events import Event, Stamped
+from agentops.engine.state import State, fold
 from agentops.runs import statements
 from agentops.runs.points import reached
-from agentops.runs.recording import Lease, LeaseLost, insert_events, project_calls, rows, stream_of
+from agentops.runs.recording import (
+    CALL_KEY,
+    Lease,
+    LeaseLost,
+    call_table,
+    event_table,
+    insert_events,
+    project_calls,
+    rows,
+    stream_of,
+)
 from agentops.tenancy.access import Actor
 from agentops.tenancy.scope import current_tenant_slug
 
@@ -57,7 +68,8 @@ class Write:
 
     `events` lead from the state as recorded to `after`. `columns` are all of `RUN_COLUMNS` as they will be. `inside`
     runs in the transaction before anything else is written; what it raises leaves this write out, and it must not
-    have written anything then. `beside` runs after it, under the lock of the run's stream.
+    have written anything then. `beside` runs after it, under the locks of the run's stream and row; the events it
+    returns are recorded as well.
     """
 
     lease: Lease
@@ -67,7 +79,7 @@ class Write:
     actor: Actor
     columns: Mapping[str, Any]
     inside: Callable[[], None] | None = None
-    beside: Callable[[], None] | None = None
+    beside: Callable[[], Sequence[Event]] | None = None
 
 
 class Refused(Exception):
@@ -82,6 +94,12 @@ def commit(writes: Sequence[Write]) -> list[Head | Exception]:
     """
     results: dict[int, Head | Exception] = {}
     pending = list(enumerate(writes))
+    if connection.vendor == "postgresql":
+        # What needs nothing else in its transaction takes one statement, however many runs there are.
+        plain = [(index, write) for index, write in pending if write.inside is None and write.beside is None]
+        if plain:
+            results |= _at_once(plain)
+            pending = [one for one in pending if one[0] not in results]
     while pending:
         try:
             with transaction.atomic():
@@ -92,6 +110,48 @@ def commit(writes: Sequence[Write]) -> list[Head | Exception]:
             results |= left.reasons
             pending = [one for one in pending if one[0] not in left.reasons]
     return [results[index] for index in range(len(writes))]
+
+
+def _at_once(plain: Sequence[tuple[int, Write]]) -> dict[int, Head | Exception]:
+    reached("in_transaction")
+    with _with_texts([write for _, write in plain]):
+        sealed = {index: _sealed(write) for index, write in plain if write.events}
+        heads = {index: _head_after(write, sealed.get(index, ())) for index, write in plain}
+        told = [(write, sealed[index]) for index, write in plain if index in sealed]
+        found = statements.write_steps(
+            [
+                (
+                    *(write.lease.run_id, write.lease.fence, write.lease.owner),
+                    *(write.head.stream_id, write.head.seq, heads[index].seq, heads[index].hash),
+                    *(write.columns[name] for name in RUN_COLUMNS),
+                )
+                for index, write in plain
+            ],
+            RUN_COLUMNS,
+            event_table((write.head.stream_id, write.lease.run_id, one) for write, one in told),
+            call_table((write.lease.run_id, write.after, write.events) for write, _ in told),
+            key=CALL_KEY,
+        )
+    results: dict[int, Head | Exception] = {}
+    for index, write in plain:
+        held, kept = found[write.lease.run_id]
+        if not held:
+            results[index] = StreamConflict(stream_of(write.lease.run_id), write.head.seq, -1)
+        elif not kept:
+            results[index] = LeaseLost(f"run {write.lease.run_id} has another worker")
+        else:
+            results[index] = heads[index]
+    return results
+
+
+def _with_texts(writes: Sequence[Write]) -> AbstractContextManager[Any]:
+    """A model's long texts are stored beside its events, in the same transaction; without one there is none to open."""
+    by_model = any(getattr(s.event, "exchange", None) is not None for write in writes for s in write.events)
+    return transaction.atomic() if by_model else nullcontext()
+
+
+def _head_after(write: Write, sealed: Sequence[Sealed]) -> Head:
+    return Head(write.head.stream_id, sealed[-1].seq, sealed[-1].hash) if sealed else write.head
 
 
 class _LeftOut(Exception):
@@ -134,9 +194,8 @@ def _attempt(pending: Sequence[tuple[int, Write]]) -> dict[int, Head | Exception
     }
     if lost:
         raise _LeftOut(lost)
+    going = [(index, _beside(write)) for index, write in going]
     for index, write in going:
-        if write.beside is not None:
-            write.beside()
         results[index] = write.head
     sealed = {index: _sealed(write) for index, write in going if write.events}
     if sealed:
@@ -145,10 +204,19 @@ def _attempt(pending: Sequence[tuple[int, Write]]) -> dict[int, Head | Exception
         project_calls([(write.lease.run_id, write.after, write.events) for write, _ in told])
         for index, write in going:
             if index in sealed:
-                last = sealed[index][-1]
-                results[index] = Head(write.head.stream_id, last.seq, last.hash)
+                results[index] = _head_after(write, sealed[index])
     reached("in_transaction")
     return results
+
+
+def _beside(write: Write) -> Write:
+    """Do what belongs into the same transaction, and record what comes of it."""
+    events = write.beside() if write.beside is not None else ()
+    if not events:
+        return write
+    at = write.events[-1].at
+    more = [Stamped(write.after.seq + number, at, event) for number, event in enumerate(events, start=1)]
+    return replace(write, events=(*write.events, *more), after=fold(more, write.after))
 
 
 def _sealed(write: Write) -> list[Sealed]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -54,6 +54,27 @@ class RunFilter(forms.Form):
             raise ValidationError("This page address is damaged; start from the first page.") from None
 
 
+class ArtifactForm(forms.Form):
+    """Which value of a run's task memory, as it stands in the address; `part` is the page of a long one."""
+
+    call = forms.CharField(max_length=64)
+    name = forms.CharField(required=False, max_length=1_000, strip=False)
+    part = forms.IntegerField(required=False, min_value=1, max_value=10_000)
+
+
+class OneTimeKey(forms.UUIDField):
+    """The key of one page; None where there is none to read, as on a page that somebody wrote by hand."""
+
+    widget = forms.HiddenInput
+
+    def clean(self, value: Any) -> UUID | None:
+        """Return the key; a bad one is no reason to lose what was typed."""
+        try:
+            return super().clean(value)  # type: ignore[no-any-return]
+        except ValidationError:
+            return None
+
+
 class TaskForm(forms.Form):
     """The task of one type, field by field as its input schema says.
 
@@ -62,7 +83,7 @@ class TaskForm(forms.Form):
     """
 
     def __init__(self, task_type: TaskType, data: Mapping[str, Any] | None = None) -> None:
-        super().__init__(data)
+        super().__init__(data, initial={"once": str(uuid4())})
         self.task_type = task_type
         self.task: JSONObject = {}
         self.members = schema_fields(task_type.input_schema)
@@ -75,6 +96,8 @@ class TaskForm(forms.Form):
             help_text="What this run is called in lists. Optional.",
             widget=forms.TextInput(attrs={"autocomplete": "off"}),
         )
+        # Lets the same form, sent twice, start one run. A page that is too old or was made by hand has none.
+        self.fields["once"] = OneTimeKey(required=False)
 
     def clean(self) -> dict[str, Any]:
         """Read every field, then ask the schema."""

@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import F, Q
 
 from agentops.engine.transitions import RunState
-from agentops.runs.models import Run
+from agentops.runs.models import Run, TaskType
 from agentops.runs.recording import Lease
-from agentops.runs.statements import fetch
+from agentops.tenancy.scope import current_tenant_id
 
 LEASE: Final = timedelta(seconds=90)
 """Longer than any single model request may take; renewed with every commit, and longer for a slow tool."""
@@ -48,31 +48,44 @@ def claim(run_id: UUID, *, owner: str, now: datetime) -> tuple[Run, Lease] | Non
     return run, Lease(run.pk, owner, run.fence, until)
 
 
-def claim_due(*, owner: str, now: datetime, limit: int) -> list[tuple[Run, Lease]]:
+def claim_due(
+    *, owner: str, now: datetime, limit: int, kinds: dict[int, TaskType] | None = None
+) -> list[tuple[Run, Lease]]:
     """Take the leases of up to `limit` due runs, urgent kinds of task first, then those that have waited longest.
 
-    What other workers are about to take is passed over. The claims themselves need not survive a crash of the
-    database, because then nobody works on these runs: they do not wait for the disk.
+    What other workers are about to take is passed over. `kinds` keeps task types that were looked up already.
     """
-    with transaction.atomic():
-        if connection.vendor == "postgresql":
-            fetch("set local synchronous_commit to off", [])
-        waiting = Run.objects.filter(due(now)).order_by("-priority", "not_before")
-        if connection.vendor == "postgresql":
-            waiting = waiting.select_for_update(skip_locked=True)
-        ids = list(waiting.values_list("pk", flat=True)[:limit])
-        if not ids:
-            return []
-        until = now + LEASE
-        Run.objects.filter(pk__in=ids).update(
-            lease_owner=owner,
-            lease_until=until,
-            fence=F("fence") + 1,
-            attempts=F("attempts") + 1,
-            last_owner=F("lease_owner"),
+    until = now + LEASE
+    if connection.vendor == "postgresql":
+        columns = ", ".join(f"r.{field.column}" for field in Run._meta.concrete_fields)
+        ready = [state.value for state in RunState if state.claimable]
+        taken = list(
+            Run.objects.raw(_CLAIM.format(columns=columns), [current_tenant_id(), ready, now, now, limit, owner, until])
         )
-    taken = Run.objects.select_related("task_type").filter(pk__in=ids)
+    else:
+        waiting = Run.objects.filter(due(now)).order_by("-priority", "not_before").values_list("pk", flat=True)
+        found = (claim(run_id, owner=owner, now=now) for run_id in list(waiting[:limit]))
+        taken = [one[0] for one in found if one is not None]
+    known = {} if kinds is None else kinds
+    missing = {run.task_type_id for run in taken} - set(known)
+    if missing:
+        known |= TaskType.objects.in_bulk(missing)
+    for run in taken:
+        run.task_type = known[run.task_type_id]
     return [(run, Lease(run.pk, owner, run.fence, until)) for run in taken]
+
+
+_CLAIM: Final = """
+with due as (
+    select id from runs_run
+    where tenant_id = %s and state = any(%s) and paused_at is null
+      and (lease_until is null or lease_until < %s) and (not_before is null or not_before <= %s)
+    order by priority desc, not_before limit %s for update skip locked
+)
+update runs_run r
+set lease_owner = %s, lease_until = %s, fence = r.fence + 1, attempts = r.attempts + 1, last_owner = r.lease_owner
+from due where r.id = due.id returning {columns}
+"""
 
 
 def renew(leases: Sequence[Lease], until: datetime) -> int:

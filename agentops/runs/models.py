@@ -11,7 +11,7 @@ from django.db.models import Q
 from agentops.engine.limits import Limits
 from agentops.engine.transitions import CallState, Phase, RunState
 from agentops.prompts.models import Prompt
-from agentops.tenancy.scope import TenantModel
+from agentops.tenancy.scope import TenantForeignKey, TenantModel
 from agentops.wire.ids import uuid7
 
 
@@ -135,8 +135,10 @@ class TaskType(TenantModel):
 class Run(TenantModel):
     """One execution of a task. `lease_owner`, `lease_until` and `fence` say which worker may write its events."""
 
+    # Every index is written anew when a run changes its state, so there are none that only a foreign key would want.
+    tenant = TenantForeignKey(db_index=False)
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    task_type = models.ForeignKey(TaskType, on_delete=models.PROTECT, related_name="runs")
+    task_type = models.ForeignKey(TaskType, on_delete=models.PROTECT, related_name="runs", db_index=False)
     origin = models.CharField(max_length=16, choices=Origin.choices, default=Origin.SUBMITTED)
     title = models.CharField(max_length=200, blank=True)
     state = models.CharField(
@@ -145,7 +147,7 @@ class Run(TenantModel):
     phase = models.CharField(max_length=12, choices=[(p.value, p.value) for p in Phase], default=Phase.PLAN.value)
     input = models.TextField(help_text="Canonical JSON of the validated task.")
     requested_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
     )
     requested_by_token = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField()
@@ -216,10 +218,32 @@ class Run(TenantModel):
         return f"user:{self.requested_by_id}" if self.requested_by_id is not None else ""
 
 
+class Submission(TenantModel):
+    """A form that a person has sent, by the one-time key it was given: the same form sent twice starts one run.
+
+    `form` is SHA-256 over that key and everything that was typed, so a form that was changed and sent again is another.
+    """
+
+    submitted_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    form = models.CharField(max_length=64)
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="+")
+    submitted_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "submitted_by", "form"), name="submission_once_per_form"),
+        )
+        indexes = (models.Index(fields=("tenant", "submitted_at"), name="submission_age"),)
+
+    def __str__(self) -> str:
+        return f"{self.form[:12]} by {self.submitted_by_id}"
+
+
 class ToolCall(TenantModel):
     """One invocation, projected from the events of its run."""
 
-    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="calls")
+    tenant = TenantForeignKey(db_index=False)
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="calls", db_index=False)
     call_id = models.CharField(max_length=64)
     step_id = models.CharField(max_length=64)
     tool = models.CharField(max_length=64)
@@ -240,7 +264,6 @@ class ToolCall(TenantModel):
             models.CheckConstraint(condition=Q(state__in=[s.value for s in CallState]), name="tool_call_state_known"),
         )
         indexes = (
-            models.Index(fields=("tenant", "tool", "-id"), name="tool_call_by_tool"),
             models.Index(fields=("tenant", "run"), condition=Q(state="executing"), name="tool_call_under_way"),
             models.Index(fields=("tenant", "id"), condition=Q(state="unknown"), name="tool_call_unknown"),
         )

@@ -48,8 +48,9 @@ from agentops.engine.state import State, fold
 from agentops.engine.transitions import CallState, RunState
 from agentops.payloads.services import keep
 from agentops.runs.dispatch import ring
+from agentops.runs.endings import events_of_end
 from agentops.runs.models import Run
-from agentops.runs.statements import Column, hold_stream, insert, move_streams, stream_rows, upsert
+from agentops.runs.statements import Column, Table, hold_stream, insert, move_streams, stream_rows, upsert
 from agentops.tenancy.access import Actor
 from agentops.tenancy.scope import current_tenant_id, current_tenant_slug
 
@@ -131,6 +132,8 @@ def record_outside(run_id: UUID, events: Sequence[Event], *, actor: Actor, now: 
     if changes:
         Run.objects.filter(pk=run_id).update(**changes)
     project_calls([(run_id, after, stamps)])
+    if (late := events_of_end(run_id, state, after)) and after.clock is not None:
+        return record_outside(run_id, late, actor=actor, now=after.clock)
     if after.state is RunState.QUEUED and not after.paused:
         ring(current_tenant_id(), run_id)
     return after
@@ -171,10 +174,10 @@ _EVENT_COLUMNS: Final = (
 _SEARCHED: Final = ("type", "at", "actor_kind", "actor_id", "subject_kind", "subject_id", "tool")
 
 
-def insert_events(written: Sequence[tuple[int, UUID, Sequence[Sealed]]]) -> None:
-    """Store sealed rows of runs, given as (stream id, run id, rows), and move the streams on. The streams are held."""
+def event_table(written: Iterable[tuple[int, UUID, Sequence[Sealed]]]) -> Table:
+    """Return sealed rows of runs, given as (stream id, run id, rows), as they are stored."""
     tenant = current_tenant_id()
-    insert(
+    return Table(
         "audit_event",
         _EVENT_COLUMNS,
         [
@@ -183,6 +186,12 @@ def insert_events(written: Sequence[tuple[int, UUID, Sequence[Sealed]]]) -> None
             for one in sealed
         ],
     )
+
+
+def insert_events(written: Sequence[tuple[int, UUID, Sequence[Sealed]]]) -> None:
+    """Store sealed rows of runs, given as (stream id, run id, rows), and move the streams on. The streams are held."""
+    table = event_table(written)
+    insert(table.name, table.columns, table.rows)
     move_streams([(stream_id, sealed[-1].seq, sealed[-1].hash) for stream_id, _, sealed in written])
 
 
@@ -343,12 +352,21 @@ _CALL_COLUMNS: Final = (
 )
 
 
-def project_calls(told: Iterable[tuple[UUID, State, Sequence[Stamped]]]) -> None:
-    """Write the rows of the calls that events of runs tell about: (run id, state after them, events)."""
+CALL_KEY: Final = ("tenant_id", "run_id", "call_id")
+
+
+def call_table(told: Iterable[tuple[UUID, State, Sequence[Stamped]]]) -> Table:
+    """Return the rows of the calls that events of runs tell about: (run id, state after them, events)."""
     tenant = current_tenant_id()
     written = [(tenant, *row) for run_id, state, events in told for row in call_rows(run_id, state, events)]
-    if written:
-        upsert("runs_toolcall", _CALL_COLUMNS, written, key=("tenant_id", "run_id", "call_id"))
+    return Table("runs_toolcall", _CALL_COLUMNS, written)
+
+
+def project_calls(told: Iterable[tuple[UUID, State, Sequence[Stamped]]]) -> None:
+    """Write the rows of the calls that events of runs tell about: (run id, state after them, events)."""
+    table = call_table(told)
+    if table.rows:
+        upsert(table.name, table.columns, table.rows, key=CALL_KEY)
 
 
 def call_rows(run_id: UUID, state: State, events: Sequence[Stamped]) -> list[tuple[Any, ...]]:

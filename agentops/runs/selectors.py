@@ -1,17 +1,17 @@
 """Read runs for people: the list by keyset, one run with its story."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
 from django.utils import timezone
 
-from agentops.audit.services import load
+from agentops.audit.services import Recorded, load
 from agentops.runs.models import Run, TaskType
 from agentops.runs.recording import stream_of
-from agentops.runs.timeline import Told, tell
 from agentops.tenancy.models import ServiceToken
 
 PAGE = 50
@@ -55,9 +55,14 @@ def task_types() -> Sequence[TaskType]:
     return list(TaskType.objects.order_by("name", "pk"))
 
 
-def story(run: Run, proposal_url: Callable[[str], str], exchange_url: Callable[[int], str] = lambda _: "") -> Told:
-    """Return what happened to a run, from its events. One query."""
-    return tell(load(stream_of(run.id)), proposal_url, exchange_url)
+def record_of(run: Run) -> Sequence[Recorded]:
+    """Return the recorded events of a run, oldest first. One query."""
+    return load(stream_of(run.id))
+
+
+def session_notes(run: Run) -> Sequence[Mapping[str, Any]]:
+    """Return what stands in the scratch area of a live run, by name. One query; the rows are of the layer above."""
+    return list(run.session_notes.order_by("name").values("name", "kind", "value", "size", "untrusted", "source_call"))
 
 
 def duration(run: Run) -> timedelta | None:

@@ -3,21 +3,24 @@
 Stepping into a run that is under way (cancel, reconcile) is `approvals.intervention`, because proposals close with it.
 """
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models import Max
 from django.utils import timezone
 
 from agentops.budgets import services as budgets
 from agentops.budgets.measures import Measure
-from agentops.engine.conditions import ConditionError, check_condition, steps_named_in
+from agentops.engine.conditions import KNOWN_FUNCTIONS, ConditionError, check_condition, steps_named_in
 from agentops.engine.events import RunSubmitted
 from agentops.engine.limits import InvalidLimits, Limits
-from agentops.engine.plan import InvalidPlan
+from agentops.engine.plan import InvalidPlan, Plan
 from agentops.engine.playbook import read_playbook
+from agentops.runs.issues import TaskIssue, criteria_issues, deadline_issues, title_issues, tool_issues
 from agentops.runs.model_choice import chain_of, model_choice, model_issues, planned_by_model
 from agentops.runs.models import Origin, PlannerKind, Playbook, Run, TaskType
 from agentops.runs.recording import record_outside
@@ -27,19 +30,14 @@ from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSON, JSONObject, WireError, guard
 from tools import schema
 from tools.allowlist import AllowlistRule, allowed_tools
-from tools.contracts import ToolContract
+from tools.contracts import ContractError, ToolContract
 from tools.registry import registry
 
 MAX_INPUT_BYTES = 64 * 1024
+SAVES = 20
+"""How often the next version of a playbook is tried; with every loss somebody else's save has gone through."""
 
-
-@dataclass(frozen=True, slots=True)
-class TaskIssue:
-    """One thing wrong: JSON pointer or field name, stable code, sentence."""
-
-    path: str
-    code: str
-    message: str
+_SLUG = re.compile(r"[-a-zA-Z0-9_]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ def submit(
     The run keeps what its task type says now: planner, limits, criteria, and the contract version of every tool it
     may use. Later changes to the task type can only narrow what it may do.
     """
-    issues = list(_input_issues(task_type, input)) or list(task_type_issues(task_type))
+    issues = [*title_issues(title), *_input_issues(task_type, input)] or list(unusable_issues(task_type))
     if not task_type.enabled:
         issues.insert(0, TaskIssue("task_type", "task_type_disabled", f"{task_type.name} is switched off."))
     if issues or not isinstance(input, dict):
@@ -106,7 +104,7 @@ def submit(
             id=run_id,
             task_type=task_type,
             origin=origin,
-            title=title[:200],
+            title=title,
             input=canonical(input),
             requested_by_id=actor.user_id,
             requested_by_token=actor.id if actor.kind == "token" else "",
@@ -178,29 +176,57 @@ def _input_issues(task_type: TaskType, task: JSON) -> Sequence[TaskIssue]:
         guarded = guard(task, max_bytes=MAX_INPUT_BYTES)
     except WireError as error:
         return [TaskIssue(error.path, str(error.code), error.message)]
-    issues = schema.compile(task_type.input_schema).validate(guarded)
+    try:
+        issues = schema.compile(task_type.input_schema).validate(guarded)
+    except (ContractError, TypeError, AttributeError):
+        return []  # the task type is what is wrong, and says so itself
     return [TaskIssue(issue.path, str(issue.code), issue.message) for issue in issues]
+
+
+def unusable_issues(task_type: TaskType) -> Sequence[TaskIssue]:
+    """Say everything that keeps a saved task type from being used now: `task_type_issues`, and tools it may not use.
+
+    Two queries more where it has a playbook.
+    """
+    issues = list(task_type_issues(task_type))
+    return issues or list(allowlist_issues(task_type))
+
+
+def allowlist_issues(task_type: TaskType) -> Sequence[TaskIssue]:
+    """Say which tools the playbook of a saved task type calls although the allowlist does not let it."""
+    if not planner_name(task_type).startswith("playbook:") or task_type.playbook is None:
+        return []
+    try:
+        plan = read_playbook(task_type.playbook.body, max_steps=1000, calls_per_step=16)
+    except (WireError, InvalidPlan):
+        return []
+    return list(tool_issues(plan, [contract.name for contract in allowed_contracts(task_type.pk)]))
 
 
 def task_type_issues(task_type: TaskType) -> Sequence[TaskIssue]:
     """Say everything that would make runs of this type fail, at save time rather than at run time."""
-    issues: list[TaskIssue] = []
+    issues: list[TaskIssue] = list(deadline_issues(task_type))
     limits = Limits()
     try:
         limits = Limits.from_json(task_type.limits)
     except InvalidLimits as error:
         issues.append(TaskIssue("limits", "invalid_limits", str(error)))
     try:
+        guard(task_type.input_schema)  # before anything walks it: it may be nested without end
         schema.assert_strict(task_type.input_schema, where="input_schema")
         schema.compile(task_type.input_schema)
-    except (ValueError, TypeError) as error:
+    except WireError as error:
+        issues.append(TaskIssue("input_schema", str(error.code), error.message))
+    except ContractError as error:
         issues.append(TaskIssue("input_schema", "invalid_schema", str(error)))
+    except (TypeError, AttributeError):
+        issues.append(TaskIssue("input_schema", "invalid_schema", "This is not a JSON Schema of an object."))
     for name in ("stop_when", "success_when"):
         expression = getattr(task_type, name)
         if not expression:
             continue
         try:
-            check_condition(expression, frozenset({"input", "steps", "done"}))
+            check_condition(expression, frozenset({"input", "steps", "done"}), functions=KNOWN_FUNCTIONS)
         except ConditionError as error:
             issues.append(TaskIssue(name, error.code, str(error)))
     issues.extend(fallback_issues(task_type, limits))
@@ -208,7 +234,8 @@ def task_type_issues(task_type: TaskType) -> Sequence[TaskIssue]:
     forgiven = _WITHOUT_MODEL if fallback_name(task_type) else frozenset()
     issues.extend(TaskIssue(*issue) for issue in model_issues(task_type) if issue[1] not in forgiven)
     if task_type.playbook is not None:
-        issues.extend(playbook_issues(task_type.playbook.body, limits))
+        plan = _read(task_type.playbook.body, limits)
+        issues.extend(criteria_issues(task_type, plan) if isinstance(plan, Plan) else plan)
     elif not planned_by_model(task_type):
         issues.append(TaskIssue("playbook", "playbook_missing", "Choose the playbook that makes the plan."))
     return issues
@@ -262,9 +289,13 @@ def fallback_tool_issues(task_type: TaskType, allowed: Collection[str]) -> Seque
 
 def playbook_issues(body: str, limits: Limits | None = None) -> Sequence[TaskIssue]:
     """Say everything wrong with a playbook's text: form, references, conditions, unknown tools, too many calls."""
-    bounds = limits or Limits()
+    found = _read(body, limits or Limits())
+    return [] if isinstance(found, Plan) else found
+
+
+def _read(body: str, bounds: Limits) -> Plan | Sequence[TaskIssue]:
     try:
-        read_playbook(
+        return read_playbook(
             body,
             max_steps=1000,
             calls_per_step=bounds.calls_per_step,
@@ -274,16 +305,20 @@ def playbook_issues(body: str, limits: Limits | None = None) -> Sequence[TaskIss
         return [TaskIssue("body", str(error.code), error.message)]
     except InvalidPlan as error:
         return [TaskIssue(issue.path, issue.code, issue.message) for issue in error.issues]
-    return []
 
 
 def save_playbook(*, slug: str, body: str, actor: Actor) -> Playbook | InvalidTask:
     """Store the next version of a playbook; earlier versions stay as they are, for the runs that use them."""
-    issues = playbook_issues(body)
+    issues = list(playbook_issues(body))
+    if _SLUG.fullmatch(slug) is None:
+        issues.insert(0, TaskIssue("slug", "invalid_slug", "Use 1 to 64 letters, digits, hyphens and underscores."))
     if issues:
         return InvalidTask(tuple(issues))
-    with transaction.atomic():
-        newest = Playbook.objects.select_for_update().filter(slug=slug).order_by("-version").first()
-        return Playbook.objects.create(
-            slug=slug, version=newest.version + 1 if newest else 1, body=body, created_by_id=actor.user_id
-        )
+    for _ in range(SAVES):
+        try:
+            with transaction.atomic():
+                newest = Playbook.objects.filter(slug=slug).aggregate(version=Max("version"))["version"] or 0
+                return Playbook.objects.create(slug=slug, version=newest + 1, body=body, created_by_id=actor.user_id)
+        except IntegrityError:
+            continue  # somebody else has saved the next version of it at this moment
+    return InvalidTask((TaskIssue("slug", "conflict", "Too many people save this playbook at once; try again."),))

@@ -126,6 +126,65 @@ def update_runs(written: Sequence[tuple[Any, ...]], columns: Mapping[str, str]) 
     return kept
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows to be written into a table, in the order of its columns."""
+
+    name: str
+    columns: Sequence[Column]
+    rows: Sequence[tuple[Any, ...]]
+
+
+def write_steps(
+    runs: Sequence[tuple[Any, ...]], columns: Mapping[str, str], events: Table, calls: Table, *, key: Sequence[str]
+) -> dict[UUID, tuple[bool, bool]]:
+    """Write what several runs did in one statement, which outside of a transaction is a transaction of its own.
+
+    PostgreSQL only. `runs` are (id, fence, owner, stream id, number of the last event before, after, hash after,
+    *columns). A run whose stream has moved on, or whose lease is gone, is left out whole. Return for each run whether
+    its stream was where it should be, and whether its lease was still held. Events are the stream's, calls the run's.
+    """
+    keys = (
+        *(Column("run_id", "uuid"), Column("held_fence", "bigint"), Column("held_by", "text")),
+        *(Column("stream_id", "bigint"), Column("from_seq", "bigint"), Column("to_seq", "bigint")),
+        Column("head", "bytea"),
+    )
+    wanted = [*keys, *(Column(f"c_{name}", kind) for name, kind in columns.items())]
+    sets = ", ".join(f"{name} = w.c_{name}" for name in columns)
+    sql = f"""
+    with wanted as (select * from {_recordset(wanted)}),
+    held as (
+        select s.id from audit_stream s join wanted w on w.stream_id = s.id where s.seq = w.from_seq
+        order by s.id for update of s
+    ),
+    kept as (
+        update runs_run r set {sets} from wanted w join held h on h.id = w.stream_id
+        where r.id = w.run_id and r.fence = w.held_fence and r.lease_owner = w.held_by
+        returning r.id, w.stream_id
+    ),
+    moved as (
+        update audit_stream s set seq = w.to_seq, head = decode(w.head, 'hex')
+        from wanted w join kept k on k.stream_id = w.stream_id where s.id = w.stream_id and w.to_seq > w.from_seq
+    ),
+    told as (
+        insert into {events.name} ({_names(events.columns)})
+        select {_values(events.columns)} from {_recordset(events.columns)} join kept k on k.stream_id = v.stream_id
+        order by v.stream_id, v.seq
+    ),
+    called as (
+        insert into {calls.name} ({_names(calls.columns)})
+        select {_values(calls.columns)} from {_recordset(calls.columns)} join kept k on k.id = v.run_id
+        {_or_update(calls.name, calls.columns, key)}
+    )
+    select w.run_id, h.id is not null, k.id is not null
+    from wanted w left join held h on h.id = w.stream_id left join kept k on k.id = w.run_id
+    """  # noqa: S608 - our own names
+    found = fetch(
+        sql, [_packed(wanted, runs), _packed(events.columns, events.rows), _packed(calls.columns, calls.rows)]
+    )
+    return {run_id: (held, kept) for run_id, held, kept in found}
+
+
 def insert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows."""
     _insert(table, columns, written, "")
@@ -133,16 +192,19 @@ def insert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, .
 
 def upsert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, ...]], *, key: Sequence[str]) -> None:
     """Insert rows, or update those that are there already; a null does not overwrite what is known."""
+    _insert(table, columns, written, _or_update(table, columns, key))
+
+
+def _or_update(table: str, columns: Sequence[Column], key: Sequence[str]) -> str:
     sets = ", ".join(f"{c.name} = coalesce(excluded.{c.name}, {table}.{c.name})" for c in columns if c.name not in key)
-    _insert(table, columns, written, f" on conflict ({', '.join(key)}) do update set {sets}")
+    return f" on conflict ({', '.join(key)}) do update set {sets}"
 
 
 def _insert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, ...]], conflict: str) -> None:
-    names = ", ".join(column.name for column in columns)
+    names = _names(columns)
     if connection.vendor == "postgresql":
-        values = ", ".join(_read(column.name, column.kind) for column in columns)
         fetch(
-            f"insert into {table} ({names}) select {values} from {_recordset(columns)}{conflict}",  # noqa: S608
+            f"insert into {table} ({names}) select {_values(columns)} from {_recordset(columns)}{conflict}",  # noqa: S608
             [_packed(columns, written)],
         )
         return
@@ -157,6 +219,14 @@ def _insert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, 
 def _recordset(columns: Sequence[Column]) -> str:
     typed = ", ".join(f"{c.name} {'text' if c.kind == 'bytea' else c.kind}" for c in columns)
     return f"json_to_recordset(%s::json) as v({typed})"
+
+
+def _names(columns: Sequence[Column]) -> str:
+    return ", ".join(column.name for column in columns)
+
+
+def _values(columns: Sequence[Column]) -> str:
+    return ", ".join(_read(column.name, column.kind) for column in columns)
 
 
 def _read(name: str, kind: str) -> str:

@@ -45,6 +45,7 @@ from agentops.engine.events import (
     RunSucceeded,
     RunWaiting,
     RunWarned,
+    SessionDropped,
     Stamped,
     StepSkipped,
     StepVerified,
@@ -203,7 +204,7 @@ class _Teller:
         match event:
             case RunSubmitted():
                 return _BEGINNING
-            case RunSucceeded() | RunFailed() | RunCancelled():
+            case RunSucceeded() | RunFailed() | RunCancelled() | SessionDropped():
                 return f"{_END}:{self.again}" if self.again else _END
             case RunRequeued():
                 self.again += 1
@@ -274,6 +275,8 @@ class _Teller:
                 return f"Skipped, because its condition does not hold: {detail}", "", ""
             case StepSkipped(detail=detail):
                 return f"Skipped, because there is no value for {detail}", "wait", ""
+            case SessionDropped(notes=notes):
+                return f"{_count(len(notes), 'session note')} deleted with the end of the run", "", ""
             case StepVerified(ok=True):
                 return "Verified", "ok", ""
             case StepVerified(message=message):

@@ -1,13 +1,13 @@
 """The list of runs, the page of one run, and the form that starts one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -16,13 +16,16 @@ from django.views.decorators.http import require_http_methods, require_safe
 from agentops.budgets.selectors import budget_rows
 from agentops.engine.state import State
 from agentops.engine.transitions import REQUEUEABLE, CallState, RunState
+from agentops.guardrails.provenance import SourceKind
 from agentops.runs import selectors, services
-from agentops.runs.artifacts import artifacts, objective
+from agentops.runs.artifacts import TASK, Whole, artifacts, objective, whole
 from agentops.runs.exchanges import exchange_of
-from agentops.runs.forms import ONLY, STATES, CancelForm, RunFilter, TaskForm
+from agentops.runs.forms import ONLY, STATES, ArtifactForm, CancelForm, RunFilter, TaskForm
 from agentops.runs.models import Run, TaskType, ToolCall
 from agentops.runs.pages import answer, unstored
-from agentops.runs.timeline import Told, listing, plan_steps, verdict
+from agentops.runs.submissions import Submitted, submit_once
+from agentops.runs.timeline import Told, listing, plan_steps, tell, verdict
+from agentops.runs.turns import turns
 from agentops.runs.usage import usage_rows
 from agentops.tenancy.access import Actor, can, require
 from agentops.tenancy.requests import TenantRequest
@@ -96,14 +99,16 @@ def run_page(
 
     Context of `runs/run.html` and `runs/_run.html`: `run` {id, url, state, task_type, title, failure_code,
     failure_message, created_at, duration, requested_by}, `verdict` one sentence, `objective` [artifacts.Value],
-    `artifacts` [artifacts.Artifact], `timeline` [timeline.Group], `broken` what makes the record unreadable (""
+    `artifacts` [artifacts.Artifact], `artifacts_url`, `turns` [turns.Turn], `notes` of a live run [{name, kind, value,
+    size, untrusted, source_call}], `timeline` [timeline.Group], `broken` what makes the record unreadable (""
     normally), `limits` [usage.UsageRow as dict], `budgets` [budgets.selectors.BudgetRow as dict] while it may spend,
     `plan` (as recorded, a path and a value per line), `plan_steps` [timeline.PlannedStep], `answer`, `proposals` [{id,
     url, band, score, sentence_parts, status}], `denied` [{tool, step_id, code, message, off_plan}], `unknown` [{url,
     tool, message, asked}], `can_reconcile`, `can_cancel`, `cancel_url`, `holds` [see `_holds`], `paused` {since,
     causes, stopped} or None, `last_error`, `stop_url`, `audit_url`, `live` whether it changes.
     """
-    told = selectors.story(run, _proposal_url, lambda seq: reverse("run_exchange", args=[run.id, seq]))
+    recorded = selectors.record_of(run)
+    told = tell(recorded, _proposal_url, lambda seq: reverse("run_exchange", args=[run.id, seq]))
     state = RunState(run.state)
     may_reconcile = can(request.actor, "call.reconcile")
     context = {
@@ -112,6 +117,9 @@ def run_page(
         "timeline": told.groups,
         "objective": objective(told.state),
         "artifacts": artifacts(told.state),
+        "artifacts_url": reverse("run_artifacts", args=[run.id]),
+        "turns": turns(recorded),
+        "notes": [] if state.terminal else selectors.session_notes(run),
         "broken": told.broken,
         "limits": [asdict(row) for row in usage_rows(told.state)],
         "budgets": [] if state.terminal else [asdict(b) for b in budget_rows(run.task_type_id, timezone.now())],
@@ -137,34 +145,75 @@ def run_page(
     return answer(request, "runs/run.html", "runs/_run.html", context, status=status)
 
 
+@require_safe
+@require("run.view")
+def run_artifacts(request: TenantRequest, pk: UUID) -> HttpResponse:
+    """Show the task memory of a run, or one value of it in full, 20,000 characters at a time.
+
+    `?call=<call id or "input">&name=<member>&part=<n>` chooses; without it everything is listed. Context of
+    `runs/artifacts.html`: `run` {title, task_type, url}, `objective`, `artifacts`, `url`; of `runs/artifact.html`:
+    `run`, `value` (artifacts.Value), `made_by`, `step_id`, `text` (this part), `digest` of the whole, `characters`,
+    `part`, `parts`, `previous_url`, `next_url`, `sources` [{kind, ref, path}], `url`. What the run does not have is a
+    404; a strange address a 400.
+    """
+    run = find_run(pk)
+    state = tell(selectors.record_of(run)).state
+    here = reverse("run_artifacts", args=[run.id])
+    context: dict[str, Any] = {
+        "run": {"title": run.title, "task_type": run.task_type.name, "url": reverse("run", args=[run.id])},
+        "url": here,
+    }
+    if not request.GET:
+        context |= {"objective": objective(state), "artifacts": artifacts(state), "task": TASK}
+        return unstored(render(request, "runs/artifacts.html", context))
+    form = ArtifactForm(request.GET)
+    if not form.is_valid():
+        return HttpResponseBadRequest("This address names no artifact.", content_type="text/plain")
+    asked = form.cleaned_data
+    found = whole(state, asked["call"], asked["name"])
+    if found is None:
+        raise Http404
+    return unstored(render(request, "runs/artifact.html", context | _artifact(found, here, asked)))
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @require("run.submit")
 def submit(request: TenantRequest) -> HttpResponse:
     """Choose a task type, fill in its form, start a run.
 
-    `?task_type=<slug>` chooses. Context of `runs/submit.html`: `task_types` [{slug, name, description, selected, url}],
-    `task_type` and `form` of the chosen one or None, `notice` {tone, title, text} or None. A task that is refused comes
-    back with status 422 and everything that was typed.
+    `?task_type=<slug>` chooses. The form carries a one-time key: sent twice, it leads to the run it has started.
+    Context of `runs/submit.html`: `task_types` [{slug, name, description, selected, url}], `task_type` and `form` of
+    the chosen one or None, `notice` {tone, title, text} or None. A task that is refused comes back with status 422 and
+    everything that was typed.
     """
-    types = [one for one in selectors.task_types() if one.enabled]
     slug = request.GET.get("task_type", "")
-    chosen = next((one for one in types if one.slug == slug), None)
-    if slug and chosen is None:
+    every = selectors.task_types()
+    types = [one for one in every if one.enabled]
+    posted = request.method == "POST"
+    # Whoever has typed something keeps it, even if the kind of task was switched off meanwhile.
+    chosen = next((one for one in (every if posted else types) if one.slug == slug), None)
+    if slug and chosen is None and not posted:
         raise Http404
-    form = TaskForm(chosen, request.POST if request.method == "POST" else None) if chosen else None
+    form = TaskForm(chosen, request.POST if posted else None) if chosen else None
     notice: dict[str, str] | None = None
     status = 200
-    if request.method == "POST":
+    if posted:
         if chosen is None or form is None:
-            notice = {"tone": "error", "title": "Nothing was submitted.", "text": "Choose a kind of task first."}
+            text = "There is no such kind of task here." if slug else "Choose a kind of task first."
+            notice = {"tone": "error", "title": "Nothing was submitted.", "text": text}
         elif form.is_valid():
-            outcome = services.submit(
-                task_type=chosen, input=form.task, actor=request.actor, title=form.cleaned_data["title"]
+            outcome = submit_once(
+                task_type=chosen,
+                input=form.task,
+                actor=request.actor,
+                title=form.cleaned_data["title"],
+                key=form.cleaned_data["once"],
             )
-            if isinstance(outcome, Run):
-                messages.success(request, "Submitted. The run is queued.")
-                return redirect("run", pk=outcome.id)
-            form.add_issues((issue.path, issue.message) for issue in outcome.issues)
+            if isinstance(outcome, Submitted):
+                again = "This form was sent before; this is the run that it has started."
+                messages.success(request, again if outcome.again else "Submitted. The run is queued.")
+                return redirect("run", pk=outcome.run.id)
+            form.add_issues(_refusals(chosen, outcome))
         if notice is None:
             notice = {"tone": "error", "title": "Nothing was submitted.", "text": "See what stands beside the fields."}
         status = 422
@@ -175,6 +224,16 @@ def submit(request: TenantRequest) -> HttpResponse:
         "notice": notice,
     }
     return unstored(render(request, "runs/submit.html", context, status=status))
+
+
+def _refusals(task_type: TaskType, refused: services.InvalidTask) -> Iterator[tuple[str, str]]:
+    """Yield what the person got wrong beside its field, and what is wrong with the task type on top of the form."""
+    unusable = set(services.unusable_issues(task_type))
+    for issue in refused.issues:
+        if issue in unusable or issue.path == "task_type":
+            yield "", f"This kind of task cannot be used now. {issue.message}"
+        else:
+            yield issue.path, issue.message
 
 
 # --- what the templates print ---------------------------------------------------------------------------------------
@@ -197,6 +256,45 @@ def _run(run: Run, token_names: Mapping[str, str]) -> dict[str, Any]:
         "created_at": run.created_at,
         "duration": selectors.duration(run),
         "requested_by": selectors.requester(run, token_names),
+    }
+
+
+PART = 20_000
+"""Characters of a value on one page."""
+
+_SOURCES = {
+    SourceKind.OPERATOR: "a person of this tenant",
+    SourceKind.REVIEWER: "a reviewer",
+    SourceKind.CONSTANT: "the playbook",
+    SourceKind.TOOL: "a tool's answer",
+    SourceKind.MODEL: "a model",
+    SourceKind.FACT: "a fact",
+}
+
+
+def _artifact(found: Whole, here: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    parts = max(1, -(-len(found.text) // PART))
+    part = asked["part"] or 1
+    if part > parts:
+        raise Http404
+
+    def url_of(number: int) -> str:
+        if not 1 <= number <= parts:
+            return ""
+        return f"{here}?{urlencode({'call': asked['call'], 'name': asked['name'], 'part': number})}"
+
+    return {
+        "value": found.value,
+        "made_by": found.made_by,
+        "step_id": found.step_id,
+        "text": found.text[(part - 1) * PART : part * PART],
+        "digest": found.digest,
+        "characters": len(found.text),
+        "part": part,
+        "parts": parts,
+        "previous_url": url_of(part - 1),
+        "next_url": url_of(part + 1),
+        "sources": [{"kind": _SOURCES[kind], "ref": ref, "path": path} for kind, ref, path in found.sources],
     }
 
 

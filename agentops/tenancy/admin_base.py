@@ -5,9 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_user_model
-from django.db import models, transaction
+from django.core.exceptions import ValidationError
+from django.db import DataError, models, transaction
+from django.forms.fields import InvalidJSONInput, JSONString
 from django.forms.models import BaseInlineFormSet
 from django.forms.utils import pretty_name
 from django.http import Http404, HttpRequest, HttpResponse
@@ -18,7 +23,7 @@ from django.utils.http import urlencode
 from agentops.tenancy.access import Actor, can
 from agentops.tenancy.journal import record
 from agentops.tenancy.scope import TenantModel, current_tenant_id
-from agentops.wire.parse import JSON, JSONObject, WireError, clean
+from agentops.wire.parse import JSON, JSONObject, WireError, clean, parse_json
 
 # The stubs make these generic; at run time they are not.
 if TYPE_CHECKING:
@@ -60,6 +65,29 @@ def _json(field: "models.Field[Any, Any]", row: models.Model, value: object) -> 
         return clean(field.value_to_string(row))
 
 
+class StrictJSONField(forms.JSONField):
+    """A JSON column in a form, read as strictly as everything else from outside; what was typed stays in the form."""
+
+    def to_python(self, value: Any) -> Any:
+        """Parse the text; raise `ValidationError` with a code of `WireCode` and the place."""
+        if self.disabled or value in self.empty_values or isinstance(value, list | dict | int | float | JSONString):
+            return super().to_python(value)
+        try:
+            parsed = parse_json(str(value))
+        except WireError as error:
+            raise ValidationError(str(error), code=str(error.code)) from None
+        return JSONString(parsed) if isinstance(parsed, str) else parsed
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Return what was typed, as data where it can be read and as the text that it is where not."""
+        if self.disabled:
+            return initial
+        try:
+            return None if data is None else parse_json(str(data))
+        except WireError:
+            return InvalidJSONInput(data)
+
+
 class TenantModelForm(_Form):
     """A form whose new row already belongs to the open tenant, so that unique constraints are checked before saving."""
 
@@ -78,6 +106,7 @@ class _TenantOptions(_Options):
 
     action_right = "admin.manage"
     form = TenantModelForm
+    formfield_overrides = {models.JSONField: {"form_class": StrictJSONField}}
 
     def _allowed(self, request: HttpRequest) -> bool:
         actor = getattr(request, "actor", None)
@@ -133,6 +162,19 @@ class TenantTabularInline(_TenantOptions, _Inline):  # type: ignore[misc]  # the
     formset = NamedFields
 
 
+class _ForgivingList(ChangeList):
+    """A list whose address somebody has written by hand: what no column can hold leads back to the plain list."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Look the rows up; raise `IncorrectLookupParameters`, as Django does for what it notices itself."""
+        try:
+            # A refusal by the database would end a surrounding transaction.
+            with transaction.atomic():
+                super().get_results(request)
+        except (ValueError, TypeError, OverflowError, DataError) as error:
+            raise IncorrectLookupParameters(error) from error
+
+
 class TenantModelAdmin(_TenantOptions, _Page):
     """Base of every admin page of tenant rows.
 
@@ -147,6 +189,33 @@ class TenantModelAdmin(_TenantOptions, _Page):
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Allow whoever may manage the tenant."""
         return self._allowed(request)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Use the list that no address breaks."""
+        return _ForgivingList
+
+    def response_action(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """Take the rows of the form that can be rows at all; the rest counts as not selected."""
+        posted = request.POST.copy()
+        chosen = [value for value in posted.getlist(ACTION_CHECKBOX_NAME) if self._could_be_a_key(value)]
+        posted.setlist(ACTION_CHECKBOX_NAME, chosen)
+        request.POST = posted  # type: ignore[assignment]  # the view reads it, and nobody else after it
+        return super().response_action(request, queryset, *args, **kwargs)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Return the row, None also for what can be no key."""
+        if from_field is None and not self._could_be_a_key(object_id):
+            return None
+        return super().get_object(request, object_id, from_field)
+
+    def _could_be_a_key(self, text: str) -> bool:
+        try:
+            key = self.opts.pk.to_python(text)
+        except ValidationError:
+            return False
+        return not isinstance(key, int) or -(2**63) <= key < 2**63
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Save one row and its event."""

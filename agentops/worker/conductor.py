@@ -24,6 +24,7 @@ from agentops.worker import model_loop
 from agentops.worker.driver import ConnectionBroken, Crew, Driver, perform
 from agentops.worker.pace import Pace
 from agentops.worker.session import Ask, Invoke
+from agentops.worker.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Conductor:
         self._bell = threading.Condition()
         self._rung: dict[int, None] = {}
         self._crews: dict[int, Crew] = {}
+        self._snapshots: dict[int, Snapshot] = {}
         self._pace = Pace()
         self._tools = ThreadPoolExecutor(SLOW_TOOLS, thread_name_prefix="agentops-tool")
         self._stopping = False
@@ -150,7 +152,8 @@ class Conductor:
     def _serve(self, tenant_id: int, tenants: int) -> None:
         crew = self._crews.get(tenant_id)
         if crew is None:
-            crew = self._crews[tenant_id] = Crew(self.driver, self._slow)
+            snapshot = self._snapshots.setdefault(tenant_id, Snapshot())
+            crew = self._crews[tenant_id] = Crew(self.driver, self._slow, snapshot)
         if not self._stopping:
             self._take_up(tenant_id, crew, tenants)
         crew.round()
@@ -176,7 +179,9 @@ class Conductor:
         with self._bell:
             self._rung.pop(tenant_id, None)
         try:
-            claimed = leases.claim_due(owner=self.driver.owner, now=self.driver.now(), limit=share)
+            claimed = leases.claim_due(
+                owner=self.driver.owner, now=self.driver.now(), limit=share, kinds=crew.snapshot.kinds()
+            )
         except Exception:
             self.ring(tenant_id)
             raise

@@ -14,10 +14,10 @@ from typing import Any, Final, Protocol, assert_never
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
-from django.utils import timezone
 from psycopg import InterfaceError as DatabaseInterfaceError
 from psycopg import OperationalError as DatabaseOperationalError
 
+from agentops import clock
 from agentops.engine.planner import Planner
 from agentops.engine.state import State, fold
 from agentops.runs import lease as leases
@@ -56,7 +56,7 @@ class Driver:
     """What the runs of one worker are driven with. Clock, planners and dice are arguments, so tests choose them."""
 
     owner: str
-    now: Callable[[], datetime] = timezone.now
+    now: Callable[[], datetime] = clock.now
     planners: Callable[[Run, State], Planner] = planner_for
     rng: random.Random = field(default_factory=random.Random)
 
@@ -93,10 +93,10 @@ class ConnectionBroken(Exception):
 class Crew:
     """The sessions of one tenant in one worker. Every method needs the tenant's scope open."""
 
-    def __init__(self, driver: Driver, slow: Slow = at_once) -> None:
+    def __init__(self, driver: Driver, slow: Slow = at_once, snapshot: Snapshot | None = None) -> None:
         self.driver = driver
         self.slow = slow
-        self.snapshot = Snapshot()
+        self.snapshot = snapshot or Snapshot()
         self.active: list[Active] = []
 
     @property

@@ -19,6 +19,7 @@ from uuid import UUID
 from agentops.audit.services import StreamConflict
 from agentops.budgets.services import Refused as Unpaid
 from agentops.budgets.services import Reserved
+from agentops.engine.conditions import KNOWN_FUNCTIONS
 from agentops.engine.decide import (
     Candidate,
     Confirm,
@@ -68,6 +69,7 @@ from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.halts.covering import Stop
 from agentops.runs import lease as leases
 from agentops.runs.commit import RUN_COLUMNS, Head, Write
+from agentops.runs.endings import concerned, events_of_end
 from agentops.runs.models import Run
 from agentops.runs.points import reached
 from agentops.runs.recording import Lease, load_many, projection
@@ -234,7 +236,7 @@ class Session:
         release: bool = False,
         busy: timedelta = timedelta(0),
         inside: Callable[[], None] | None = None,
-        beside: Callable[[], None] | None = None,
+        beside: Callable[[], Sequence[Event]] | None = None,
     ) -> Steps:
         """Commit the buffer and the run's projection, together with what `inside` and `beside` do.
 
@@ -289,19 +291,25 @@ class Session:
                 self.note(CallUnknown(call.call_id, "The run ended while this was under way."))
         self.note(event)
 
-        def withdraw() -> None:
-            withdraw_proposals(self.run.id, reason="The run ended.", now=self.driver.now())
+        before, after = self.recorded, self.state
 
-        yield from self.flush(release=True, beside=withdraw if proposed else None)
+        def close() -> list[Event]:
+            if proposed:
+                withdraw_proposals(self.run.id, reason="The run ended.", now=self.driver.now())
+            return events_of_end(self.run.id, before, after)
+
+        more = proposed or concerned(after)
+        yield from self.flush(release=True, beside=close if more else None)
 
     def fall_back(self, events: Sequence[Event]) -> Steps:
         """Record that the fallback takes over; what the abandoned plan had asked for or was allowed closes with it."""
         self.note(*events)
 
-        def close() -> None:
+        def close() -> list[Event]:
             now = self.driver.now()
             withdraw_proposals(self.run.id, reason=WITHDRAWN, now=now)
             grants.revoke_unused(run_id=self.run.id, now=now)
+            return []
 
         yield from self.flush(beside=close)
 
@@ -381,6 +389,7 @@ class Session:
                         planner=planner,
                         calls_per_step=self.state.limits.calls_per_step,
                         known_steps=frozenset(self.state.steps),
+                        functions=KNOWN_FUNCTIONS,
                     )
                 except InvalidPlan as error:
                     issues = [issue.to_json() for issue in error.issues]
@@ -774,8 +783,9 @@ class Session:
         self.note(event)
         rearm = isinstance(event, CallReconciled) and event.verdict == "did_not_happen"
 
-        def make_usable() -> None:
+        def make_usable() -> list[Event]:
             grants.rearm(run_id=self.run.id, call_id=call.call_id)
+            return []
 
         yield from self.flush(beside=make_usable if rearm else None)
 
@@ -790,8 +800,9 @@ class _Unreviewed(Exception):
         self.rule = rule
 
 
-def _save(drafts: Sequence[Proposal]) -> None:
+def _save(drafts: Sequence[Proposal]) -> list[Event]:
     Proposal.objects.bulk_create(drafts)
+    return []
 
 
 def _call_id(event: Event) -> str:

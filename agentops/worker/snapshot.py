@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from agentops.engine.planner import Planner
+from agentops.runs.models import TaskType
 from tools.allowlist import AllowlistRule, AllowlistState, all_rules
 from tools.health import ailing
 
@@ -24,6 +25,7 @@ class Snapshot:
         self._rules: dict[tuple[int, str], AllowlistRule] = {}
         self._ailing: frozenset[str] = frozenset()
         self._playbooks: dict[str, Planner] = {}
+        self._kinds: dict[int, TaskType] = {}
 
     def rule(self, task_type_id: int, tool: str) -> AllowlistRule:
         """Return the rule of a task type for a tool, `denied` when there is none."""
@@ -37,6 +39,11 @@ class Snapshot:
         if name not in self._playbooks:
             self._playbooks[name] = look_up()
         return self._playbooks[name]
+
+    def kinds(self) -> dict[int, TaskType]:
+        """Return the task types that were looked up lately; whoever looks up more adds them."""
+        self._refresh()
+        return self._kinds
 
     def is_well(self, tool: str) -> bool:
         """Say that a tool has no failures on record, no pause and no promised turns."""
@@ -53,4 +60,5 @@ class Snapshot:
             return
         self._rules = all_rules()
         self._ailing = ailing()
+        self._kinds = {}
         self._read_at = now

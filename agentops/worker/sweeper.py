@@ -7,11 +7,12 @@ from typing import Final
 
 from django.db import transaction
 from django.db.models import F, Q
-from django.utils import timezone
 
+from agentops import clock
 from agentops.engine.events import CallReconciled
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.memory.services import expire_due as expire_facts
+from agentops.memory.session import sweep as sweep_session_notes
 from agentops.runs import lease
 from agentops.runs.dispatch import ring_now
 from agentops.runs.models import Run, ToolCall
@@ -39,7 +40,7 @@ def sweep(now: datetime | None = None) -> int:
     Safe to run anywhere at any time: claiming and expiring are conditional updates. One tenant's error does not keep
     the others waiting.
     """
-    moment = now or timezone.now()
+    moment = now or clock.now()
     rings = 0
     for tenant in Tenant.objects.order_by("pk"):
         try:
@@ -57,6 +58,7 @@ def sweep_tenant(tenant: Tenant, now: datetime) -> int:
         settle_leftovers(now)
         expire_facts(now, BATCH)
         spending.sweep(now)
+        sweep_session_notes(BATCH)
         quiet = Q(rung_at__isnull=True) | Q(rung_at__lt=now - RING_AGAIN)
         overdue = Run.objects.filter(lease.due(now), quiet).order_by(F("not_before").asc(nulls_first=True))
         run_ids = list(overdue.values_list("pk", flat=True)[:BATCH])

@@ -150,8 +150,11 @@ class Embedded:
 
         first = 0.0
         for steps, count in self.sizes.long:
-            runs = workload.submit_runs(self.bench, workload.long_kind(steps), count)
-            self._ended(runs)
+            runs: list[UUID] = []
+            for _ in range(count):
+                one = workload.submit_runs(self.bench, workload.long_kind(steps), 1)
+                self._ended(one)
+                runs += one
             noted = list(notes(self.directory / "notes"))
             value = statistics.median(scenarios.step_costs(noted, runs, steps))
             first = first or value

@@ -13,7 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from agentops.audit.models import genesis
+from django.apps import apps
+
+from agentops.audit.models import genesis, link
+from agentops.audit.packing import PackedTextField, pack, unpack
 from agentops.wire.ids import uuid7
 from tests.bench.workload import SLUG
 
@@ -23,11 +26,15 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 @dataclass
 class Template:
-    """The rows of one run by table, as COPY writes them; columns are those that a copy must bring itself."""
+    """The rows of one run by table, as COPY writes them, but for packed texts, which are plain here.
+
+    `columns` are those that a copy must bring itself.
+    """
 
     run_id: UUID
     columns: dict[str, list[str]] = field(default_factory=dict)
-    lines: dict[str, list[str]] = field(default_factory=dict)
+    rows: dict[str, list[list[str]]] = field(default_factory=dict)
+    packed: set[tuple[str, str]] = field(default_factory=set)
     streams: list[int] = field(default_factory=list)
     own: list[str] = field(default_factory=list)
     """Texts that name this run or something of it, and nothing else."""
@@ -35,7 +42,7 @@ class Template:
 
 def read_template(connection: Any, run_id: UUID) -> Template:
     """Return every row that belongs to a run: by its id, or by its stream."""
-    template = Template(run_id)
+    template = Template(run_id, packed=_packed())
     rows = connection.execute("select id from audit_stream where name = %s", (f"run:{run_id}",)).fetchall()
     template.streams = [number for (number,) in rows]
     for table, columns in _tables(connection):
@@ -57,7 +64,9 @@ def read_template(connection: Any, run_id: UUID) -> Template:
         ) as copy:
             lines = b"".join(copy).decode().splitlines()
         if lines:
-            template.columns[table], template.lines[table] = kept, lines
+            packed = [place for place, name in enumerate(kept) if (table, name) in template.packed]
+            template.columns[table] = kept
+            template.rows[table] = [_plain(line.split("\t"), packed) for line in lines]
     template.own = _own_names(template)
     return template
 
@@ -74,14 +83,29 @@ def _tables(connection: Any) -> Iterator[tuple[str, dict[str, str]]]:
     yield from tables.items()
 
 
+def _packed() -> set[tuple[str, str]]:
+    return {
+        (model._meta.db_table, str(column.column))
+        for model in apps.get_models()
+        for column in model._meta.concrete_fields
+        if isinstance(column, PackedTextField)
+    }
+
+
+def _plain(cells: list[str], packed: Sequence[int]) -> list[str]:
+    for place in packed:
+        cells[place] = unpack(bytes.fromhex(cells[place].removeprefix(r"\\x")))
+    return cells
+
+
 def _own_names(template: Template) -> list[str]:
     keys = {
-        line.split("\t")[columns.index("idempotency_key")]
+        cells[columns.index("idempotency_key")]
         for table, columns in template.columns.items()
         if "idempotency_key" in columns
-        for line in template.lines[table]
+        for cells in template.rows[table]
     }
-    everything = "\n".join(line for lines in template.lines.values() for line in lines)
+    everything = "\n".join(cell for rows in template.rows.values() for cells in rows for cell in cells)
     return sorted({*_UUID.findall(everything), *(key for key in keys if key and key != r"\N")})
 
 
@@ -140,32 +164,32 @@ class Copies:
         place = {name: number for number, name in enumerate(columns)}
         head = genesis(SLUG, f"run:{run}")
         later = timedelta(seconds=self.rng.uniform(1800, 24 * 3600))
-        for line in self.template.lines[table]:
-            cells = self.pattern.sub(lambda found: names[found.group()], line).split("\t")
+        for cells in self._renamed(table, names):
             if table == "audit_stream":
                 cells[place["id"]] = streams[cells[place["id"]]]
                 cells[place["head"]] = rf"\\x{self._head(names, run).hex()}"
             elif "stream_id" in place:
                 cells[place["stream_id"]] = streams[cells[place["stream_id"]]]
                 if "hash" in place:
-                    head = _link(head, cells[place["body"]])
+                    head = link(head, cells[place["body"]])
                     cells[place["hash"]] = rf"\\x{head.hex()}"
             elif table == "approvals_proposal":
                 moment = datetime.fromisoformat(cells[place["created_at"]]) + later
                 cells[place["decide_by"]] = moment.isoformat()
+            for name, number in place.items():
+                if (table, name) in self.template.packed:
+                    cells[number] = rf"\\x{pack(cells[number]).hex()}"
             yield "\t".join(cells)
+
+    def _renamed(self, table: str, names: Mapping[str, str]) -> Iterator[list[str]]:
+        for cells in self.template.rows[table]:
+            yield [self.pattern.sub(lambda found: names[found.group()], cell) for cell in cells]
 
     def _head(self, names: Mapping[str, str], run: UUID) -> bytes:
         """Return the hash of the last event of a copied stream."""
         head = genesis(SLUG, f"run:{run}")
         for table, columns in self.template.columns.items():
             if "stream_id" in columns and "hash" in columns:
-                for line in self.template.lines[table]:
-                    cells = self.pattern.sub(lambda found: names[found.group()], line).split("\t")
-                    head = _link(head, cells[columns.index("body")])
+                for cells in self._renamed(table, names):
+                    head = link(head, cells[columns.index("body")])
         return head
-
-
-def _link(previous: bytes, cell: str) -> bytes:
-    """Return the hash of the next event, whose body stands in a cell of COPY's text form."""
-    return hashlib.sha256(previous + cell.replace("\\\\", "\\").encode()).digest()

@@ -36,8 +36,8 @@ def redis() -> Iterator[tuple[str, str]]:
     """Give the URL of a Redis server and where it comes from: listening, installed, or written in Python."""
     if listens(6379):
         yield "redis://127.0.0.1:6379/0", "the one listening on 127.0.0.1:6379"
-    elif (program := shutil.which("redis-server")) is not None:
-        with own_redis(program) as server:
+    elif shutil.which("redis-server") is not None:
+        with own_redis() as server:
             yield server.url, "our own"
     else:
         with _python_redis() as url:
@@ -82,8 +82,10 @@ class OwnRedis:
 
 
 @contextlib.contextmanager
-def own_redis(program: str) -> Iterator[OwnRedis]:
-    """Run a Redis server of our own."""
+def own_redis() -> Iterator[OwnRedis]:
+    """Run a Redis server of our own; needs the program to be installed."""
+    program = shutil.which("redis-server")
+    assert program is not None, "redis-server is not installed"
     with tempfile.TemporaryDirectory(prefix="agentops-redis-") as directory:
         server = OwnRedis(program, Path(directory))
         server.start()

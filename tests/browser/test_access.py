@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Literal
+from uuid import UUID
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -9,15 +10,19 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page
 
 from agentops.audit.models import Event
+from agentops.memory.models import Fact
+from agentops.memory.services import approve as curate
 from agentops.runs.models import TaskType
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
+from agentops.wire.parse import JSON, JSONObject
 from approvals.models import Proposal
 from approvals.services import approve
 from tests.browser import hostile
 from tests.browser.conftest import OpenBrowser
 from tests.conftest import person
-from tests.shop import drive, only_proposal, receive, start
+from tests.shop import drive, only_proposal, receive, start, task_type
+from tools.allowlist import AllowlistState
 from tools.backoffice.models import InboxMessage
 
 pytestmark = pytest.mark.browser
@@ -54,6 +59,9 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
     waiting = drive(start("support-email", {"message_id": "M-0001"}).id)
     high = Proposal.objects.get(run=waiting)
     assert (medium.risk_band, high.risk_band) == ("medium", "high")
+    learning = drive(teach())
+    proposed, approved = Fact.objects.order_by("pk")
+    curate(fact_id=approved.pk, actor=actor_of(dana, shop), confirmed=True)
     event = Event.objects.filter(type="call.succeeded").latest("pk")
     kind = TaskType.objects.get(slug="support-email")
     return {
@@ -67,6 +75,13 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
         "receipt": f"proposals/{decided.pk}",
         "waiting run": f"runs/{waiting.pk}",
         "finished run": f"runs/{finished.pk}",
+        "run with notes": f"runs/{learning.pk}",
+        "artifacts": f"runs/{waiting.pk}/artifacts",
+        "artifact": f"runs/{waiting.pk}/artifacts?call=1.read.0&name=text",
+        "memory": "memory",
+        "curation queue": "memory/queue",
+        "fact to curate": f"memory/{proposed.pk}",
+        "approved fact": f"memory/{approved.pk}",
         "runs": "runs",
         "audit": "audit",
         "audit event": f"audit/events/{event.pk}",
@@ -74,9 +89,28 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
         "submit form": "submit?task_type=customer-letter",
         "admin": "admin/",
         "task types": "admin/runs/tasktype/",
+        "tool health": "admin/tools/toolhealth/",
+        "playbook": "admin/runs/playbook/add/",
         "task type": f"admin/runs/tasktype/{kind.pk}/change/",
         "not there": "runs/00000000-0000-7000-8000-000000000000",
     }
+
+
+def teach() -> UUID:
+    """Start a run that proposes a hostile and a plain fact, keeps a note, and then waits for a person."""
+    tools = ("mail.read", "memory.propose_fact", "session.note")
+    allow = dict.fromkeys(tools, AllowlistState.AUTO) | {"shop.issue_refund": AllowlistState.GATED}
+    subject: JSON = {"$ref": "steps.mail.output.subject"}
+    refund: JSONObject = {"order_ref": "A-1001", "amount_minor": 100, "currency": "EUR", "reason": "Late"}
+    steps: list[JSONObject] = [
+        {"id": "mail", "tool": "mail.read", "arguments": {"message_id": "M-0001"}},
+        {"id": "bad", "tool": tools[1], "arguments": {"statement": subject, "expires_in_days": None}},
+        {"id": "good", "tool": tools[1], "arguments": {"statement": "Tents are green", "expires_in_days": 9}},
+        {"id": "note", "tool": tools[2], "arguments": {"name": "subject", "value": subject}},
+        {"id": "refund", "tool": "shop.issue_refund", "arguments": refund},
+    ]
+    task_type(steps, allow)
+    return start("job", {}).id
 
 
 def violations(page: Page) -> list[str]:
@@ -115,3 +149,30 @@ def test_no_page_scrolls_sideways_on_a_phone(
             if wide := page.evaluate(TOO_WIDE):
                 found[name] = wide
     assert not found
+
+
+OUT_OF_REACH = """() => {
+  const fields = [...document.querySelectorAll("#allowlist-group :is(input, select)")];
+  const seen = fields.filter(one => one.type !== "hidden" && one.getClientRects().length);
+  const cut = (one) => {
+    const box = one.getBoundingClientRect();
+    for (let up = one.parentElement; up; up = up.parentElement) {
+      const limit = up.getBoundingClientRect();
+      const style = getComputedStyle(up).overflowX;
+      if (style !== "visible" && (box.right > limit.right + 1 || box.left < limit.left - 1)) return true;
+    }
+    return box.right > document.documentElement.clientWidth + 1;
+  };
+  return [seen.length, seen.filter(cut).map(one => one.name)];
+}"""
+
+
+@pytest.mark.parametrize("width", [1440, 1280, 1024, 768, 390, 320])
+def test_every_field_of_the_allowlist_is_in_reach(
+    pages: dict[str, str], dana: User, open_browser: OpenBrowser, width: int
+) -> None:
+    page = open_browser(dana, size=(width, 900))
+    page.goto(pages["task type"])
+    seen, cut = page.evaluate(OUT_OF_REACH)
+    assert seen > 20
+    assert cut == []

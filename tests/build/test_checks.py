@@ -54,3 +54,33 @@ def test_a_database_role_that_row_level_security_does_not_hold_is_refused() -> N
 def test_the_checks_are_registered_for_deployments_only() -> None:
     assert "agentops.W001" in ids(run_checks(include_deployment_checks=True))
     assert "agentops.W001" not in ids(run_checks())
+
+
+@pytest.mark.parametrize(
+    ("embedded", "cache", "said"),
+    [
+        (True, "django.core.cache.backends.locmem.LocMemCache", []),
+        (False, "django.core.cache.backends.locmem.LocMemCache", ["agentops.W005"]),
+        (False, "django.core.cache.backends.redis.RedisCache", []),
+    ],
+)
+def test_limits_that_hold_per_process_are_said_in_production(
+    settings: Any, embedded: bool, cache: str, said: list[str]
+) -> None:
+    settings.EMBEDDED = embedded
+    settings.CACHES = {"default": {"BACKEND": cache, "LOCATION": "redis://127.0.0.1:6379/1"}}
+    assert ids(checks.shared_rate_limits(None)) == said
+
+
+def test_a_web_process_says_it_as_well(tmp_path: Path) -> None:
+    environment = {name: value for name, value in DEPLOYED.items() if name != "CACHE_URL"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import agentops.asgi"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "AGENTOPS_DATA_DIR": str(tmp_path / "data"), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "counted per web process" in done.stderr

@@ -27,6 +27,7 @@ from approvals.services import approve, reject
 from tests.conftest import person
 from tests.shop import drive, only_proposal, open_shop, start, task_type
 from tools.allowlist import AllowlistState
+from tools.models import AllowlistEntry
 
 STATEMENTS = 12 if connection.vendor == "sqlite" else 16
 HTMX = {"HX-Request": "true"}
@@ -203,8 +204,11 @@ def test_the_plan_is_readable_with_its_references_and_conditions(waiting: Run, d
 
 
 def test_a_denied_call_stands_out_with_its_code(scoped: Tenant, desk: Client) -> None:
-    task_type([{"id": "one", "tool": "mail.read", "arguments": {"message_id": "M-0001"}}], {})
-    run = drive(start("job", {}).id)
+    allow = {"mail.read": AllowlistState.AUTO}
+    kind = task_type([{"id": "one", "tool": "mail.read", "arguments": {"message_id": "M-0001"}}], allow)
+    run = start("job", {})
+    AllowlistEntry.objects.filter(task_type=kind).delete()
+    drive(run.id)
     page = desk.get(f"/t/acme/runs/{run.pk}")
     assert [(call["tool"], call["code"]) for call in page.context["denied"]] == [("mail.read", "not_allowed")]
     assert "denied, not_allowed" in "\n".join(lines(desk, run))
@@ -312,7 +316,7 @@ def test_a_task_is_chosen_filled_in_and_submitted(shop: Tenant, desk: Client) ->
     chosen = next(one for one in choices if one["slug"] == "goodwill-refund")
     page = desk.get(chosen["url"])
     assert list(page.context["form"].fields) == [
-        *("task:order_ref", "task:amount_minor", "task:reason", "title"),
+        *("task:order_ref", "task:amount_minor", "task:reason", "title", "once"),
     ]
     typed = {"task:order_ref": "A-1002", "task:amount_minor": "100", "task:reason": "Late", "title": "Late parcel"}
     answer = desk.post(chosen["url"], typed)
@@ -382,7 +386,10 @@ def test_only_enabled_task_types_are_offered(shop: Tenant, desk: Client) -> None
     TaskType.objects.filter(slug="support-email").update(enabled=False)
     assert "support-email" not in {one["slug"] for one in desk.get("/t/acme/submit").context["task_types"]}
     assert desk.get("/t/acme/submit?task_type=support-email").status_code == 404
-    assert desk.post("/t/acme/submit?task_type=support-email", {"task:message_id": "M-0001"}).status_code == 404
+    late = desk.post("/t/acme/submit?task_type=support-email", {"task:message_id": "M-0042"})
+    assert late.status_code == 422
+    assert "switched off" in late.content.decode()
+    assert "M-0042" in late.content.decode(), "what was typed before it was switched off is kept"
 
 
 def test_a_submission_without_a_kind_of_task_is_told_to_choose_one(shop: Tenant, desk: Client) -> None:

@@ -41,6 +41,7 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "proposal": Proposal,
     "decide": Proposal,
     "run": Run,
+    "run_artifacts": Run,
     "run_cancel": Run,
     "run_exchange": Run,
     "run_pause": Run,

@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby, pairwise
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 
 from agentops.audit.services import Recorded
 from agentops.audit.services import load as load_stream
@@ -20,11 +22,13 @@ from agentops.runs.recording import load
 from agentops.runs.timeline import tell
 from agentops.tenancy.access import SYSTEM, Actor
 from agentops.tenancy.models import Tenant
+from agentops.tenancy.scope import tenant_scope
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSONObject
 from agentops.worker.driver import Driver
 from approvals.models import Grant
 from approvals.services import Decided, approve
+from tests.approvals.threads import at_once
 from tests.shop import Clock, only_proposal, start, task_type
 from tools import executor, health
 from tools.allowlist import AllowlistState
@@ -430,3 +434,29 @@ def test_answers_of_a_tool_that_works_never_open_its_breaker(provider: Provider)
         run = drive(start("job", {}, now=clock()), provider)
         assert (run.state, run.failure_code) == ("failed", "tool_failed")
     assert not ToolHealth.objects.exists()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+def test_of_many_workers_that_come_back_at_once_one_asks_the_tool(provider: Provider, acme: Tenant) -> None:
+    """Eight workers with a connection and a run each, at the moment the pause of the breaker is over."""
+    clock = provider.clock
+    provider.failing = lambda moment: True
+    task_type([LOOK_STEP], {"lab.look": AUTO})
+    trip(LOOK, clock.now)
+    runs = [start("job", {}, now=clock()) for _ in range(8)]
+    clock.forward(seconds=31)
+
+    def work(run: Run) -> None:
+        with tenant_scope(acme):
+            Driver(f"w-{run.pk}", now=clock, rng=random.Random(1)).drive(acme, run.pk)
+
+    at_once([partial(work, run) for run in runs])
+    assert len(provider.requests) == 1
+    assert [event.type for event in breaker_events(LOOK.name)] == [
+        "breaker.opened",
+        "breaker.probed",
+        "breaker.opened",
+    ]
+    assert {run.state for run in Run.objects.all()} == {"waiting_retry"}
+    assert verify_tenant().findings == ()

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import OperationalError, connection, transaction
-from django.utils import timezone
 
+from agentops import clock
 from tools.contracts import CallContext, ErrorCode, ToolError
 
 LOCK_TIMEOUT_MS = 5000
@@ -39,7 +39,7 @@ def effect(ctx: CallContext) -> Iterator[None]:
 
 def check_deadline(ctx: CallContext) -> None:
     """Raise `ToolError` timeout when the call's deadline has passed."""
-    if timezone.now() >= ctx.deadline:
+    if clock.now() >= ctx.deadline:
         raise ToolError(ErrorCode.TIMEOUT, "The deadline passed; nothing was changed.")
 
 
@@ -59,7 +59,7 @@ def _busy() -> ToolError:
 
 def _limit_lock_waits(ctx: CallContext) -> None:
     if connection.vendor == "postgresql":
-        left_ms = (ctx.deadline - timezone.now()).total_seconds() * 1000
+        left_ms = (ctx.deadline - clock.now()).total_seconds() * 1000
         with connection.cursor() as cursor:
             cursor.execute(
                 "select set_config('lock_timeout', %s, true)", [f"{max(1, round(min(LOCK_TIMEOUT_MS, left_ms)))}ms"]
