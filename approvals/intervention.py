@@ -12,6 +12,8 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from agentops.budgets import services as budgets
+from agentops.budgets.measures import Measure
 from agentops.engine.events import (
     CallProposed,
     CallReconciled,
@@ -31,6 +33,7 @@ from agentops.wire.canonical import digest
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSON, WireError, clean_text, guard
 from approvals import grants
+from approvals.attention import review_seconds
 from approvals.freezing import FINAL, end_of_pause
 from approvals.locking import lock_run
 from approvals.models import Proposal, Status
@@ -251,13 +254,17 @@ def requeue_run(
         if state.state is not RunState.FAILED or state.failure_code not in REQUEUEABLE:
             return NotRequeueable(state.state.value, state.failure_code)
         requeued = RunRequeued(_name(actor), clean_text(reason.strip()))
-        asked = list(_ask_again(run, state, moment))
+        asked = list(_ask_again(run, state, actor, moment))
         record_outside(run_id, [requeued, *asked], actor=actor, now=moment)
     return Requeued(run_id, len(asked))
 
 
-def _ask_again(run: Run, state: State, now: datetime) -> Iterator[CallProposed]:
-    """Propose again, as it was, what the end of the run had withdrawn before anybody decided it."""
+def _ask_again(run: Run, state: State, actor: Actor, now: datetime) -> Iterator[CallProposed]:
+    """Propose again, as it was, what the end of the run had withdrawn before anybody decided it.
+
+    The attention it takes is set aside again. Where a budget has none left it is asked all the same, uncounted:
+    somebody wants it to go on, and a call that nobody is asked about would only be missing.
+    """
     for call in state.open_calls(CallState.WITHDRAWN):
         found = Proposal.objects.filter(run_id=run.pk, call_id=call.call_id, status=Status.WITHDRAWN)
         closed = found.order_by("-created_at", "-id").first()
@@ -279,6 +286,17 @@ def _ask_again(run: Run, state: State, now: datetime) -> Iterator[CallProposed]:
                 "thawed_to": None,
             }
         )
+        seconds = review_seconds(proposal.risk_band)
+        budgets.reserve(
+            run_id=run.pk,
+            task_type_id=run.task_type_id,
+            kind="review",
+            purpose=f"review:{call.call_id}",
+            call_id=call.call_id,
+            amounts={Measure.REVIEWER: seconds},
+            now=now,
+            actor=actor,
+        )
         yield CallProposed(
             call_id=call.call_id,
             proposal_id=str(proposal.pk),
@@ -287,6 +305,7 @@ def _ask_again(run: Run, state: State, now: datetime) -> Iterator[CallProposed]:
             score=proposal.risk_score,
             rule=proposal.policy_rule,
             decide_by=decide_by.isoformat(timespec="microseconds"),
+            reviewer_s=seconds,
         )
 
 
