@@ -35,11 +35,11 @@ def deadline_issues(task_type: TaskType) -> Iterator[TaskIssue]:
             yield TaskIssue(name, "invalid_deadline", f"Choose between 1 and {LONGEST_S} seconds.")
 
 
-def criteria_issues(task_type: TaskType, plan: Plan) -> Iterator[TaskIssue]:
-    """Yield the criteria that name a step which the playbook does not have; they could never hold."""
+def criteria_issues(task_type: TaskType, plan: Plan, fallback: Plan | None = None) -> Iterator[TaskIssue]:
+    """Yield the criteria that name a step which neither the playbook nor its fallback has; they could never hold."""
     if task_type.planner != PlannerKind.PLAYBOOK:
         return
-    known = {step.id for step in plan.steps}
+    known = {step.id for one in (plan, fallback) if one is not None for step in one.steps}
     for name in ("stop_when", "success_when"):
         for step in sorted(steps_named_in(getattr(task_type, name)) - known):
             yield TaskIssue(name, "unknown_step", f"The playbook has no step {step}.")

@@ -235,7 +235,9 @@ def task_type_issues(task_type: TaskType) -> Sequence[TaskIssue]:
     issues.extend(TaskIssue(*issue) for issue in model_issues(task_type) if issue[1] not in forgiven)
     if task_type.playbook is not None:
         plan = _read(task_type.playbook.body, limits)
-        issues.extend(criteria_issues(task_type, plan) if isinstance(plan, Plan) else plan)
+        spare = _read(task_type.fallback.body, limits) if fallback_name(task_type) and task_type.fallback else None
+        fallback = spare if isinstance(spare, Plan) else None
+        issues.extend(criteria_issues(task_type, plan, fallback) if isinstance(plan, Plan) else plan)
     elif not planned_by_model(task_type):
         issues.append(TaskIssue("playbook", "playbook_missing", "Choose the playbook that makes the plan."))
     return issues

@@ -144,6 +144,7 @@ class Crew:
             if need is None:
                 need = self._advance(one)
             if isinstance(need, Commit):
+                one.again = need  # until it is known what came of it
                 writes.append((one, need))
         for start in range(0, len(writes), MOST_TOGETHER):
             self._commit(writes[start : start + MOST_TOGETHER])
@@ -153,12 +154,16 @@ class Crew:
             results: list[Head | Exception] = commit([need.write for _, need in writes])
         except (OperationalError, InterfaceError, DatabaseOperationalError, DatabaseInterfaceError) as error:
             # Whether it was committed is not known. Offered again, it is either taken or found to be on record.
-            for one, need in writes:
-                one.again = need
             raise ConnectionBroken from error
-        except Exception as error:  # noqa: BLE001 - every session is told, and each knows what that means for it
-            results = [error] * len(writes)
+        except Exception as error:  # noqa: BLE001 - the session is told, and knows what that means for it
+            if len(writes) > 1:
+                # One run's trouble is not its neighbours': alone, each is told about itself.
+                for write in writes:
+                    self._commit([write])
+                return
+            results = [error]
         for (one, _), result in zip(writes, results, strict=True):
+            one.again = None
             if isinstance(result, Exception):
                 one.error = result
             else:

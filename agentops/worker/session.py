@@ -187,7 +187,7 @@ class Session:
 
     def over(self) -> bool:
         """Whether there is nothing to drive."""
-        return self.recorded.submitted is None or self.recorded.state.terminal or self.recorded.paused
+        return self.recorded.submitted is None or not self.recorded.state.claimable or self.recorded.paused
 
     def halted(self, tool: str = "") -> Generator[Need, Any, bool]:
         """Whether a stop covers the run, or a call of `tool`; the run is paused by it then and lets its worker go."""

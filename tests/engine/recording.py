@@ -527,6 +527,17 @@ def warned_of_its_tokens(desk: Desk) -> Run:
     return desk.drive(run, planner)
 
 
+@scenario
+def notes_that_ended_with_it(desk: Desk) -> Run:
+    """It noted something for itself, and nothing of that is left when it has ended."""
+    steps: list[JSONObject] = [
+        {"id": "note", "tool": "session.note", "arguments": {"name": "count", "value": 3}},
+        {"id": "ask", "tool": "session.recall", "arguments": {"name": "count"}},
+    ]
+    task_type(steps, {"session.note": AUTO, "session.recall": AUTO})
+    return desk.drive(desk.start("job", {}))
+
+
 # --- writing --------------------------------------------------------------------------------------------------------
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

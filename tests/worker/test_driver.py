@@ -1,23 +1,29 @@
 """A run from its submission to its end, against the real gate, tools and database."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError
 
+from agentops import clock
 from agentops.audit.verify import verify_tenant
 from agentops.engine.events import CallDenied, CallReconciled, CallStarted, Event, RunClaimed
 from agentops.engine.planner import PlannerAnswer, PlanRequest
-from agentops.runs.lease import claim
+from agentops.runs.commit import Head, Write, commit
+from agentops.runs.lease import claim, claim_due
 from agentops.runs.models import Run
 from agentops.runs.points import installed
 from agentops.runs.recording import load
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
-from agentops.worker.driver import Driver
+from agentops.worker import driver
+from agentops.worker.driver import ConnectionBroken, Crew, Driver
 from agentops.worker.sweeper import settle_leftovers
 from approvals.intervention import Answered, NotUnknown, cancel_run, pause_run, reconcile_call
 from approvals.models import Grant, Proposal
@@ -105,6 +111,65 @@ def test_what_a_person_does_while_a_worker_takes_the_run_up_stays_in_its_row(
     run.refresh_from_db()
     assert (run.state == "cancelled", run.paused_at is not None) == (what is cancel_run, what is pause_run)
     assert (run.ended_at is not None, run.lease_owner) == (what is cancel_run, "")
+
+
+def test_what_cannot_be_committed_for_one_run_is_no_trouble_of_those_beside_it(
+    shop: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [start("support-email", {"message_id": "M-0001"}) for _ in range(3)]
+    poison = runs[1].pk
+
+    def broken(writes: Sequence[Write]) -> list[Head | Exception]:
+        if any(write.lease.run_id == poison for write in writes):
+            raise ValueError("this cannot be stored")
+        return commit(writes)
+
+    monkeypatch.setattr(driver, "commit", broken)
+    crew = Crew(Driver("w1"))
+    crew.take(claim_due(owner="w1", now=clock.now(), limit=10))
+    while crew.busy:
+        crew.round()
+    found = {run.pk: run for run in Run.objects.all()}
+    assert [found[run.pk].state for run in runs] == ["awaiting_approval", "queued", "awaiting_approval"]
+    assert [found[run.pk].last_error.partition(" in ")[0] for run in runs] == ["", "ValueError", ""]
+    assert {run.lease_owner for run in found.values()} == {""}
+
+
+@pytest.mark.parametrize("nth", range(1, 9))
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_connection_that_breaks_in_a_commit_loses_and_doubles_nothing(
+    shop: Tenant, reviewer: Actor, monkeypatch: pytest.MonkeyPatch, lost: bool, nth: int
+) -> None:
+    """Of two runs that are driven together; the database has taken what it was given, or it has not."""
+    runs = [start("goodwill-refund", {"order_ref": f"A-100{n}", "amount_minor": 5, "reason": "Late"}) for n in (1, 2)]
+    monkeypatch.setattr(driver, "MOST_TOGETHER", 1)
+    calls = count(1)
+
+    def breaks(writes: Sequence[Write]) -> list[Head | Exception]:
+        broken = next(calls) == nth
+        results = [] if broken and lost else commit(writes)
+        if broken:
+            raise OperationalError("the connection broke")
+        return results
+
+    monkeypatch.setattr(driver, "commit", breaks)
+
+    def work() -> None:
+        crew = Crew(Driver("w1"))
+        crew.take(claim_due(owner="w1", now=clock.now(), limit=10))
+        while crew.busy:
+            with suppress(ConnectionBroken):
+                crew.round()
+
+    work()
+    for proposal in Proposal.objects.all():
+        approved(proposal, reviewer)
+    work()
+    assert next(calls) > nth, "it broke"
+    assert set(Run.objects.values_list("state", flat=True)) == {"succeeded"}
+    assert (Refund.objects.count(), Grant.objects.filter(consumed_at=None).count()) == (2, 0)
+    assert all(kinds(run).count("run.succeeded") == 1 for run in runs)
+    assert not verify_tenant().findings
 
 
 def test_a_rejection_reaches_the_run_as_the_reviewers_words(shop: Tenant, reviewer: Actor) -> None:
