@@ -15,12 +15,12 @@ from django.db.models import Max
 from agentops import clock
 from agentops.budgets import services as budgets
 from agentops.budgets.measures import Measure
-from agentops.engine.conditions import KNOWN_FUNCTIONS, ConditionError, check_condition, steps_named_in
+from agentops.engine.conditions import KNOWN_FUNCTIONS, ConditionError, check_condition
 from agentops.engine.events import RunSubmitted
 from agentops.engine.limits import InvalidLimits, Limits
 from agentops.engine.plan import InvalidPlan, Plan
 from agentops.engine.playbook import read_playbook
-from agentops.runs.issues import TaskIssue, criteria_issues, deadline_issues, title_issues, tool_issues
+from agentops.runs.issues import TaskIssue, criteria_issues, deadline_issues, out_of_reach, title_issues, tool_issues
 from agentops.runs.model_choice import chain_of, model_choice, model_issues, planned_by_model
 from agentops.runs.models import Origin, PlannerKind, Playbook, Run, TaskType
 from agentops.runs.recording import record_outside
@@ -235,7 +235,11 @@ def task_type_issues(task_type: TaskType) -> Sequence[TaskIssue]:
     issues.extend(TaskIssue(*issue) for issue in model_issues(task_type) if issue[1] not in forgiven)
     if task_type.playbook is not None:
         plan = _read(task_type.playbook.body, limits)
-        issues.extend(criteria_issues(task_type, plan) if isinstance(plan, Plan) else plan)
+        spare = _read(task_type.fallback.body, limits) if task_type.fallback is not None else None
+        if not isinstance(plan, Plan):
+            issues.extend(plan)
+        elif spare is None or isinstance(spare, Plan):  # a fallback that cannot be read has said so
+            issues.extend(criteria_issues(task_type, plan, spare))
     elif not planned_by_model(task_type):
         issues.append(TaskIssue("playbook", "playbook_missing", "Choose the playbook that makes the plan."))
     return issues
@@ -262,8 +266,7 @@ def fallback_issues(task_type: TaskType, limits: Limits | None = None) -> Sequen
         message = "The fallback is the playbook that it would take over from."
         issues.append(TaskIssue("fallback", "fallback_is_planner", message))
     plan = read_playbook(fallback.body, max_steps=1000, calls_per_step=limits.calls_per_step)
-    known = {step.id for step in plan.steps}
-    if missing := sorted(steps_named_in(task_type.success_when) - known):
+    if missing := out_of_reach(task_type.success_when, {step.id for step in plan.steps}):
         message = (
             f"The success criterion names {missing[0]}, which is no step of the fallback, so those would all fail."
         )

@@ -1,6 +1,7 @@
 """The scratch area of a run: its own, bounded, as trusted as what was written into it, and gone with the run."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -15,11 +16,13 @@ from agentops.audit.verify import verify_tenant
 from agentops.engine.events import RunSubmitted, SessionDropped
 from agentops.engine.plan import Missing, Ref
 from agentops.engine.state import State, output_provenance
+from agentops.engine.transitions import RunState
 from agentops.guardrails.provenance import CONSTANT, Provenance, SourceKind
 from agentops.memory import services, session
 from agentops.memory.handlers import note as write_note
 from agentops.memory.models import Descent, Fact, SessionNote
 from agentops.memory.session import NOTE, RECALL
+from agentops.runs.endings import events_of_end
 from agentops.runs.models import Run
 from agentops.runs.recording import load, state_of
 from agentops.tenancy.access import Actor
@@ -260,12 +263,25 @@ def test_notes_die_with_a_run_that_is_cancelled(shop: Tenant, sam: User, actor_o
 
 def test_a_run_without_session_tools_pays_nothing_at_its_end(shop: Tenant, django_assert_num_queries: Any) -> None:
     run = drive(start("support-email", {"message_id": "M-0001"}).id)
+    before, after = ended_with({"mail.read": {}})
     with django_assert_num_queries(0):
-        assert session.drop(run.pk, state_of_without_queries(run)) == []
+        assert events_of_end(run.pk, before, after) == []
 
 
-def state_of_without_queries(run: Run) -> State:
-    return State(submitted=RunSubmitted("support-email", {}, "token:7", "playbook:x@1", "plan_first", {}, {}))
+def test_a_run_that_may_have_notes_is_looked_after_at_its_end(shop: Tenant) -> None:
+    run = driven([note("a", "b"), REFUND])
+    before, after = ended_with({session.NOTE: {}})
+    with transaction.atomic():
+        [event] = events_of_end(run.pk, before, after)
+    assert isinstance(event, SessionDropped)
+    assert [one["name"] for one in event.notes] == ["a"]
+
+
+def ended_with(tools: dict[str, JSONObject]) -> tuple[State, State]:
+    """Return the states before and after the end of a run that may use these tools."""
+    submitted = RunSubmitted("support-email", {}, "token:7", "playbook:x@1", "plan_first", {}, tools)
+    live = State(submitted=submitted)
+    return live, replace(live, state=RunState.SUCCEEDED)
 
 
 def test_the_sweeper_drops_what_an_ending_left_behind(shop: Tenant) -> None:

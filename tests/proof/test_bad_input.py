@@ -256,11 +256,21 @@ def test_saving_says_which_tools_the_allowlist_leaves_out(kind: TaskType, admin:
 # --- a model that cannot be asked ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("planner", ["model", "auto"])
+BAD_MODELS = [
+    ("openai:gpt-5", "model_key_missing", "AGENTOPS_PROVIDER_OPENAI_API_KEY, or AGENTOPS_MODEL_API_KEY"),
+    ("openai:", "model_name_invalid", "after the colon"),
+    ("x", "model_unknown_provider", "AGENTOPS_MODEL_BASE_URL"),
+]
+
+
 @pytest.mark.parametrize(
-    ("model", "said"), [("openai:gpt-5", "AGENTOPS_MODEL_API_KEY"), ("openai:", "after the colon"), ("x", "BASE_URL")]
+    ("planner", "model", "code", "said"),
+    [
+        ("model", "", "model_not_configured", "set AGENTOPS_MODELS or AGENTOPS_MODEL"),
+        *((planner, *row) for planner in ("model", "auto") for row in BAD_MODELS),
+    ],
 )
-def test_a_missing_key_is_said_at_every_door(
+def test_a_model_that_cannot_be_asked_is_said_at_every_door(
     kind: TaskType,
     admin: Client,
     bob: User,
@@ -269,6 +279,7 @@ def test_a_missing_key_is_said_at_every_door(
     settings: Any,
     planner: str,
     model: str,
+    code: str,
     said: str,
 ) -> None:
     settings.AGENTOPS_MODEL, settings.AGENTOPS_MODEL_API_KEY, settings.AGENTOPS_MODEL_BASE_URL = model, "", ""
@@ -278,14 +289,14 @@ def test_a_missing_key_is_said_at_every_door(
     kind.refresh_from_db()
     refused = submit(task_type=kind, input={"text": "x"}, actor=AGENT)
     assert isinstance(refused, InvalidTask)
-    assert {issue.code for issue in refused.issues} == {"model_not_configured"}
+    assert {issue.code for issue in refused.issues} == {code}
     sent = signed_in(bob).post("/t/acme/submit?task_type=job", {"task:text": "kept", "title": ""})
     assert sent.status_code == 422
     assert said in html.unescape(sent.content.decode())
     assert "kept" in sent.content.decode()
     answer = agent.submit({"task_type": "job", "input": {"text": "x"}})
     assert (answer.status_code, answer.json()["code"]) == (422, "task_type_unusable")
-    assert {fault["code"] for fault in answer.json()["errors"]} == {"model_not_configured"}
+    assert {fault["code"] for fault in answer.json()["errors"]} == {code}
     assert not Run.objects.exists()
 
 
