@@ -111,12 +111,8 @@ class Conductor:
             while True:
                 if self._stopping and not self._crews:
                     return False
-                if (
-                    self._stopping
-                    or self._woken
-                    or self._claimable()
-                    or any(c.ready or c.owes for c in self._crews.values())
-                ):
+                waiting = any(crew.ready or crew.owes for crew in self._crews.values())
+                if self._impatient or self._woken or waiting or (self._claimable() and not self._stopping):
                     self._woken = False
                     return True
                 # Asleep for as long as nothing is held; whoever holds runs looks after their leases.
