@@ -28,6 +28,11 @@ class Turn:
     tainted: bool
     kept: bool
 
+    @property
+    def tokens_text(self) -> str:
+        """The tokens as usage is written everywhere: `1,020`."""
+        return f"{self.tokens:,}"
+
 
 def turns(recorded: Sequence[Recorded]) -> tuple[Turn, ...]:
     """Return the questions a run has put to models, oldest first; events that cannot be read are left out."""

@@ -97,7 +97,7 @@ def test_one_page_says_everything_about_a_run(
         f'href="/t/acme/stop?what=run%3A{run.pk}"',
         f'href="/t/acme/runs/{run.pk}/artifacts"',
         "written by call",
-        "1020 tokens",
+        "1,020 tokens",
         "Audit trail",
     ):
         assert said in page, said
