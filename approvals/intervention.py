@@ -10,8 +10,10 @@ from typing import Final, Literal
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
+from agentops import clock
+from agentops.budgets import services as budgets
+from agentops.budgets.measures import Measure
 from agentops.engine.events import (
     CallProposed,
     CallReconciled,
@@ -31,6 +33,7 @@ from agentops.wire.canonical import digest
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSON, WireError, clean_text, guard
 from approvals import grants
+from approvals.attention import review_seconds
 from approvals.freezing import FINAL, end_of_pause
 from approvals.locking import lock_run
 from approvals.models import Proposal, Status
@@ -152,7 +155,7 @@ def cancel_run(
     *, run_id: UUID, actor: Actor, reason: str = "", now: datetime | None = None
 ) -> Cancelled | AlreadyEnded | NotYours | NotFound:
     """End a run, paused or not. Its open proposals close with it, and its unused grants end."""
-    moment = now or timezone.now()
+    moment = now or clock.now()
     with transaction.atomic():
         run = Run.objects.filter(pk=run_id).first()
         if run is None:
@@ -183,7 +186,7 @@ def pause_run(
     A worker that is in the middle of it notices at its next append, and an effect that was under way is recorded. A
     run that the line has stopped can be paused as well: then lifting the stop does not set it going.
     """
-    moment = now or timezone.now()
+    moment = now or clock.now()
     if problem := _reason_problem(reason):
         return problem
     with transaction.atomic():
@@ -209,7 +212,7 @@ def resume_run(
 
     A program resumes only what it has paused itself. What a stop of the line holds stays held until that is lifted.
     """
-    moment = now or timezone.now()
+    moment = now or clock.now()
     if problem := _reason_problem(reason):
         return problem
     with transaction.atomic():
@@ -239,7 +242,7 @@ def requeue_run(
     and calls that were withdrawn because the run had failed are put before a person once more, with a new deadline.
     Permissions keep theirs.
     """
-    moment = now or timezone.now()
+    moment = now or clock.now()
     if problem := _reason_problem(reason):
         return problem
     with transaction.atomic():
@@ -251,13 +254,17 @@ def requeue_run(
         if state.state is not RunState.FAILED or state.failure_code not in REQUEUEABLE:
             return NotRequeueable(state.state.value, state.failure_code)
         requeued = RunRequeued(_name(actor), clean_text(reason.strip()))
-        asked = list(_ask_again(run, state, moment))
+        asked = list(_ask_again(run, state, actor, moment))
         record_outside(run_id, [requeued, *asked], actor=actor, now=moment)
     return Requeued(run_id, len(asked))
 
 
-def _ask_again(run: Run, state: State, now: datetime) -> Iterator[CallProposed]:
-    """Propose again, as it was, what the end of the run had withdrawn before anybody decided it."""
+def _ask_again(run: Run, state: State, actor: Actor, now: datetime) -> Iterator[CallProposed]:
+    """Propose again, as it was, what the end of the run had withdrawn before anybody decided it.
+
+    The attention it takes is set aside again. Where a budget has none left it is asked all the same, uncounted:
+    somebody wants it to go on, and a call that nobody is asked about would only be missing.
+    """
     for call in state.open_calls(CallState.WITHDRAWN):
         found = Proposal.objects.filter(run_id=run.pk, call_id=call.call_id, status=Status.WITHDRAWN)
         closed = found.order_by("-created_at", "-id").first()
@@ -279,6 +286,17 @@ def _ask_again(run: Run, state: State, now: datetime) -> Iterator[CallProposed]:
                 "thawed_to": None,
             }
         )
+        seconds = review_seconds(proposal.risk_band)
+        budgets.reserve(
+            run_id=run.pk,
+            task_type_id=run.task_type_id,
+            kind="review",
+            purpose=f"review:{call.call_id}",
+            call_id=call.call_id,
+            amounts={Measure.REVIEWER: seconds},
+            now=now,
+            actor=actor,
+        )
         yield CallProposed(
             call_id=call.call_id,
             proposal_id=str(proposal.pk),
@@ -287,6 +305,7 @@ def _ask_again(run: Run, state: State, now: datetime) -> Iterator[CallProposed]:
             score=proposal.risk_score,
             rule=proposal.policy_rule,
             decide_by=decide_by.isoformat(timespec="microseconds"),
+            reviewer_s=seconds,
         )
 
 
@@ -312,7 +331,7 @@ def reconcile_call(
     contract. `attempt` is the one the person was asked about: an answer about an earlier one says nothing about a
     later one. Nothing is ever repeated without this answer.
     """
-    moment = now or timezone.now()
+    moment = now or clock.now()
     with transaction.atomic():
         lock_run(run_id)
         state = state_of(run_id)

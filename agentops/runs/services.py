@@ -11,8 +11,8 @@ from typing import Final
 
 from django.db import IntegrityError, transaction
 from django.db.models import Max
-from django.utils import timezone
 
+from agentops import clock
 from agentops.budgets import services as budgets
 from agentops.budgets.measures import Measure
 from agentops.engine.conditions import KNOWN_FUNCTIONS, ConditionError, check_condition
@@ -66,7 +66,7 @@ def submit(
         issues.insert(0, TaskIssue("task_type", "task_type_disabled", f"{task_type.name} is switched off."))
     if issues or not isinstance(input, dict):
         return InvalidTask(tuple(issues))
-    moment = now or timezone.now()
+    moment = now or clock.now()
     choice = model_choice(task_type)
     submitted = RunSubmitted(
         task_type=task_type.slug,

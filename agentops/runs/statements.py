@@ -6,9 +6,10 @@ row-level security on PostgreSQL, and ids that the caller read inside its tenant
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -33,8 +34,20 @@ def fetch(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
             cursor.execute(sql, [_lite(value) for value in params])
             return cast("list[tuple[Any, ...]]", cursor.fetchall() if cursor.description else [])
     prepared = _prepared()
-    prepared.execute(cast(Any, sql), params, prepare=True)
+    _executed(prepared, sql, params)
     return prepared.fetchall() if prepared.description else []
+
+
+def _executed(cursor: "psycopg.Cursor[tuple[Any, ...]]", sql: str, params: Sequence[Any]) -> None:
+    """Execute as prepared, through the wrappers that whoever watches this connection has installed, as the ORM does."""
+
+    def execute(sql: str, params: Sequence[Any], many: bool, context: Any) -> Any:
+        return cursor.execute(cast(Any, sql), params, prepare=True)
+
+    run: Callable[..., Any] = execute
+    for wrapper in reversed(connection.execute_wrappers):
+        run = partial(wrapper, run)
+    run(sql, params, False, {"connection": connection, "cursor": cursor})
 
 
 def _prepared() -> "psycopg.Cursor[tuple[Any, ...]]":

@@ -105,7 +105,12 @@ class Conductor:
             while True:
                 if self._stopping and not self._crews:
                     return False
-                if self._stopping or self._woken or self._claimable() or any(c.ready for c in self._crews.values()):
+                if (
+                    self._stopping
+                    or self._woken
+                    or self._claimable()
+                    or any(c.ready or c.owes for c in self._crews.values())
+                ):
                     self._woken = False
                     return True
                 # Asleep for as long as nothing is held; whoever holds runs looks after their leases.
@@ -159,6 +164,9 @@ class Conductor:
         crew.round()
         if self._stopping:
             self._let_go(crew)
+        if crew.owes:
+            # An error inside a session was the database's: start with a connection that works.
+            raise ConnectionBroken
         if not crew.busy:
             self._crews.pop(tenant_id, None)
 

@@ -340,8 +340,11 @@ def _end_call(row: Reservation, history: Sequence[Stamped], run: RunState, now: 
 
 
 def _end_review(row: Reservation, history: Sequence[Stamped], now: datetime) -> bool:
-    """What was set aside for a decision counts unless somebody measured it; a question nobody answered took nothing."""
-    for stamped in history:
+    """What was set aside for a decision counts unless somebody measured it; a question nobody answered took nothing.
+
+    A question may have been withdrawn and asked again, so the last end of it is what counts.
+    """
+    for stamped in reversed(history):
         match stamped.event:
             case ProposalDecided(call_id=row.call_id, reviewer_s=seconds):
                 if seconds is None:

@@ -141,7 +141,7 @@ fates = st.one_of(
 
 
 verdicts = st.sampled_from(["approve", "approve", "edit", "reject"])
-moods = st.sampled_from(["well", "well", "well", "down", "lost", "dies before", "dies after"])
+moods = st.sampled_from(["well", "well", "down", "down", "lost", "dies before", "dies after"])
 
 
 class Interleavings(RuleBasedStateMachine):

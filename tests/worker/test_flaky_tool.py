@@ -334,7 +334,7 @@ def test_runs_above_a_rate_limit_take_turns_and_all_get_theirs(provider: Provide
     AllowlistEntry.objects.update(rate_per_minute=6)
     runs = [start("job", {}, now=clock()) for _ in range(8)]
     for _ in range(20):
-        for run in Run.objects.filter(ended_at__isnull=True):
+        for run in Run.objects.filter(ended_at__isnull=True).order_by("pk"):
             drive(run, provider)
         clock.forward(seconds=5)
     assert {run.state for run in Run.objects.all()} == {"succeeded"}

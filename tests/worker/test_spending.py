@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -13,16 +14,18 @@ from agentops.audit.services import load as load_stream
 from agentops.audit.verify import verify_tenant
 from agentops.budgets.measures import Measure
 from agentops.budgets.models import Budget, Reservation
-from agentops.engine.events import CallDenied, CallStarted, RunWarned
+from agentops.engine.events import CallDenied, CallStarted, Event, ProposalWithdrawn, RunFailed, RunWarned
 from agentops.runs.models import Run
+from agentops.runs.recording import record_outside, state_of
 from agentops.runs.services import InvalidTask, submit
-from agentops.tenancy.access import Actor
+from agentops.tenancy.access import WORKER, Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
 from approvals.attention import REVIEW_S
+from approvals.intervention import requeue_run
 from approvals.models import Grant, Proposal
 from approvals.risk import Band
-from approvals.services import Decided, approve
+from approvals.services import Decided, approve, withdraw_proposals
 from tests.budgets.lab import books, budget, contract
 from tests.shop import AGENT, only_proposal, task_type
 from tests.worker.paid import (
@@ -232,6 +235,32 @@ def test_a_question_nobody_answered_gives_its_attention_back(provider: Provider,
     sweep(scoped, provider)  # expires the proposal
     sweep(scoped, provider)
     assert books(made) == (0, 0)
+
+
+@pytest.mark.parametrize("seldom", [True, False])
+def test_a_question_that_is_asked_again_takes_attention_again(
+    provider: Provider, scoped: Tenant, bob: User, sam: User, actor_of: Callable[[User, Tenant], Actor], seldom: bool
+) -> None:
+    made = budget(Measure.REVIEWER, 10_000)
+    job(PAY, state=GATED)
+    run = work(provider)
+    old = only_proposal()
+    seconds = REVIEW_S[Band(old.risk_band)]
+    ended: list[Event] = [ProposalWithdrawn(str(old.pk), old.call_id, "The run ended."), RunFailed("internal", "stuck")]
+    with transaction.atomic():
+        withdraw_proposals(run.pk, reason="The run ended.", now=provider.clock())
+        record_outside(run.pk, ended, actor=WORKER, now=provider.clock())
+    if not seldom:
+        sweep(scoped, provider)
+        assert books(made) == (0, 0)
+    requeue_run(run_id=run.pk, actor=actor_of(sam, scoped), reason="fixed", now=provider.clock())
+    sweep(scoped, provider)
+    assert (books(made), state_of(run.pk).reviewer_s) == ((seconds, 0), seconds)
+    new = only_proposal()
+    approve(proposal_id=new.pk, actor=actor_of(bob, scoped), version=1, digest=new.digest, now=provider.clock())
+    sweep(scoped, provider)
+    assert books(made) == (0, seconds)
+    assert drive(run, provider).state == "succeeded"
 
 
 def test_people_are_not_asked_for_more_attention_than_there_is(provider: Provider, scoped: Tenant) -> None:
