@@ -16,8 +16,8 @@ from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import Count, F, Q
-from django.utils import timezone
 
+from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
 from agentops.engine.events import RunPaused, RunResumed
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
@@ -189,7 +189,7 @@ def stop(
     with transaction.atomic():
         covering.close_line()
         # Read under the lock: its moment is not before that of a call that was let through.
-        moment = now or timezone.now()
+        moment = now or clock.now()
         same = Halt.objects.select_related("started_by").filter(
             scope=target.scope, target=target.target, lifted_at__isnull=True
         )
@@ -217,7 +217,7 @@ def lift(
     *, halt_id: int, reason: str, actor: Actor, now: datetime | None = None
 ) -> Lifted | AlreadyLifted | Invalid | Forbidden | NotFound:
     """End a stop, with a reason. Writes `halt.lifted`, and begins to set going what the stop held."""
-    moment = now or timezone.now()
+    moment = now or clock.now()
     if (refused := _refusal(actor, reason)) is not None:
         return refused
     with transaction.atomic():

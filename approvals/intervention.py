@@ -10,8 +10,8 @@ from typing import Final, Literal
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
+from agentops import clock
 from agentops.budgets import services as budgets
 from agentops.budgets.measures import Measure
 from agentops.engine.events import (
@@ -155,7 +155,7 @@ def cancel_run(
     *, run_id: UUID, actor: Actor, reason: str = "", now: datetime | None = None
 ) -> Cancelled | AlreadyEnded | NotYours | NotFound:
     """End a run, paused or not. Its open proposals close with it, and its unused grants end."""
-    moment = now or timezone.now()
+    moment = now or clock.now()
     with transaction.atomic():
         run = Run.objects.filter(pk=run_id).first()
         if run is None:
@@ -186,7 +186,7 @@ def pause_run(
     A worker that is in the middle of it notices at its next append, and an effect that was under way is recorded. A
     run that the line has stopped can be paused as well: then lifting the stop does not set it going.
     """
-    moment = now or timezone.now()
+    moment = now or clock.now()
     if problem := _reason_problem(reason):
         return problem
     with transaction.atomic():
@@ -212,7 +212,7 @@ def resume_run(
 
     A program resumes only what it has paused itself. What a stop of the line holds stays held until that is lifted.
     """
-    moment = now or timezone.now()
+    moment = now or clock.now()
     if problem := _reason_problem(reason):
         return problem
     with transaction.atomic():
@@ -242,7 +242,7 @@ def requeue_run(
     and calls that were withdrawn because the run had failed are put before a person once more, with a new deadline.
     Permissions keep theirs.
     """
-    moment = now or timezone.now()
+    moment = now or clock.now()
     if problem := _reason_problem(reason):
         return problem
     with transaction.atomic():
@@ -331,7 +331,7 @@ def reconcile_call(
     contract. `attempt` is the one the person was asked about: an answer about an earlier one says nothing about a
     later one. Nothing is ever repeated without this answer.
     """
-    moment = now or timezone.now()
+    moment = now or clock.now()
     with transaction.atomic():
         lock_run(run_id)
         state = state_of(run_id)

@@ -12,8 +12,8 @@ from typing import Final
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
+from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
 from agentops.engine.events import ProposalDecided, ProposalExpired, ProposalWithdrawn
 from agentops.engine.transitions import CallState, RunState
@@ -230,7 +230,7 @@ def approve(
     Writes the decision, a single-use grant and the event, and wakes the run. What a person has edited before is
     recorded as an edit. Raises `Proposal.DoesNotExist` for an id of no proposal in the tenant.
     """
-    moment = now or timezone.now()
+    moment = now or clock.now()
     with transaction.atomic():
         opened = _open(proposal_id, actor, version, digest, moment)
         if not isinstance(opened, Proposal):
@@ -256,7 +256,7 @@ def edit_and_approve(
     person. When the band rises, nothing is approved yet: the edited version is kept and has to be approved as shown
     (`Reconfirm`). Raises `Proposal.DoesNotExist` like `approve`.
     """
-    moment = now or timezone.now()
+    moment = now or clock.now()
     with transaction.atomic():
         opened = _open(proposal_id, actor, version, digest, moment)
         if not isinstance(opened, Proposal):
@@ -288,7 +288,7 @@ def reject(
     A note is required for `other`, `suspected_injection` and from High upwards. Requesters may reject their own.
     Raises `Proposal.DoesNotExist` like `approve`.
     """
-    moment = now or timezone.now()
+    moment = now or clock.now()
     with transaction.atomic():
         opened = _open(proposal_id, actor, version, digest, moment)
         if not isinstance(opened, Proposal):

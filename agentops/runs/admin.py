@@ -29,6 +29,16 @@ from tools.allowlist import AllowlistState
 class TaskTypeForm(TenantModelForm):
     """Refuses a task type whose runs could only fail: bad limits, schema, conditions, no playbook, no model."""
 
+    # Nobody has to think about it: what is not sent stays, what is cleared is the usual one again.
+    priority = forms.IntegerField(required=False, initial=0, help_text=TaskType._meta.get_field("priority").help_text)
+
+    def clean_priority(self) -> int:
+        """Return the priority; out of bounds is the model's to say."""
+        sent: int | None = self.cleaned_data["priority"]
+        if sent is not None:
+            return sent
+        return 0 if self.add_prefix("priority") in self.data else self.instance.priority
+
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]  # the hook that runs once the instance is filled
         if self.errors:

@@ -3,7 +3,8 @@
 Found when somebody saves or submits, so that no run fails of it later.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,9 @@ LONGEST_S: Final = 366 * 24 * 3600
 
 MAX_TITLE: Final = 200
 """Characters."""
+
+_QUOTED: Final = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+_OR: Final = re.compile(r"\|\||[?:]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +39,36 @@ def deadline_issues(task_type: TaskType) -> Iterator[TaskIssue]:
             yield TaskIssue(name, "invalid_deadline", f"Choose between 1 and {LONGEST_S} seconds.")
 
 
-def criteria_issues(task_type: TaskType, plan: Plan, fallback: Plan | None = None) -> Iterator[TaskIssue]:
-    """Yield the criteria that name a step which neither the playbook nor its fallback has; they could never hold."""
+def criteria_issues(task_type: TaskType, plan: Plan, spare: Plan | None = None) -> Iterator[TaskIssue]:
+    """Yield the criteria that name a step which neither the playbook nor the fallback has, or that could never hold.
+
+    `spare` is the plan of the fallback. A run may stop early of either plan, but each has to be able to succeed; for
+    the fallback `fallback_issues` says whether it can.
+    """
     if task_type.planner != PlannerKind.PLAYBOOK:
         return
-    known = {step.id for one in (plan, fallback) if one is not None for step in one.steps}
+    known = {step.id for step in plan.steps}
+    anywhere = known | {step.id for step in spare.steps} if spare is not None else known
     for name in ("stop_when", "success_when"):
-        for step in sorted(steps_named_in(getattr(task_type, name)) - known):
-            yield TaskIssue(name, "unknown_step", f"The playbook has no step {step}.")
+        expression = getattr(task_type, name)
+        if missing := sorted(steps_named_in(expression) - anywhere):
+            for step in missing:
+                yield TaskIssue(name, "unknown_step", f"The playbook has no step {step}.")
+        elif name == "success_when" and (foreign := out_of_reach(expression, known)):
+            message = (
+                f"Only the fallback has a step {foreign[0]}, so what the playbook does by itself would always fail."
+            )
+            yield TaskIssue(name, "unknown_step", message)
+
+
+def out_of_reach(expression: str, known: Set[str]) -> Sequence[str]:
+    """Return the steps that keep a criterion from ever holding in a plan with the steps `known`; none if it could hold.
+
+    An alternative that names a step which is not there does not hold; what stands beside it still can:
+    `steps.a.outcome == 'succeeded' || 'refund' in done`.
+    """
+    alternatives = [steps_named_in(one) - known for one in _OR.split(_QUOTED.sub("''", expression))]
+    return [] if not all(alternatives) else sorted(frozenset[str]().union(*alternatives))
 
 
 def tool_issues(plan: Plan, allowed: Sequence[str]) -> Iterator[TaskIssue]:

@@ -11,16 +11,16 @@ from typing import Final
 
 from django.db import IntegrityError, transaction
 from django.db.models import Max
-from django.utils import timezone
 
+from agentops import clock
 from agentops.budgets import services as budgets
 from agentops.budgets.measures import Measure
-from agentops.engine.conditions import KNOWN_FUNCTIONS, ConditionError, check_condition, steps_named_in
+from agentops.engine.conditions import KNOWN_FUNCTIONS, ConditionError, check_condition
 from agentops.engine.events import RunSubmitted
 from agentops.engine.limits import InvalidLimits, Limits
 from agentops.engine.plan import InvalidPlan, Plan
 from agentops.engine.playbook import read_playbook
-from agentops.runs.issues import TaskIssue, criteria_issues, deadline_issues, title_issues, tool_issues
+from agentops.runs.issues import TaskIssue, criteria_issues, deadline_issues, out_of_reach, title_issues, tool_issues
 from agentops.runs.model_choice import chain_of, model_choice, model_issues, planned_by_model
 from agentops.runs.models import Origin, PlannerKind, Playbook, Run, TaskType
 from agentops.runs.recording import record_outside
@@ -66,7 +66,7 @@ def submit(
         issues.insert(0, TaskIssue("task_type", "task_type_disabled", f"{task_type.name} is switched off."))
     if issues or not isinstance(input, dict):
         return InvalidTask(tuple(issues))
-    moment = now or timezone.now()
+    moment = now or clock.now()
     choice = model_choice(task_type)
     submitted = RunSubmitted(
         task_type=task_type.slug,
@@ -235,9 +235,11 @@ def task_type_issues(task_type: TaskType) -> Sequence[TaskIssue]:
     issues.extend(TaskIssue(*issue) for issue in model_issues(task_type) if issue[1] not in forgiven)
     if task_type.playbook is not None:
         plan = _read(task_type.playbook.body, limits)
-        spare = _read(task_type.fallback.body, limits) if fallback_name(task_type) and task_type.fallback else None
-        fallback = spare if isinstance(spare, Plan) else None
-        issues.extend(criteria_issues(task_type, plan, fallback) if isinstance(plan, Plan) else plan)
+        spare = _read(task_type.fallback.body, limits) if task_type.fallback is not None else None
+        if not isinstance(plan, Plan):
+            issues.extend(plan)
+        elif spare is None or isinstance(spare, Plan):  # a fallback that cannot be read has said so
+            issues.extend(criteria_issues(task_type, plan, spare))
     elif not planned_by_model(task_type):
         issues.append(TaskIssue("playbook", "playbook_missing", "Choose the playbook that makes the plan."))
     return issues
@@ -264,8 +266,7 @@ def fallback_issues(task_type: TaskType, limits: Limits | None = None) -> Sequen
         message = "The fallback is the playbook that it would take over from."
         issues.append(TaskIssue("fallback", "fallback_is_planner", message))
     plan = read_playbook(fallback.body, max_steps=1000, calls_per_step=limits.calls_per_step)
-    known = {step.id for step in plan.steps}
-    if missing := sorted(steps_named_in(task_type.success_when) - known):
+    if missing := out_of_reach(task_type.success_when, {step.id for step in plan.steps}):
         message = (
             f"The success criterion names {missing[0]}, which is no step of the fallback, so those would all fail."
         )

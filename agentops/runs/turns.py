@@ -16,7 +16,7 @@ from agentops.engine.events import PlanFailed, PlanFinished, PlanMade, UnknownEv
 class Turn:
     """One question to a model: when it was answered, by whom, what came of it, and the tokens it took.
 
-    `tainted`: text that outsiders may have written was in the question.
+    `tainted`: text that outsiders may have written was in the question. `kept`: what was said word for word is kept.
     """
 
     number: int
@@ -26,6 +26,12 @@ class Turn:
     said: str
     tokens: int
     tainted: bool
+    kept: bool
+
+    @property
+    def tokens_text(self) -> str:
+        """The tokens as usage is written everywhere: `1,020`."""
+        return f"{self.tokens:,}"
 
 
 def turns(recorded: Sequence[Recorded]) -> tuple[Turn, ...]:
@@ -35,7 +41,7 @@ def turns(recorded: Sequence[Recorded]) -> tuple[Turn, ...]:
 
 def _turn(number: int, one: Recorded, event: PlanMade | PlanFinished | PlanFailed) -> Turn:
     planner = event.planner.removeprefix("model:")
-    return Turn(number, one.seq, one.at, planner, _said(event), _tokens(event), _tainted(event))
+    return Turn(number, one.seq, one.at, planner, _said(event), _tokens(event), _tainted(event), bool(event.exchange))
 
 
 def _answers(recorded: Sequence[Recorded]) -> Iterator[tuple[Recorded, PlanMade | PlanFinished | PlanFailed]]:

@@ -40,6 +40,9 @@ SLOW_TOOLS: Final = 8
 LOOK_ROUND_S: Final = 1.0
 """How often a busy worker looks for due runs of tenants whose rings may still be queued behind those of others."""
 
+PATIENCE: Final = 0.7
+"""The share of the time to stop in which runs under way are still driven."""
+
 BREATHE_S: Final = 0.5
 """Pause after the database could not be reached."""
 
@@ -58,6 +61,7 @@ class Conductor:
         self._pace = Pace()
         self._tools = ThreadPoolExecutor(SLOW_TOOLS, thread_name_prefix="agentops-tool")
         self._stopping = False
+        self._stop_at = 0.0
         self._woken = False
         self._beat_at = time.monotonic()
         self._looked_at = 0.0
@@ -79,12 +83,14 @@ class Conductor:
             self._bell.notify()
 
     def stop(self, within_s: float) -> bool:
-        """Take up nothing more, let effects under way be recorded, and give all leases back; return whether it ended.
+        """Take up nothing more, finish what is under way, and give all leases back; return whether it ended.
 
-        What is left after `within_s` seconds is found by the leases' end, as after a crash.
+        What has not come to a natural stop after most of `within_s` seconds is given back as it is recorded, effects
+        whose outcome is not on record yet apart. What is left at the end is found by the leases' end, as after a crash.
         """
         with self._bell:
             self._stopping = True
+            self._stop_at = time.monotonic() + within_s * PATIENCE
             self._bell.notify()
         self._thread.join(within_s)
         self._tools.shutdown(wait=False, cancel_futures=True)
@@ -105,13 +111,21 @@ class Conductor:
             while True:
                 if self._stopping and not self._crews:
                     return False
-                if self._stopping or self._woken or self._claimable() or any(c.ready for c in self._crews.values()):
+                waiting = any(crew.ready or crew.owes for crew in self._crews.values())
+                if self._impatient or self._woken or waiting or (self._claimable() and not self._stopping):
                     self._woken = False
                     return True
                 # Asleep for as long as nothing is held; whoever holds runs looks after their leases.
                 timeout = min(self._beat_in(), LOOK_ROUND_S) if self._crews else None
+                if self._stopping:
+                    timeout = max(0.05, min(LOOK_ROUND_S, self._stop_at - time.monotonic()))
                 if not self._bell.wait(timeout):
                     return True
+
+    @property
+    def _impatient(self) -> bool:
+        """Whether it is time to give back what has not come to a natural stop."""
+        return self._stopping and time.monotonic() >= self._stop_at
 
     def _beat_in(self) -> float:
         return max(0.05, self._beat_at + HEARTBEAT.total_seconds() - time.monotonic())
@@ -157,8 +171,11 @@ class Conductor:
         if not self._stopping:
             self._take_up(tenant_id, crew, tenants)
         crew.round()
-        if self._stopping:
+        if self._impatient:
             self._let_go(crew)
+        if crew.owes:
+            # An error inside a session was the database's: start with a connection that works.
+            raise ConnectionBroken
         if not crew.busy:
             self._crews.pop(tenant_id, None)
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol, assert_never
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from psycopg import InterfaceError as DatabaseInterfaceError
 from psycopg import OperationalError as DatabaseOperationalError
 
@@ -98,11 +98,18 @@ class Crew:
         self.slow = slow
         self.snapshot = snapshot or Snapshot()
         self.active: list[Active] = []
+        self._owed: list[tuple[Lease, datetime, str]] = []
+        """Leases to be given back as soon as the database can be reached again."""
 
     @property
     def busy(self) -> bool:
         """Whether any run is under way."""
         return bool(self.active)
+
+    @property
+    def owes(self) -> bool:
+        """Whether a lease could not be given back yet."""
+        return bool(self._owed)
 
     @property
     def ready(self) -> bool:
@@ -133,6 +140,7 @@ class Crew:
 
     def round(self) -> None:
         """Advance every session that can go on to its next commit, and commit what they have come to."""
+        self._pay()
         writes: list[tuple[Active, Commit]] = []
         for one in list(self.active):
             if one.parked is not None:
@@ -239,10 +247,19 @@ class Crew:
 
     def _postpone(self, run: Run, lease: Lease, error: Exception) -> None:
         told = mishap.told(error, worker=self.driver.owner, now=self.driver.now())
-        try:
-            leases.postpone(lease, self.driver.now() + backoff(run.attempts, None, self.driver.rng), error=told)
-        except Exception:
-            logger.exception("the lease of run %s could not be given back; it ends by itself", run.pk)
+        self._owed.append((lease, self.driver.now() + backoff(run.attempts, None, self.driver.rng), told))
+        self._pay()
+
+    def _pay(self) -> None:
+        """Give owed leases back; those that cannot be given back now are tried again, and end by themselves at last."""
+        while self._owed:
+            lease, until, told = self._owed[0]
+            try:
+                leases.postpone(lease, until, error=told)
+            except DatabaseError:
+                logger.warning("the lease of run %s cannot be given back yet", lease.run_id)
+                return
+            self._owed.pop(0)
 
 
 def perform(need: Ask | Invoke) -> Any:

@@ -263,9 +263,25 @@ def test_notes_die_with_a_run_that_is_cancelled(shop: Tenant, sam: User, actor_o
 
 def test_a_run_without_session_tools_pays_nothing_at_its_end(shop: Tenant, django_assert_num_queries: Any) -> None:
     run = drive(start("support-email", {"message_id": "M-0001"}).id)
-    before = State(submitted=RunSubmitted("support-email", {}, "token:7", "playbook:x@1", "plan_first", {}, {}))
+    before, after = ended_with({"mail.read": {}})
     with django_assert_num_queries(0):
-        assert events_of_end(run.pk, before, replace(before, state=RunState.SUCCEEDED)) == []
+        assert events_of_end(run.pk, before, after) == []
+
+
+def test_a_run_that_may_have_notes_is_looked_after_at_its_end(shop: Tenant) -> None:
+    run = driven([note("a", "b"), REFUND])
+    before, after = ended_with({session.NOTE: {}})
+    with transaction.atomic():
+        [event] = events_of_end(run.pk, before, after)
+    assert isinstance(event, SessionDropped)
+    assert [one["name"] for one in event.notes] == ["a"]
+
+
+def ended_with(tools: dict[str, JSONObject]) -> tuple[State, State]:
+    """Return the states before and after the end of a run that may use these tools."""
+    submitted = RunSubmitted("support-email", {}, "token:7", "playbook:x@1", "plan_first", {}, tools)
+    live = State(submitted=submitted)
+    return live, replace(live, state=RunState.SUCCEEDED)
 
 
 def test_the_sweeper_drops_what_an_ending_left_behind(shop: Tenant) -> None:

@@ -256,16 +256,21 @@ def test_saving_says_which_tools_the_allowlist_leaves_out(kind: TaskType, admin:
 # --- a model that cannot be asked ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("planner", ["model", "auto"])
+BAD_MODELS = [
+    ("openai:gpt-5", "model_key_missing", "AGENTOPS_PROVIDER_OPENAI_API_KEY, or AGENTOPS_MODEL_API_KEY"),
+    ("openai:", "model_name_invalid", "after the colon"),
+    ("x", "model_unknown_provider", "AGENTOPS_MODEL_BASE_URL"),
+]
+
+
 @pytest.mark.parametrize(
-    ("model", "code", "said"),
+    ("planner", "model", "code", "said"),
     [
-        ("openai:gpt-5", "model_key_missing", "AGENTOPS_MODEL_API_KEY"),
-        ("openai:", "model_name_invalid", "after the colon"),
-        ("x", "model_unknown_provider", "BASE_URL"),
+        ("model", "", "model_not_configured", "set AGENTOPS_MODELS or AGENTOPS_MODEL"),
+        *((planner, *row) for planner in ("model", "auto") for row in BAD_MODELS),
     ],
 )
-def test_a_missing_key_is_said_at_every_door(
+def test_a_model_that_cannot_be_asked_is_said_at_every_door(
     kind: TaskType,
     admin: Client,
     bob: User,

@@ -11,6 +11,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from agentops.audit.packing import unpack
+from agentops.audit.services import read
 from tests.proof.brokers import Broker, corner
 from tests.proof.databases import Database, own_database, server_of_the_tests
 from tests.proof.processes import BIN, Process, environment, eventually, free_port, manage, prepared
@@ -120,8 +122,8 @@ class Deployment:
 
     def events(self, run_id: str) -> list[str]:
         """Return the types of a run's events, oldest first."""
-        rows = self.database.rows("select type from audit_event where run_id = %s order by seq", run_id)
-        return [kind for (kind,) in rows]
+        rows = self.database.rows("select body, hash from audit_event where run_id = %s order by seq", run_id)
+        return [event.type for body, digest in rows for event in read(unpack(body), bytes(digest))]
 
 
 @pytest.fixture(scope="module")

@@ -93,6 +93,27 @@ def test_what_could_only_fail_later_is_refused_now(
     assert (kind.stop_when, kind.limits["steps"]) == ("", 8)
 
 
+def test_a_priority_that_is_not_sent_stays_and_one_that_is_cleared_is_the_usual_one(
+    kind: TaskType, alice: User, signed_in: SignedIn
+) -> None:
+    admin, address = signed_in(alice), f"/t/acme/admin/runs/tasktype/{kind.pk}/change/"
+
+    def priority() -> int:
+        kind.refresh_from_db()
+        return kind.priority
+
+    assert save(admin, kind, priority="7") == "saved"
+    assert priority() == 7
+    without = form_of(kind, name="Renamed")
+    del without["priority"]
+    assert admin.post(address, without).status_code == 302
+    assert (priority(), kind.name) == (7, "Renamed")
+    assert "less than or equal to 100" in save(admin, kind, priority="101")
+    assert priority() == 7
+    assert save(admin, kind, priority="") == "saved"
+    assert priority() == 0
+
+
 def test_editing_a_playbook_makes_the_next_version_and_keeps_the_old_one(
     kind: TaskType, alice: User, signed_in: SignedIn
 ) -> None:

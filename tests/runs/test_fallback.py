@@ -16,7 +16,7 @@ from agentops.tenancy.models import Tenant
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSONObject
 from tests.runs.test_admin import form_of
-from tests.shop import AGENT, start, task_type
+from tests.shop import AGENT, drive, start, task_type
 from tools.allowlist import AllowlistState
 from tools.models import AllowlistEntry
 
@@ -99,6 +99,50 @@ def test_a_success_criterion_the_fallback_could_never_meet_is_named(kind: TaskTy
     assert codes(kind) == [("fallback", "unknown_step")]
     kind.success_when = "steps.b.outcome == 'succeeded' || 'create_ticket' in done"
     assert codes(kind) == []
+
+
+@pytest.mark.parametrize(
+    ("criterion", "found"),
+    [
+        ("steps.a.outcome == 'succeeded' || steps.b.outcome == 'succeeded'", []),
+        ("has(steps.a) ? steps.a.outcome == 'succeeded' : steps.b.outcome == 'succeeded'", []),
+        ("steps.a.outcome == 'succeeded' || 'create_ticket' in done", []),
+        ("input.note == 'x || y'", []),
+        ("steps.b.outcome == 'succeeded'", [("success_when", "unknown_step")]),
+        ("steps.a.outcome == 'a || b'", [("fallback", "unknown_step")]),
+        (
+            "steps.a.outcome == 'succeeded' && steps.b.outcome == 'succeeded'",
+            [("fallback", "unknown_step"), ("success_when", "unknown_step")],
+        ),
+        ("steps.a.outcome == 'succeeded' || 1 == 1 || steps.typo.code == ''", [("success_when", "unknown_step")]),
+    ],
+)
+def test_a_success_criterion_has_to_be_within_reach_of_both_playbooks(
+    kind: TaskType, criterion: str, found: list[tuple[str, str]]
+) -> None:
+    kind.critical, kind.fallback, kind.success_when = True, playbook(TICKET | {"id": "b"}), criterion
+    assert codes(kind) == found
+
+
+def test_a_run_may_stop_early_of_a_step_that_only_one_of_the_playbooks_has(kind: TaskType) -> None:
+    kind.critical, kind.fallback = True, playbook(TICKET | {"id": "b"})
+    for step, found in (("a", []), ("b", []), ("c", [("stop_when", "unknown_step")])):
+        kind.stop_when = f"steps.{step}.outcome == 'succeeded'"
+        assert codes(kind) == found
+    kind.fallback = Playbook.objects.create(slug="broken", version=1, body="{")
+    kind.stop_when = "steps.b.outcome == 'succeeded'"
+    assert codes(kind) == [("fallback", "invalid_json")]
+
+
+def test_a_criterion_that_one_alternative_can_meet_is_met(scoped: Tenant) -> None:
+    """What is accepted when it is saved, the engine takes as well: a step that is missing spoils its own part alone."""
+    task_type(
+        [TICKET],
+        {"create_ticket": AllowlistState.AUTO},
+        success_when="steps.b.outcome == 'succeeded' || steps.a.outcome == 'succeeded'",
+    )
+    TaskType.objects.update(critical=True, fallback=playbook(TICKET | {"id": "b"}))
+    assert drive(start("job", {}).id).state == "succeeded"
 
 
 def test_a_critical_task_type_may_name_a_model_that_is_not_there_because_its_fallback_is(kind: TaskType) -> None:
