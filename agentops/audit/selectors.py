@@ -27,7 +27,8 @@ _UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}([0-9a-f]{12})\b")
 class Row:
     """One line of a list: the event's row id, its stream and seq, and what was recorded, as texts.
 
-    `actor` is a name, `subject` "kind id" or empty, `run` the run's id or empty, `fact` one line made of the data.
+    `actor` is a name, `subject` "kind id" or empty, `run` the run's id or empty, `fact` one line made of the data,
+    `also` the types of the events that were recorded together with this one.
     """
 
     id: int
@@ -41,6 +42,7 @@ class Row:
     run: str
     tool: str
     fact: str
+    also: tuple[str, ...] = ()
 
     @property
     def brief_subject(self) -> str:
@@ -156,6 +158,7 @@ def _row(event: Event) -> Row:
         run=str(written.run_id or ""),
         tool=written.tool,
         fact=_fact(written.data, written.subject[1] if written.subject else ""),
+        also=tuple(one.type for one in together(event) if one.seq != written.seq),
     )
 
 

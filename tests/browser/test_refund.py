@@ -240,7 +240,7 @@ def test_a_row_decided_by_somebody_else_is_struck_out_in_its_place(
     live_card(hers)
     approve(hers)
     expect(hers.get_by_role("status")).to_contain_text("Approved.")
-    expect(mine.get_by_text("The open proposal is no longer waiting")).to_be_visible()
+    expect(mine.get_by_text("What is open here is no longer waiting")).to_be_visible()
     expect(mine.get_by_text("1 waiting")).to_be_visible()
     expect(rows(mine)).to_have_count(2)
 

@@ -154,8 +154,9 @@ def test_submitting_a_task_and_cancelling_its_run(page: Page) -> None:
     assert drive(run.id).state == "awaiting_approval"
     page.reload()
     page.get_by_text("Cancel", exact=True).click()
-    page.get_by_label("Why?").fill("Not needed any more")
-    page.get_by_role("button", name="Cancel this run").click()
+    cancel = page.get_by_role("button", name="Cancel this run")
+    page.locator("form").filter(has=cancel).get_by_label("Why?").fill("Not needed any more")
+    cancel.click()
     expect(page.get_by_role("status")).to_contain_text("The run is cancelled.")
     expect(page.get_by_role("region", name="Timeline")).to_contain_text("Cancelled by bob: Not needed any more")
     assert Proposal.objects.get().status == "withdrawn"
