@@ -30,8 +30,8 @@ def audit_list(request: HttpRequest) -> HttpResponse:
 
     Context of `audit/list.html` and `audit/_rows.html`: `filter` (AuditFilter, bound, with the errors), `filters`
     (what was typed, by field name, and `active`: whether any is set), `events` (selectors.Row: id, seq, stream, type,
-    at, actor_kind, actor, subject, run, tool, fact, also, url), `next_url` and `previous_url` (older and newer events under
-    the same filters; empty at the ends). A bad filter value shows its error and no rows, with status 400.
+    at, actor_kind, actor, subject, run, tool, fact, also, url), `next_url` and `previous_url` (older and newer events
+    under the same filters; empty at the ends). A bad filter value shows its error and no rows, with status 400.
     """
     form = AuditFilter(request.GET)
     page = selectors.Page((), None, None)

@@ -185,7 +185,7 @@ def latency(site: Site) -> Iterator[Row]:
         code = person.exit_code(600)
         worker.must_live()
         assert code == 0, person.said
-    decided = {UUID(run): at for run, at in json.loads(person.said.strip().splitlines()[-1]).items()}
+    decided = {UUID(run): at for run, at in _last_object(person.said).items()}
     started: list[float] = []
     recorded: list[float] = []
     runs = list(decided)[min(WARM_UP, len(decided) // 4) :]
@@ -353,3 +353,15 @@ ALL: dict[str, Callable[[Site], Iterator[Row]]] = {
     "paused": paused,
     "models": model_calls,
 }
+
+
+def _last_object(said: str) -> dict[str, int]:
+    """Return the last JSON object among the lines of a process, which may have logged after it."""
+    for line in reversed(said.strip().splitlines()):
+        if line.startswith("{"):
+            try:
+                found: dict[str, int] = json.loads(line)
+            except ValueError:
+                continue
+            return found
+    raise ValueError(f"the process said nothing that can be read: {said[-500:]}")
