@@ -172,10 +172,10 @@ def test_the_run_page_leads_to_what_was_said(shop: Tenant, answers: Answers, bob
     run = drive_on(start("support-email", MAIL, now=clock()).id, clock)
     client.force_login(bob, backend="allauth.account.auth_backends.AuthenticationBackend")
     page = client.get(f"/t/acme/runs/{run.id}").content.decode()
-    addresses = [
-        piece.split('"')[0] for piece in page.split(f'href="/t/acme/runs/{run.id}/exchanges/')[1:] if '"' in piece
-    ]
+    links = [piece.split('"')[0] for piece in page.split(f'href="/t/acme/runs/{run.id}/exchanges/')[1:] if '"' in piece]
+    addresses = dict.fromkeys(links)
     assert len(addresses) == 2
+    assert links == [*addresses] * 2, "from the timeline, and from the list of what was asked"
     failed, made = (client.get(f"/t/acme/runs/{run.id}/exchanges/{seq}").content.decode() for seq in addresses)
     assert "You plan work for an operations team" in made
     assert "sha256:" in made
