@@ -197,7 +197,7 @@ def latency(site: Site) -> Iterator[Row]:
             started.append(waited)
         elif note.n == workload.PAYS_AT + 1:
             recorded.append(waited)
-    claimed = [waited for run in runs if (waited := until_claimed(site, run, decided[run])) is not None]
+    claimed = [late for run in runs if (late := until_claimed(site, run, decided[run])) is not None]
     for name, found, targets in (
         ("decision committed -> run claimed", claimed, {}),
         ("decision committed -> tool starts", started, {50: "<= 8", 99: "<= 25"}),
