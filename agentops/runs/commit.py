@@ -82,10 +82,6 @@ class Write:
     beside: Callable[[], Sequence[Event]] | None = None
 
 
-class Refused(Exception):
-    """`inside` said no; nothing of this write was committed. The reason is the cause."""
-
-
 def commit(writes: Sequence[Write]) -> list[Head | Exception]:
     """Commit the writes of the open tenant scope that can be; return for each its new head or why it was left out.
 
