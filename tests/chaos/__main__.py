@@ -22,8 +22,8 @@ from tests.chaos.stage import BACKENDS, Stage, stage, until
 from tests.run import LISTENING, clean_environment, listens, postgresql
 
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
-QUIET_S = 20.0
-"""A lease of the test, the sweeper's periods and a person's answer, with as much again for a slow machine."""
+QUIET_S = 90.0
+"""The longest wait before a run that workers stumbled over is taken up again (64 s), a lease, and a slow machine."""
 TOGETHER = 60
 """Runs under way at once: more are submitted as these end, so that there is work until the end of the chaos."""
 DRAIN_S = 900.0
