@@ -244,7 +244,11 @@ def original() -> Iterator[ToolContract]:
 
 def put(contract: ToolContract) -> None:
     registry.register(
-        contract, shop_tools.issue_refund, reconcile=shop_tools.reconcile_refund, describe=shop_tools.describe_refund
+        contract,
+        shop_tools.issue_refund,
+        reconcile=shop_tools.reconcile_refund,
+        describe=shop_tools.describe_refund,
+        read_back=shop_tools.read_refund_back,
     )
 
 
