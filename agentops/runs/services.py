@@ -4,7 +4,7 @@ Stepping into a run that is under way (cancel, reconcile) is `approvals.interven
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -29,7 +29,7 @@ from agentops.wire.canonical import canonical
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSON, JSONObject, WireError, guard
 from tools import schema
-from tools.allowlist import AllowlistRule, allowed_tools
+from tools.allowlist import allowed_tools
 from tools.contracts import ContractError, ToolContract
 from tools.registry import registry
 
@@ -134,21 +134,11 @@ def _name(playbook: Playbook) -> str:
     return f"playbook:{playbook.slug}@{playbook.version}"
 
 
-def pinned_contract(tool: str, task_type_id: int) -> ToolContract | None:
-    """Return the newest contract of a tool that the allowlist of a task type admits."""
-    return next((c for c in allowed_contracts(task_type_id) if c.name == tool), None)
-
-
 def allowed_contracts(task_type_id: int) -> list[ToolContract]:
     """Return, for every tool the task type may use, the newest contract version in the allowed range."""
-    return newest_allowed(allowed_tools(task_type_id))
-
-
-def newest_allowed(rules: Iterable[AllowlistRule]) -> list[ToolContract]:
-    """Return for each rule the newest contract version in its range."""
     found: list[ToolContract] = []
     newest_first = registry.all_versions()[::-1]
-    for rule in rules:
+    for rule in allowed_tools(task_type_id):
         contract = next((c for c in newest_first if c.name == rule.tool and rule.admits(c.version)), None)
         if contract is not None:
             found.append(contract)
