@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 import psycopg
-from django.db import connection
+from django.db import connection, models
 
 _NEVER: Final = 1_000_000_000
 
@@ -135,14 +135,46 @@ class Table:
     rows: Sequence[tuple[Any, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What has to hold, in the same statement, for a run to be written at all, and what is used up with it.
+
+    `rows` have the run's id first, as `run_id`. `lock` is a statement that comes first in the same transaction: what it
+    waits for is seen by `holds`, a query for the ids of the runs that may go on, over the rows as `v` in `{rows}`.
+    `uses` changes what they use up, from `{rows}` joined with the runs that were written (`kept`, by `id`).
+    """
+
+    columns: Sequence[Column]
+    rows: Sequence[tuple[Any, ...]]
+    lock: tuple[str, Sequence[Any]]
+    holds: str
+    uses: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of one run: whether its stream was where it should be, its condition held, its lease was held."""
+
+    in_place: bool
+    allowed: bool
+    leased: bool
+
+
 def write_steps(
-    runs: Sequence[tuple[Any, ...]], columns: Mapping[str, str], events: Table, calls: Table, *, key: Sequence[str]
-) -> dict[UUID, tuple[bool, bool]]:
+    runs: Sequence[tuple[Any, ...]],
+    columns: Mapping[str, str],
+    events: Table,
+    calls: Table,
+    *,
+    key: Sequence[str],
+    more: Sequence[Table] = (),
+    condition: Condition | None = None,
+) -> dict[UUID, Written]:
     """Write what several runs did in one statement, which outside of a transaction is a transaction of its own.
 
     PostgreSQL only. `runs` are (id, fence, owner, stream id, number of the last event before, after, hash after,
-    *columns). A run whose stream has moved on, or whose lease is gone, is left out whole. Return for each run whether
-    its stream was where it should be, and whether its lease was still held. Events are the stream's, calls the run's.
+    *columns). A run whose stream has moved on, whose lease is gone or whose condition does not hold is left out whole.
+    Events are the stream's; calls and the rows of `more` are the run's, by their column `run_id`.
     """
     keys = (
         *(Column("run_id", "uuid"), Column("held_fence", "bigint"), Column("held_by", "text")),
@@ -151,21 +183,45 @@ def write_steps(
     )
     wanted = [*keys, *(Column(f"c_{name}", kind) for name, kind in columns.items())]
     sets = ", ".join(f"{name} = w.c_{name}" for name in columns)
+    ready, allowed, used = "", "true", ""
+    params = [_packed(wanted, runs)]
+    if condition is not None:
+        rows = _recordset(condition.columns)
+        names = _names(condition.columns)
+        ready = f"""asked as materialized (select {names} from {rows}),
+        ready as (
+            select a.run_id, y.run_id is not null as holds
+            from asked a left join ({condition.holds.format(rows="asked as v")}) y on y.run_id = a.run_id
+        ),"""  # noqa: S608 - our own names
+        allowed = "not exists (select 1 from ready y where y.run_id = w.run_id and not y.holds)"
+        used = f"used as ({condition.uses.format(rows='asked as v')}),"
+        params.append(_packed(condition.columns, condition.rows))
+    also = "".join(
+        f"""also_{number} as (
+        insert into {table.name} ({_names(table.columns)})
+        select {_values(table.columns)} from {_recordset(table.columns)} join kept k on k.id = v.run_id
+    ),
+    """  # noqa: S608 - our own names
+        for number, table in enumerate(more)
+    )
     sql = f"""
     with wanted as (select * from {_recordset(wanted)}),
+    {ready}
     held as (
         select s.id from audit_stream s join wanted w on w.stream_id = s.id where s.seq = w.from_seq
         order by s.id for update of s
     ),
     kept as (
         update runs_run r set {sets} from wanted w join held h on h.id = w.stream_id
-        where r.id = w.run_id and r.fence = w.held_fence and r.lease_owner = w.held_by
+        where r.id = w.run_id and r.fence = w.held_fence and r.lease_owner = w.held_by and {allowed}
         returning r.id, w.stream_id
     ),
+    {used}
     moved as (
         update audit_stream s set seq = w.to_seq, head = decode(w.head, 'hex')
         from wanted w join kept k on k.stream_id = w.stream_id where s.id = w.stream_id and w.to_seq > w.from_seq
     ),
+    {also}
     told as (
         insert into {events.name} ({_names(events.columns)})
         select {_values(events.columns)} from {_recordset(events.columns)} join kept k on k.stream_id = v.stream_id
@@ -176,13 +232,50 @@ def write_steps(
         select {_values(calls.columns)} from {_recordset(calls.columns)} join kept k on k.id = v.run_id
         {_or_update(calls.name, calls.columns, key)}
     )
-    select w.run_id, h.id is not null, k.id is not null
+    select w.run_id, h.id is not null, {allowed}, k.id is not null
     from wanted w left join held h on h.id = w.stream_id left join kept k on k.id = w.run_id
     """  # noqa: S608 - our own names
-    found = fetch(
-        sql, [_packed(wanted, runs), _packed(events.columns, events.rows), _packed(calls.columns, calls.rows)]
-    )
-    return {run_id: (held, kept) for run_id, held, kept in found}
+    params += [_packed(table.columns, table.rows) for table in (*more, events, calls)]
+    found = fetch(sql, params) if condition is None else _after(condition.lock, sql, params)
+    return {run_id: Written(*told) for run_id, *told in found}
+
+
+def _after(lock: tuple[str, Sequence[Any]], sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Run a lock and the statement that needs it in one transaction, sent in one go where none is open already."""
+    if connection.in_atomic_block:
+        fetch(*lock)
+        return fetch(sql, params)
+    first, then = _prepared(), _prepared()
+    raw = first.connection
+
+    def in_one_go(sql: str, params: Sequence[Any], many: bool, context: Any) -> Any:
+        try:
+            with raw.pipeline():
+                raw.execute("begin")
+                first.execute(cast(Any, lock[0]), lock[1], prepare=True)
+                then.execute(cast(Any, sql), params, prepare=True)
+                raw.execute("commit")
+        except BaseException:
+            raw.rollback()
+            raise
+
+    run: Callable[..., Any] = in_one_go
+    for wrapper in reversed(connection.execute_wrappers):
+        run = partial(wrapper, run)
+    run(sql, params, False, {"connection": connection, "cursor": then})
+    return then.fetchall()
+
+
+def table_of(rows: Sequence[models.Model]) -> Table:
+    """Return new rows of one model as a table to be written, all columns as they are."""
+    fields = [field for field in rows[0]._meta.concrete_fields if not isinstance(field, models.AutoField)]
+    columns = [Column(str(field.column), _kind(field)) for field in fields]
+    return Table(rows[0]._meta.db_table, columns, [tuple(getattr(row, f.attname) for f in fields) for row in rows])
+
+
+def _kind(field: "models.Field[Any, Any]") -> str:
+    kind = str(field.db_type(connection))
+    return "text" if kind.startswith("varchar") else kind
 
 
 def insert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, ...]]) -> None:

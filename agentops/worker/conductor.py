@@ -258,7 +258,8 @@ class Conductor:
             return perform(need)
         finally:
             self._pace.took(need.request.tool, time.monotonic() - began)
-            give_back_connection()
+            if connection.errors_occurred:
+                give_back_connection()
 
 
 _of_process: tuple[int, Conductor] | None = None
