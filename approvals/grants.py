@@ -47,12 +47,12 @@ class PolicyGrant:
     within: timedelta
 
 
-def issue_for(proposal: Proposal, *, now: datetime) -> Grant:
-    """Give a person's permission: for what the proposal says now, until its `execute_by`.
+def grant_for(proposal: Proposal, *, now: datetime) -> Grant:
+    """Return a person's permission for what the proposal says now, until its `execute_by`.
 
-    Must run in the transaction that records the decision. IntegrityError when the call has a grant.
+    The row is to be written together with the decision: IntegrityError then when the call has a grant.
     """
-    return Grant.objects.create(
+    return Grant(
         run_id=proposal.run_id,
         call_id=proposal.call_id,
         proposal=proposal,

@@ -16,6 +16,8 @@ from uuid import UUID
 import psycopg
 from django.db import connection, models
 
+from agentops.tenancy.scope import TenantForeignKey
+
 _NEVER: Final = 1_000_000_000
 
 
@@ -25,6 +27,34 @@ class Column:
 
     name: str
     kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows to be written into a table, in the order of its columns."""
+
+    name: str
+    columns: Sequence[Column]
+    rows: Sequence[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """New values of rows that are there: the first column of the table is what they are found by."""
+
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Rows that are new, or are there already by `key`; a null does not overwrite what is known."""
+
+    table: Table
+    key: Sequence[str]
+
+
+Writing = Table | Change | Upsert
+"""Rows of one table to be written."""
 
 
 def fetch(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -56,6 +86,8 @@ def _prepared() -> "psycopg.Cursor[tuple[Any, ...]]":
     if raw.prepare_threshold is None:
         # Django switches preparing off. Only what asks for it is prepared here, never what the ORM sends.
         raw.prepare_threshold = _NEVER
+        # Planning these again and again would cost more than running them; the ORM prepares nothing.
+        raw.execute("set plan_cache_mode = force_generic_plan")
     return psycopg.Cursor(raw)
 
 
@@ -80,29 +112,51 @@ def hold_stream(tenant_id: int, name: str) -> tuple[int, int, bytes] | None:
 
 def stream_rows(tenant_id: int, names: Sequence[str]) -> list[tuple[str, int, bytes, bytes]]:
     """Return the rows of streams by name, in order: (name, stream id, packed text, hash)."""
-    sql = (
-        "select s.name, s.id, e.body, e.hash from audit_stream s join audit_event e on e.stream_id = s.id"
-        " where s.tenant_id = %s and s.name {names} order by s.id, e.seq"
-    )
     if connection.vendor == "postgresql":
-        found = fetch(sql.format(names="= any(%s)"), [tenant_id, list(names)])
+        # Stream by stream, whatever the statistics of the tables say: a run has few rows, and they lie together.
+        sql = (
+            "select s.name, s.id, e.body, e.hash from audit_stream s cross join lateral"
+            " (select body, hash, seq from audit_event where stream_id = s.id order by seq) e"
+            " where s.tenant_id = %s and s.name = any(%s)"
+        )
+        found = fetch(sql, [tenant_id, list(names)])
     else:
-        found = fetch(sql.format(names=f"in ({', '.join(['%s'] * len(names))})"), [tenant_id, *names])
+        places = ", ".join(["%s"] * len(names))
+        sql = (
+            "select s.name, s.id, e.body, e.hash from audit_stream s join audit_event e on e.stream_id = s.id"  # noqa: S608
+            f" where s.tenant_id = %s and s.name in ({places}) order by s.id, e.seq"
+        )
+        found = fetch(sql, [tenant_id, *names])
     return cast("list[tuple[str, int, bytes, bytes]]", found)
+
+
+def rows_of(stream_id: int) -> list[tuple[bytes, bytes]]:
+    """Return the rows of one stream, in order: (packed text, hash)."""
+    found = fetch("select body, hash from audit_event where stream_id = %s order by seq", [stream_id])
+    return cast("list[tuple[bytes, bytes]]", found)
+
+
+def next_stream_id() -> int:
+    """Set the id of a stream aside that is about to be written. PostgreSQL only."""
+    [(number,)] = fetch("select nextval(pg_get_serial_sequence('audit_stream', 'id'))", [])
+    return int(number)
 
 
 def move_streams(heads: Sequence[tuple[int, int, bytes]]) -> None:
     """Set the last event's number and hash of streams: (id, seq, hash)."""
+    write([moved(heads)])
+
+
+def moved(heads: Sequence[tuple[int, int, bytes]]) -> Change:
+    """Return the change of streams to their last event's number and hash: (id, seq, hash)."""
+    columns = (Column("id", "bigint"), Column("seq", "bigint"), Column("head", "bytea"))
+    return Change(Table("audit_stream", columns, heads))
+
+
+def lock_row(table: str, row_id: UUID) -> None:
+    """Lock a row until the transaction ends. On SQLite a transaction that writes has the database to itself."""
     if connection.vendor == "postgresql":
-        columns = [Column("id", "bigint"), Column("seq", "bigint"), Column("head", "bytea")]
-        fetch(
-            f"update audit_stream s set seq = v.seq, head = {_read('head', 'bytea')}"  # noqa: S608 - our own names
-            f" from {_recordset(columns)} where s.id = v.id",
-            [_packed(columns, heads)],
-        )
-        return
-    for stream_id, seq, head in heads:
-        fetch("update audit_stream set seq = %s, head = %s where id = %s", [seq, head, stream_id])
+        fetch(f"select 1 from {table} where id = %s for update", [row_id])  # noqa: S608 - our own names
 
 
 def update_runs(written: Sequence[tuple[Any, ...]], columns: Mapping[str, str]) -> set[UUID]:
@@ -124,15 +178,6 @@ def update_runs(written: Sequence[tuple[Any, ...]], columns: Mapping[str, str]) 
         if fetch(sql, [*values, run_id, fence, owner]):
             kept.add(run_id)
     return kept
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows to be written into a table, in the order of its columns."""
-
-    name: str
-    columns: Sequence[Column]
-    rows: Sequence[tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +315,21 @@ def table_of(rows: Sequence[models.Model]) -> Table:
     """Return new rows of one model as a table to be written, all columns as they are."""
     fields = [field for field in rows[0]._meta.concrete_fields if not isinstance(field, models.AutoField)]
     columns = [Column(str(field.column), _kind(field)) for field in fields]
-    return Table(rows[0]._meta.db_table, columns, [tuple(getattr(row, f.attname) for f in fields) for row in rows])
+    return Table(rows[0]._meta.db_table, columns, [tuple(_value(field, row) for field in fields) for row in rows])
+
+
+def change_of(row: models.Model, names: Iterable[str]) -> Change:
+    """Return the change of these fields of a row to what its object says."""
+    fields = [row._meta.pk, *(cast("models.Field[Any, Any]", row._meta.get_field(name)) for name in names)]
+    columns = [Column(str(field.column), _kind(field)) for field in fields]
+    return Change(Table(row._meta.db_table, columns, [tuple(getattr(row, field.attname) for field in fields)]))
+
+
+def _value(field: "models.Field[Any, Any]", row: models.Model) -> Any:
+    value = field.pre_save(row, add=True)
+    if isinstance(field, TenantForeignKey):
+        field.get_db_prep_save(value, connection)  # raises where the row is another tenant's
+    return value
 
 
 def _kind(field: "models.Field[Any, Any]") -> str:
@@ -278,32 +337,49 @@ def _kind(field: "models.Field[Any, Any]") -> str:
     return "text" if kind.startswith("varchar") else kind
 
 
-def insert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows."""
-    _insert(table, columns, written, "")
+def write(statements: Sequence[Writing]) -> None:
+    """Insert, change and upsert rows of tables, none of which sees the others: one statement on PostgreSQL."""
+    wanted = [one for one in statements if (one if isinstance(one, Table) else one.table).rows]
+    if not wanted:
+        return
+    tables = [one if isinstance(one, Table) else one.table for one in wanted]
+    if connection.vendor == "postgresql":
+        written = [_written(one) for one in wanted]
+        before = ", ".join(f"w{number} as ({sql})" for number, sql in enumerate(written[:-1]))
+        sql = f"with {before} {written[-1]}" if before else written[-1]
+        fetch(sql, [_packed(table.columns, table.rows) for table in tables])
+        return
+    for one, table in zip(wanted, tables, strict=True):
+        sql = _lite_statement(one)
+        for row in table.rows:
+            fetch(sql, [*row[1:], row[0]] if isinstance(one, Change) else row)
 
 
-def upsert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, ...]], *, key: Sequence[str]) -> None:
-    """Insert rows, or update those that are there already; a null does not overwrite what is known."""
-    _insert(table, columns, written, _or_update(table, columns, key))
+def _written(one: Writing) -> str:
+    table = one if isinstance(one, Table) else one.table
+    if isinstance(one, Change):
+        found_by = table.columns[0].name
+        sets = ", ".join(f"{c.name} = {_read(c.name, c.kind)}" for c in table.columns[1:])
+        source = _recordset(table.columns)
+        return f"update {table.name} t set {sets} from {source} where t.{found_by} = v.{found_by}"  # noqa: S608
+    conflict = _or_update(table.name, table.columns, one.key) if isinstance(one, Upsert) else ""
+    values, source = _values(table.columns), _recordset(table.columns)
+    return f"insert into {table.name} ({_names(table.columns)}) select {values} from {source}{conflict}"  # noqa: S608
+
+
+def _lite_statement(one: Writing) -> str:
+    table = one if isinstance(one, Table) else one.table
+    if isinstance(one, Change):
+        sets = ", ".join(f"{column.name} = %s" for column in table.columns[1:])
+        return f"update {table.name} set {sets} where {table.columns[0].name} = %s"  # noqa: S608 - our own names
+    conflict = _or_update(table.name, table.columns, one.key) if isinstance(one, Upsert) else ""
+    places = ", ".join(["%s"] * len(table.columns))
+    return f"insert into {table.name} ({_names(table.columns)}) values ({places}){conflict}"  # noqa: S608
 
 
 def _or_update(table: str, columns: Sequence[Column], key: Sequence[str]) -> str:
     sets = ", ".join(f"{c.name} = coalesce(excluded.{c.name}, {table}.{c.name})" for c in columns if c.name not in key)
     return f" on conflict ({', '.join(key)}) do update set {sets}"
-
-
-def _insert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, ...]], conflict: str) -> None:
-    names = _names(columns)
-    if connection.vendor == "postgresql":
-        fetch(
-            f"insert into {table} ({names}) select {_values(columns)} from {_recordset(columns)}{conflict}",  # noqa: S608
-            [_packed(columns, written)],
-        )
-        return
-    places = ", ".join(["%s"] * len(columns))
-    for row in written:
-        fetch(f"insert into {table} ({names}) values ({places}){conflict}", row)  # noqa: S608 - our own names
 
 
 # --- rows as one parameter: JSON, which is written in C here and read in C there --------------------------------------
@@ -345,4 +421,6 @@ def _lite(value: Any) -> Any:
         return value.hex
     if isinstance(value, datetime):
         return connection.ops.adapt_datetimefield_value(value)
+    if isinstance(value, list | dict):
+        return json.dumps(value)
     return value
