@@ -11,6 +11,7 @@ from django.db.models import F, Q
 from agentops.engine.transitions import RunState
 from agentops.runs.models import Run, TaskType
 from agentops.runs.recording import Lease
+from agentops.runs.statements import fetch
 from agentops.tenancy.scope import current_tenant_id
 
 LEASE: Final = timedelta(seconds=90)
@@ -57,11 +58,13 @@ def claim_due(
     """
     until = now + LEASE
     if connection.vendor == "postgresql":
-        columns = ", ".join(f"r.{field.column}" for field in Run._meta.concrete_fields)
-        ready = [state.value for state in RunState if state.claimable]
-        taken = list(
-            Run.objects.raw(_CLAIM.format(columns=columns), [current_tenant_id(), ready, now, now, limit, owner, until])
-        )
+        fields = Run._meta.concrete_fields
+        # Written out, not given as a parameter: the partial index is for these states.
+        ready = ", ".join(f"'{state.value}'" for state in RunState if state.claimable)
+        sql = _CLAIM.format(columns=", ".join(f"r.{field.column}" for field in fields), ready=ready)
+        rows = fetch(sql, [current_tenant_id(), now, now, limit, owner, until])
+        names = [field.attname for field in fields]
+        taken = [Run.from_db(connection.alias, names, row[: len(names)]) for row in rows]
     else:
         waiting = Run.objects.filter(due(now)).order_by("-priority", "not_before").values_list("pk", flat=True)
         found = (claim(run_id, owner=owner, now=now) for run_id in list(waiting[:limit]))
@@ -78,14 +81,15 @@ def claim_due(
 _CLAIM: Final = """
 with due as (
     select id from runs_run
-    where tenant_id = %s and state = any(%s) and paused_at is null
+    where tenant_id = %s and state in ({ready}) and paused_at is null
       and (lease_until is null or lease_until < %s) and (not_before is null or not_before <= %s)
     order by priority desc, not_before limit %s for update skip locked
 )
 update runs_run r
 set lease_owner = %s, lease_until = %s, fence = r.fence + 1, attempts = r.attempts + 1, last_owner = r.lease_owner
-from due where r.id = due.id returning {columns}
+from due where r.id = due.id returning {columns}, set_config('synchronous_commit', 'off', true)
 """
+# A claim need not wait for the disk: the log is in order, so whatever its worker records later makes it durable too.
 
 
 def renew(leases: Sequence[Lease], until: datetime) -> int:
