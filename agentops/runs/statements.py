@@ -6,6 +6,7 @@ row-level security on PostgreSQL, and ids that the caller read inside its tenant
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -83,12 +84,31 @@ def _executed(cursor: "psycopg.Cursor[tuple[Any, ...]]", sql: str, params: Seque
 def _prepared() -> "psycopg.Cursor[tuple[Any, ...]]":
     connection.ensure_connection()
     raw = cast("psycopg.Connection[tuple[Any, ...]]", connection.connection)
-    if raw.prepare_threshold is None:
+    plans: _Plans | None = getattr(raw, "agentops_plans", None)
+    if plans is None:
         # Django switches preparing off. Only what asks for it is prepared here, never what the ORM sends.
         raw.prepare_threshold = _NEVER
         # Planning these again and again would cost more than running them; the ORM prepares nothing.
         raw.execute("set plan_cache_mode = force_generic_plan")
+        raw.agentops_plans = _Plans(time.monotonic() + _FIRST_PLANS_S, _FIRST_PLANS_S)  # type: ignore[attr-defined]
+    elif time.monotonic() >= plans.until:
+        # What was planned for small tables is wrong for large ones, and tables grow fastest in the beginning.
+        raw.execute("discard plans")
+        plans.lasting = min(2 * plans.lasting, _PLANS_S)
+        plans.until = time.monotonic() + plans.lasting
     return psycopg.Cursor(raw)
+
+
+@dataclass(slots=True)
+class _Plans:
+    """Until when the plans of a session are used, and for how long they were meant to be."""
+
+    until: float
+    lasting: float
+
+
+_FIRST_PLANS_S: Final = 0.5
+_PLANS_S: Final = 120.0
 
 
 def lock_streams(ids: Iterable[int]) -> dict[int, int]:
@@ -229,7 +249,8 @@ def write_steps(
     wanted = [*keys, *(Column(f"c_{name}", kind) for name, kind in columns.items())]
     sets = ", ".join(f"{name} = w.c_{name}" for name in columns)
     ready, allowed, used = "", "true", ""
-    params = [_packed(wanted, runs)]
+    # Locks are taken in the order of the streams, so that two who write several runs never wait for each other.
+    params = [_packed(wanted, sorted(runs, key=lambda run: run[3]))]
     if condition is not None:
         rows = _recordset(condition.columns)
         names = _names(condition.columns)
@@ -253,8 +274,9 @@ def write_steps(
     with wanted as (select * from {_recordset(wanted)}),
     {ready}
     held as (
-        select s.id from audit_stream s join wanted w on w.stream_id = s.id where s.seq = w.from_seq
-        order by s.id for update of s
+        select h.id from wanted w cross join lateral (
+            select s.id from audit_stream s where s.id = w.stream_id and s.seq = w.from_seq for update of s
+        ) h
     ),
     kept as (
         update runs_run r set {sets} from wanted w join held h on h.id = w.stream_id
