@@ -7,7 +7,7 @@ The worker that holds the lease records with `runs.commit`; everybody else (a de
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -94,19 +94,39 @@ def load(run_id: UUID) -> list[Stamped]:
     return [stamped(recorded) for recorded in load_stream(stream_of(run_id))]
 
 
-def load_many(run_ids: Iterable[UUID]) -> dict[UUID, tuple[int, bytes, list[Stamped]]]:
-    """Return, for runs of the open tenant scope, the id of the stream, the hash of its last row and all its events.
+class History(NamedTuple):
+    """What is on record of a run: the id of the stream, the hash of its last row and all its events."""
 
-    One query, whatever the number of runs.
-    """
+    stream_id: int
+    last: bytes
+    events: list[Stamped]
+
+
+def history(stream_id: int | None, bodies: Sequence[bytes] | None, hashes: Sequence[bytes] | None) -> History | None:
+    """Read the rows of a stream, as they are stored; None if there are none, or one of them cannot be read."""
+    if stream_id is None or not bodies or not hashes:
+        return None
+    try:
+        events = [
+            stamped(one)
+            for body, digest in zip(bodies, hashes, strict=True)
+            for one in read(unpack(body), bytes(digest))
+        ]
+    except Exception:  # noqa: BLE001 - whoever reads it again finds out what is wrong with it
+        return None
+    return History(stream_id, bytes(hashes[-1]), events)
+
+
+def load_many(run_ids: Iterable[UUID]) -> dict[UUID, History]:
+    """Return the histories of runs of the open tenant scope. One query, whatever the number of runs."""
     by_name = {stream_of(run_id): run_id for run_id in run_ids}
     found = stream_rows(current_tenant_id(), list(by_name))
-    loaded: dict[UUID, tuple[int, bytes, list[Stamped]]] = {}
+    loaded: dict[UUID, History] = {}
     for name, stream_id, body, digest in found:
         known = loaded.get(by_name[name])
-        events = known[2] if known else []
+        events = known.events if known else []
         events.extend(stamped(one) for one in read(unpack(body), bytes(digest)))
-        loaded[by_name[name]] = (stream_id, bytes(digest), events)
+        loaded[by_name[name]] = History(stream_id, bytes(digest), events)
     return loaded
 
 
