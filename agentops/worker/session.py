@@ -375,10 +375,25 @@ class Session:
             return
         answer = yield Ask(planner, request)
         spending.after_plan(held, answer, now=self.driver.now())
-        self.note(self.planned(command.version, answer.planner or planner.name, answer))
+        event = self.planned(command.version, answer.planner or planner.name, answer)
+        self.note(event)
         reached("plan_made")
         if by_model:
-            yield from self.flush()
+            yield from self.keep_answer(event)
+
+    def keep_answer(self, event: Event) -> Steps:
+        """Record what a model has answered, and what that has cost, although somebody paused the run meanwhile."""
+        for _ in range(MAX_CONFLICTS):
+            try:
+                yield from self.flush()
+            except StreamConflict:
+                self.reload()
+                try:
+                    self.note(event)
+                except IllegalTransition:
+                    return  # the run is over, or planned otherwise: nobody has a use for the answer
+                continue
+            return
 
     def planned(self, version: int, planner: str, answer: PlannerAnswer) -> Event:
         match answer:
