@@ -13,6 +13,7 @@ from agentops.engine.plan import as_text
 from agentops.wire.money import format_money
 from agentops.wire.parse import JSON, JSONObject, WireError, pointer_token
 from approvals.hosts import domain_of, host_of
+from approvals.kinds import kinds_of, masked
 from approvals.statements import statement_words
 from tools.contracts import ArgumentRole, SentenceField, ToolContract, sentence_fields
 
@@ -80,6 +81,8 @@ def _unnamed(contract: ToolContract, arguments: JSONObject, named: set[str]) -> 
 def _part(field: SentenceField, written: str, contract: ToolContract, arguments: JSONObject) -> Part:
     if field.argument not in arguments:
         return {"t": written}
+    if kinds_of(contract).get(field.argument) == "secret":
+        return {"arg": f"/{pointer_token(field.argument)}", "text": masked(arguments[field.argument])}
     authority = contract.roles.get(field.argument) is ArgumentRole.AUTHORITY
     shown = _shown(field, arguments, authority=authority)
     return {"arg": f"/{pointer_token(field.argument)}", "text": shown}

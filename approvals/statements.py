@@ -30,7 +30,7 @@ _STRING: Final = re.compile(r"'(?:[^']|'')*'")
 class Statement:
     """A statement as a reviewer needs it: its class first, then what it touches and what is odd about it."""
 
-    kind: str
+    effect: str
     verb: str
     tables: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -38,7 +38,7 @@ class Statement:
 
 
 def read_sql(text: str) -> Statement:
-    """Take a statement apart. `kind` is READ, WRITE, DDL or UNREADABLE; tables are in the order they appear."""
+    """Take a statement apart. `effect` is READ, WRITE, DDL or UNREADABLE; tables are in the order they appear."""
     if len(text) > MAX_PARSED:
         return Statement("UNREADABLE", "", (), ("Too long to be taken apart; read it as it is.",), text)
     try:
@@ -57,7 +57,7 @@ def read_sql(text: str) -> Statement:
 def statement_words(text: str) -> str:
     """Return a statement in a few words, such as `UPDATE orders`; one that cannot be read says so."""
     read = read_sql(text)
-    if read.kind == "UNREADABLE":
+    if read.effect == "UNREADABLE":
         return "an SQL statement that cannot be read"
     return f"{read.verb} {', '.join(read.tables[:3])}".strip()
 

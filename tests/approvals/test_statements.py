@@ -24,7 +24,7 @@ from approvals.statements import MAX_PARSED, read_command, read_sql, statement_w
     ],
 )
 def test_the_class_of_a_statement(sql: str, kind: str, words: str) -> None:
-    assert read_sql(sql).kind == kind
+    assert read_sql(sql).effect == kind
     assert statement_words(sql) == words
 
 
@@ -58,5 +58,5 @@ def test_a_plain_command_is_its_words() -> None:
 
 @given(st.text(max_size=300))
 def test_nothing_breaks_it(text: str) -> None:
-    assert read_sql(text).kind in {"READ", "WRITE", "DDL", "UNREADABLE"}
+    assert read_sql(text).effect in {"READ", "WRITE", "DDL", "UNREADABLE"}
     read_command(text)

@@ -29,7 +29,7 @@ from agentops.tenancy.models import Membership, Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.services import add_member, issue_token
 from agentops.wire.ids import uuid7
-from approvals.models import Proposal
+from approvals.models import Proposal, RiskWeights
 from tests.conftest import person
 from tests.shop import drive, open_shop, start
 from tools.backoffice import models as backoffice
@@ -40,6 +40,9 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OBJECTS: Mapping[str, type[models.Model]] = {
     "proposal": Proposal,
     "decide": Proposal,
+    "values": Proposal,
+    "together": Run,
+    "risk_decide": RiskWeights,
     "run": Run,
     "run_artifacts": Run,
     "run_cancel": Run,
@@ -64,7 +67,7 @@ OBJECTS: Mapping[str, type[models.Model]] = {
 
 POSTED = frozenset(
     {
-        *("decide", "fact_curate", "unknown_answer", "stop_lift", "run_exchange"),
+        *("decide", "risk_decide", "fact_curate", "unknown_answer", "stop_lift", "run_exchange"),
         *("run_cancel", "run_pause", "run_resume", "run_requeue"),
     }
 )
