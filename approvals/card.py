@@ -11,6 +11,7 @@ from typing import Any, Final
 from django.urls import reverse
 
 from agentops.audit.services import load
+from agentops.engine.transitions import CallState
 from agentops.runs.recording import stream_of
 from agentops.runs.timeline import Told, tell
 from agentops.tenancy.access import Actor, can
@@ -24,7 +25,6 @@ from approvals.models import Proposal, RejectReason, Status
 from approvals.previews import previews
 from approvals.receipt import receipt_of
 from approvals.selectors import decision_on
-from approvals.similar import similar_to
 from approvals.together import later_steps, others, waiting_with
 from tools.registry import registry
 
@@ -53,8 +53,8 @@ def card_of(
 ) -> dict[str, Any]:
     """Return the context `card` of `approvals/_card.html` (documented there).
 
-    `proposal` comes from `selectors.find`. At most seven queries: the run's events, the decision once there is one, two
-    for similar decisions, one for the calls that wait beside it, two for what holds it.
+    `proposal` comes from `selectors.find`. At most three queries: the run's events, the decision once there is one, the
+    calls that wait beside it where the record says that there are some; one more for stops, at most twice a second.
     """
     contract = registry.get(proposal.tool, proposal.contract_version)
     recorded = load(stream_of(proposal.run_id))
@@ -78,8 +78,8 @@ def card_of(
         "evidence": evidence_of(proposal, recorded),
         "unsupported": [{"name": path.lstrip("/"), "why": why} for path, why in bare.items()],
         "budget": meter_of(told.state, contract, proposal.risk_band, open_=pending),
-        "similar": similar_to(proposal, contract),
-        "others": others(proposal, waiting_with(proposal)) if pending else [],
+        "similar_url": reverse("similar", args=[proposal.id]),
+        "others": others(proposal, waiting_with(proposal)) if pending and _several_wait(told) else [],
         "together_url": reverse("together", args=[proposal.run_id]),
         "later": [asdict(step) for step in later_steps(told.state)] if pending else [],
         "history": _history(proposal, told),
@@ -89,7 +89,7 @@ def card_of(
         "cannot_decide_why": "" if can(actor, "proposal.decide") else RULES["role"],
         "cannot_approve_why": RULES["self_approval"] if _is_own(proposal, actor) else "",
         "closing_note": proposal.closing_note,
-        "still_since": freezing.standing([proposal]).get(proposal.pk),
+        "still_since": freezing.stands_since(proposal) if pending else None,
         "draft": {"reason_code": typed.reason_code, "note": typed.note, "values": typed.values},
         "errors": typed.errors,
         "notice": notice,
@@ -120,6 +120,10 @@ def _head(proposal: Proposal) -> dict[str, Any]:
         "url": reverse("proposal", args=[proposal.id]),
         "decide_url": reverse("decide", args=[proposal.id]),
     }
+
+
+def _several_wait(told: Told) -> bool:
+    return sum(call.state is CallState.PROPOSED for call in told.state.calls.values()) > 1
 
 
 def _name(user: Any) -> str:

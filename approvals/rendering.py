@@ -150,8 +150,7 @@ def path(value: str) -> Shown:
     return {
         "kind": "path",
         "text": value,
-        "segments": [part for part in value.split("/") if part],
-        "absolute": value.startswith("/"),
+        "segments": value.split("/"),
         "real": real if real != value.rstrip("/") else "",
         "warning": " ".join(warnings),
     }

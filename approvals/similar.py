@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from django.db.models import OuterRef, Subquery
-from django.urls import reverse
 
 from agentops.engine.transitions import CallState
 from agentops.runs.models import ToolCall
@@ -38,7 +37,8 @@ AFTERWARDS: Final[Mapping[str, str]] = {
 
 
 def similar_to(proposal: Proposal, contract: ToolContract | None) -> list[dict[str, Any]]:
-    """Return at most five earlier decisions: {url, verdict, tone, by, at, reason, note, afterwards, differs []}."""
+    """Return at most five earlier decisions: {id, verdict, rejected, by, at, reason, band, score, afterwards,
+    differs [{name, then}]}."""
     facets = Facets.from_json(proposal.risk.get("facets"))
     if facets is None or contract is None:
         return []
@@ -75,7 +75,7 @@ def _row(one: Proposal, now: Proposal, contract: ToolContract) -> dict[str, Any]
     said, code = getattr(one, "said", "") or "", getattr(one, "reason_code", "") or ""
     by = one.decided_by
     return {
-        "url": reverse("proposal", args=[one.pk]),
+        "id": one.pk,
         "verdict": Verdict(said).label if said in Verdict.values else Status(one.status).label,
         "rejected": one.status == Status.REJECTED,
         "reason": RejectReason(code).label if code in RejectReason.values else "",

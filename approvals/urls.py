@@ -13,6 +13,7 @@ urlpatterns = [
     path("proposals/<uuid:pk>", views.proposal, name="proposal"),
     path("proposals/<uuid:pk>/decide", views.decide, name="decide"),
     path("proposals/<uuid:pk>/values", value_views.values, name="values"),
+    path("proposals/<uuid:pk>/similar", value_views.similar, name="similar"),
     path("runs/<uuid:pk>/calls", value_views.calls, name="together"),
     path("risk", risk_views.risk, name="risk"),
     path("risk/propose", risk_views.propose, name="risk_propose"),

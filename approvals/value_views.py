@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from agentops.runs.models import Run
-from agentops.runs.pages import unstored
+from agentops.runs.pages import answer, unstored
 from agentops.tenancy.access import require
 from agentops.tenancy.requests import TenantRequest
 from agentops.wire.parse import JSON
@@ -20,6 +20,7 @@ from approvals.gate import leaves
 from approvals.kinds import kinds_of, masked
 from approvals.models import Proposal
 from approvals.selectors import find
+from approvals.similar import similar_to
 from tools.registry import registry
 
 
@@ -59,11 +60,26 @@ def _file(found: Proposal, value: JSON, pointer: str) -> HttpResponse:
     text = (
         value if isinstance(value, str) else "\n".join(f"{path}\t{rendering.leaf(one)}" for path, one in leaves(value))
     )
-    answer = HttpResponse(text.encode("utf-8", "backslashreplace"), content_type="text/plain; charset=utf-8")
+    file = HttpResponse(text.encode("utf-8", "backslashreplace"), content_type="text/plain; charset=utf-8")
     name = "".join(char for char in pointer if char.isascii() and char.isalnum())[:40] or "values"
-    answer.headers["Content-Disposition"] = f'attachment; filename="{name}-{found.pk}.txt"'
-    answer.headers["X-Content-Type-Options"] = "nosniff"
-    return unstored(answer)
+    file.headers["Content-Disposition"] = f'attachment; filename="{name}-{found.pk}.txt"'
+    file.headers["X-Content-Type-Options"] = "nosniff"
+    return unstored(file)
+
+
+@require_safe
+@require("proposal.view")
+def similar(request: TenantRequest, pk: UUID) -> HttpResponse:
+    """Show what was decided about calls like this one: a page, or for htmx the list. Context: `p`, `similar`.
+
+    Apart from the card, so that nobody is told what others did before having read what is to be decided.
+    """
+    found = find(pk)
+    if found is None:
+        raise Http404
+    contract = registry.get(found.tool, found.contract_version)
+    context = {"p": found, "similar": similar_to(found, contract)}
+    return answer(request, "approvals/similar.html", "approvals/_similar.html", context)
 
 
 @require_safe

@@ -41,6 +41,7 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "proposal": Proposal,
     "decide": Proposal,
     "values": Proposal,
+    "similar": Proposal,
     "together": Run,
     "risk_decide": RiskWeights,
     "run": Run,
@@ -166,6 +167,7 @@ def build(tenant: Tenant) -> World:
             ),
             ToolHealth(tool="mail.read"),
             ModelPrice(pattern="*", input_micros=1, output_micros=1, valid_from=run.created_at),
+            RiskWeights(version=1, body={}, note="n", proposed_by_id=whoever(tenant), proposed_at=run.created_at),
             budget := Budget(measure="runs", period="day", hard=1000),
             Account(budget=budget, period_start=run.created_at),
             Halt(
