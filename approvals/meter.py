@@ -22,6 +22,8 @@ def meter_of(state: State, contract: ToolContract | None, band: str, *, open_: b
     rows = []
     for measure in MEASURES:
         used, allowed, this = measure.used(state), measure.allowed(state), estimates.get(measure.limit, 0)
+        if measure.limit == "reviewer_s":  # set aside when the call was put before a person
+            used = max(0, used - this)
         if not (used or allowed or this):
             continue
         left = allowed - used - this if allowed else None

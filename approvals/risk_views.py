@@ -124,7 +124,9 @@ def _page(
             {"code": code, "name": name, "weight": weights.values[code], "rate": rates[code]}
             for code, name in NAMES.items()
         ],
-        "thresholds": [{"name": name, "value": weights.thresholds[key]} for key, name in THRESHOLD_NAMES.items()],
+        "thresholds": [
+            {"name": name, "value": f"{weights.thresholds[key]:,}"} for key, name in THRESHOLD_NAMES.items()
+        ],
         "hours": hours_words(weights),
         "weights": weights,
         "engine": ENGINE,

@@ -11,6 +11,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from agentops.guardrails.provenance import SourceKind, provenance
+from agentops.wire.parse import JSON, JSONObject
 from approvals.evidence import quoted
 from approvals.models import Proposal
 from tests.approvals.conftest import NOW, Desk
@@ -150,14 +151,21 @@ def test_calls_are_decided_one_by_one_and_the_screen_goes_on(desk: Desk, client:
         posted = said | {"decision": "reject", "args_digest": proposal.digest}
         with time_machine.travel(NOW + timedelta(minutes=1), tick=False):
             answer = client.post(f"/t/acme/proposals/{proposal.pk}/decide", posted)
-        assert (answer.status_code, answer["Location"]) == (302, target)
+        assert (answer.status_code, answer.get("Location")) == (302, target)
     answer = client.get(f"/t/acme/runs/{run.pk}/calls")
-    assert (answer.status_code, answer["Location"]) == (302, f"/t/acme/runs/{run.pk}")
+    assert (answer.status_code, answer.get("Location")) == (302, f"/t/acme/runs/{run.pk}")
 
 
 def test_values_by_path_page_by_page_and_as_a_file(desk: Desk, client: Client) -> None:
-    account = {"holder": "Maria", "iban": "DE89", "notes": [f"note {number}" for number in range(250)]}
-    given = {"account": account, "amount_minor": 1, "currency": "EUR", "due": "2026-12-01", "api_key": "hunter2"}
+    notes: list[JSON] = [f"note {number}" for number in range(250)]
+    account: JSONObject = {"holder": "Maria", "iban": "DE89", "notes": notes}
+    given: JSONObject = {
+        "account": account,
+        "amount_minor": 1,
+        "currency": "EUR",
+        "due": "2026-12-01",
+        "api_key": "hunter2",
+    }
     with registered():
         proposal = put(desk, TRANSFER, given)
         address = f"/t/acme/proposals/{proposal.pk}/values"
@@ -189,7 +197,7 @@ def test_statements_and_files_show_what_they_do(desk: Desk, client: Client) -> N
         sql = put(desk, STATEMENT, {"database": "shop", "statement": "delete from orders", "values": []})
         assert "DELETE without WHERE: every row." in page(client, sql)
         assert "every_row" in sql.risk["floor_codes"]
-        given = {"path": "a.txt", "content": "one\nthree", "mode": "0644", "command": "ls; rm x"}
+        given: JSONObject = {"path": "a.txt", "content": "one\nthree", "mode": "0644", "command": "ls; rm x"}
         file = put(desk, FILE, given)
         [preview] = [one for one in card(client, file)["previews"] if one["kind"] == "file"]
     assert [line["op"] for line in preview["lines"]] == ["same", "removed", "added"]

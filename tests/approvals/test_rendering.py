@@ -136,7 +136,7 @@ def test_a_request_masks_what_lets_somebody_in() -> None:
 
 
 def test_a_record_shows_what_changes_and_folds_the_rest() -> None:
-    changes = [
+    changes: list[JSON] = [
         {"field": "status", "before": "open", "after": "closed"},
         {"field": "note", "before": "one\ntwo", "after": "one\nthree"},
         {"field": "owner", "before": "Ann", "after": "Ann"},

@@ -73,7 +73,7 @@ def test_of_a_url_the_host_that_is_asked_comes_first() -> None:
 
 
 def test_no_member_of_a_structured_target_hides_the_others() -> None:
-    account = {"note": "x" * 400, "iban": "GB33BUKB20201555555555"}
+    account: JSON = {"note": "x" * 400, "iban": "GB33BUKB20201555555555"}
     shown = plain(render(contract(sentence="Pay {order_ref}"), arguments(order_ref=account)))
     assert "iban: GB33BUKB20201555555555" in shown
 

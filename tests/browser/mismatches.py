@@ -25,7 +25,8 @@ class Mismatch(NamedTuple):
 
 
 def _mail(to: str, story: str, sink: str = "", **more: str) -> Mismatch:
-    given: JSONObject = {"to": to, "subject": "Your order", "body": "Hello Maria, it is on its way."} | dict(more)
+    given: JSONObject = {"to": to, "subject": "Your order", "body": "Hello Maria, it is on its way."}
+    given |= more
     return Mismatch(SEND, given, story, sink or to)
 
 
@@ -55,8 +56,9 @@ def _file(path: str, command: str, story: str, sink: str) -> Mismatch:
 
 
 def _transfer(account: JSONObject, minor: int, currency: str, story: str, sink: str) -> Mismatch:
+    nobody: JSONObject = {"holder": "", "iban": "", "notes": []}
     given: JSONObject = {
-        "account": {"holder": "", "iban": "", "notes": []} | account,
+        "account": nobody | account,
         "amount_minor": minor,
         "currency": currency,
         "due": "2026-12-01",
