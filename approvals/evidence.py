@@ -121,7 +121,7 @@ def _spans(text: str, needles: Mapping[str, Sequence[str]]) -> list[tuple[int, i
                 if not (_joined(folded, at - 1, wanted[0]) or _joined(folded, end, wanted[-1])):
                     found.append((at, end, name))
                 at = folded.find(wanted, end)
-    return sorted(found)
+    return sorted(found, key=lambda span: (span[0], -span[1]))  # of two that begin together the longer one counts
 
 
 def _joined(text: str, index: int, edge: str) -> bool:

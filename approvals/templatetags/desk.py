@@ -312,6 +312,16 @@ def top_argument(path: object) -> str:
 
 
 @register.filter
+def by_band(floors: object) -> list[str]:
+    """Return floors such as `At least High: it deletes data` as one line for each band, in the order they come."""
+    lines: dict[str, list[str]] = {}
+    for floor in floors if isinstance(floors, Sequence) else ():
+        band, _, why = str(floor).partition(": ")
+        lines.setdefault(band, []).append(why)
+    return [f"{band}: {'; '.join(whys)}" for band, whys in lines.items()]
+
+
+@register.filter
 def attacked_paths(arguments: object) -> list[str]:
     """Return the paths of the arguments marked as attacked, without a leading slash."""
     if not isinstance(arguments, Sequence):
