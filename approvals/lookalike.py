@@ -7,6 +7,7 @@ counts as well, because that is how it is usually done.
 import contextlib
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from confusable_homoglyphs import confusables
@@ -34,6 +35,7 @@ _SHORTEST: Final = 5
 MAX_CHARS: Final = 253
 
 
+@lru_cache(maxsize=4096)
 def skeleton(name: str) -> str:
     """Return what a name looks like in plain Latin letters; names that look alike have the same skeleton."""
     drawn = _decoded(name[:MAX_CHARS]).translate(_LETTERS).casefold().translate(_LETTERS)

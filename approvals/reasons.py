@@ -28,6 +28,12 @@ ENOUGH_SIMILAR: Final = 5
 _GROUNDS: Final = frozenset(
     {SourceKind.TOOL, SourceKind.OPERATOR, SourceKind.REVIEWER, SourceKind.CONSTANT, SourceKind.FACT}
 )
+# Forms that their makers gave a mark of their own. Passwords have none.
+_SECRET: Final = re.compile(
+    r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}|\bgithub_pat_\w{60}"
+    r"|\bxox[abprs]-[A-Za-z0-9-]{20}|\bsk-[A-Za-z0-9_-]{32}|\bsk_live_[A-Za-z0-9]{24}|\bAIza[A-Za-z0-9_-]{35}"
+    r"|\beyJ[A-Za-z0-9_-]{10,200}\.eyJ[A-Za-z0-9_-]{10}|\baod_[a-z0-9-]{1,40}_[a-z2-7]{12}_"
+)
 _COUNTED: Final = ("row", "record", "file", "message", "account")
 _ROLE_PARAMETERS: Final = frozenset({"role", "roles", "permission", "permissions", "scope", "scopes", "privilege"})
 _ADMINISTRATIVE: Final = re.compile(
@@ -92,6 +98,8 @@ def reasons_of(s: Subject) -> Iterator[Reason]:
         yield Reason("first_contact", 0, "First message ever sent to this recipient", _recipients(s.contract))
     if leaving := _records_leaving(s):
         yield Reason("personal_data_leaves", 0, "Data from our records leaves the tenant", leaving)
+    if secret := tuple(_secrets_leaving(s)):
+        yield Reason("secret_leaves", 0, "Looks like a key or a token, and leaves the tenant", secret)
     hidden = dict(hidden_in(s.arguments))
     if where := tuple(path for path, codes in hidden.items() if codes - HARMLESS_FINDINGS):
         yield Reason("hidden_characters", 0, "Contains characters a reader cannot see", where)
@@ -161,6 +169,14 @@ def _records_leaving(s: Subject) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def _secrets_leaving(s: Subject) -> Iterator[str]:
+    """Yield the leaves that leave the tenant and hold something with which a machine would let somebody in."""
+    for name in s.contract.egress:
+        for path, value in leaves(s.arguments.get(name), f"/{pointer_token(name)}"):
+            if isinstance(value, str) and _SECRET.search(value):
+                yield path
+
+
 def hidden_in(arguments: JSONObject) -> Iterator[tuple[str, frozenset[str]]]:
     """Yield the leaves that hide something, with the codes of what they hide. Line ends of a web form hide nothing."""
     for path, value in leaves(arguments):
@@ -189,6 +205,8 @@ def floors_of(s: Subject, codes: frozenset[str]) -> Iterator[Floor]:
         yield Floor("untrusted_authority", Band.HIGH, "untrusted text decides where it goes")
     if "hidden_characters" in codes:
         yield Floor("hidden_characters", Band.HIGH, "an argument contains characters a reader cannot see")
+    if "secret_leaves" in codes:
+        yield Floor("secret_leaves", Band.HIGH, "something that looks like a key leaves the tenant")
     if s.signals.first_use:
         yield Floor("first_use", Band.HIGH, "this kind of task has never used this tool before")
     yield from _code_floors(s)

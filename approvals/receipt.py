@@ -8,6 +8,7 @@ from agentops.engine.events import CallReconciled, CallSucceeded
 from agentops.engine.transitions import CallState
 from agentops.runs.timeline import Told
 from agentops.wire.parse import JSON
+from approvals import rendering
 from approvals.models import Decision, Proposal, Status
 from tools.contracts import action_digest
 
@@ -17,7 +18,8 @@ def receipt_of(
 ) -> dict[str, Any] | None:
     """Return what proves that what ran is what was approved, once it was approved.
 
-    The executed digest is computed again from the arguments in the run's record, not copied from anywhere.
+    The executed digest is computed again from the arguments in the run's record, not copied from anywhere. `predicted`
+    is what the reviewer was told would happen, `actual` the paths of what the tool has answered (`rendering.paths`).
     """
     if proposal.status != Status.APPROVED or decision is None:
         return None
@@ -28,6 +30,8 @@ def receipt_of(
         "outcome": "",
         "provider_ref": "",
         "executed_at": None,
+        "predicted": str(proposal.consequence.get("summary", "")),
+        "actual": None,
     }
     call = told.state.calls.get(proposal.call_id)
     if call is None or call.state in (CallState.PROPOSED, CallState.GRANTED):
@@ -42,6 +46,7 @@ def receipt_of(
             "match": executed == decision.digest,
             "provider_ref": _reference(call.output) or _found_reference(proposal, recorded),
             "executed_at": _ended_at(proposal, told),
+            "actual": rendering.paths(call.output),
         }
     return receipt
 

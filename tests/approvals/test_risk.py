@@ -221,6 +221,23 @@ def test_a_value_that_only_the_model_wrote_has_no_evidence() -> None:
 
 
 @pytest.mark.parametrize(
+    "key",
+    [
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "AKIA" + "A" * 16,
+        "ghp_" + "a" * 36,
+        "sk-" + "a" * 40,
+        "aod_acme_" + "a" * 12 + "_",
+    ],
+)
+def test_a_key_that_leaves_is_high_and_one_that_stays_is_nothing(key: str) -> None:
+    leaving = Subject(SEND, {"to": "a@b.example", "subject": "Hi", "body": f"Here: {key}"}, {"": TYPED}, KNOWN)
+    assert next(r for r in assess(leaving).reasons if r.code == "secret_leaves").args == ("/body",)
+    assert assess(leaving).band is Band.HIGH
+    assert "secret_leaves" not in codes(subject(given=arguments(reason=key)))
+
+
+@pytest.mark.parametrize(
     ("sql", "floor"),
     [
         ("delete from orders", "every_row"),
