@@ -89,7 +89,7 @@ def card_of(
         "cannot_decide_why": "" if can(actor, "proposal.decide") else RULES["role"],
         "cannot_approve_why": RULES["self_approval"] if _is_own(proposal, actor) else "",
         "closing_note": proposal.closing_note,
-        "still_since": freezing.stands_since(proposal) if pending else None,
+        "still_since": freezing.standing([proposal]).get(proposal.pk),
         "draft": {"reason_code": typed.reason_code, "note": typed.note, "values": typed.values},
         "errors": typed.errors,
         "notice": notice,

@@ -104,16 +104,14 @@ def running(now: datetime) -> Q:
     return condition & Q(decide_by__lte=now)
 
 
-def stands_since(proposal: Proposal) -> datetime | None:
-    """Return since when the clock of one open proposal, read with its run, stands still; None while it runs."""
-    born, thawed = proposal.created_at, proposal.thawed_to
-    still = still_since(recent_stops(), proposal.run, proposal.tool, born=born, thawed_to=thawed)
-    return still if still is not None and still < proposal.decide_by else None
-
-
 def standing(proposals: Sequence[Proposal]) -> Mapping[UUID, datetime]:
-    """Return since when the clocks of these proposals stand still, without those that run. One query, two at most."""
-    runs = {run.pk: run for run in Run.objects.filter(pk__in={one.run_id for one in proposals}).only(*_RUN)}
+    """Return since when the clocks of these proposals stand still, without those that run.
+
+    No query for proposals that were read together with their runs, else one; one more for stops now and then.
+    """
+    runs = {one.run_id: one.run for one in proposals if Proposal.run.is_cached(one)}
+    if unread := {one.run_id for one in proposals} - runs.keys():
+        runs |= {run.pk: run for run in Run.objects.filter(pk__in=unread).only(*_RUN)}
     stops = recent_stops()
     found: dict[UUID, datetime] = {}
     for one in proposals:
