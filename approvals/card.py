@@ -22,6 +22,7 @@ from approvals.evidence import evidence_of, unsupported_in
 from approvals.kinds import kinds_of
 from approvals.meter import meter_of
 from approvals.models import Proposal, RejectReason, Status
+from approvals.past import past_of
 from approvals.previews import previews
 from approvals.receipt import receipt_of
 from approvals.selectors import decision_on
@@ -53,8 +54,9 @@ def card_of(
 ) -> dict[str, Any]:
     """Return the context `card` of `approvals/_card.html` (documented there).
 
-    `proposal` comes from `selectors.find`. At most three queries: the run's events, the decision once there is one, the
-    calls that wait beside it where the record says that there are some; one more for stops, at most twice a second.
+    `proposal` comes from `selectors.find`. At most four queries: the run's events and the proposal's own, the decision
+    once there is one, and the calls that wait beside it where the record says that there are some; one more for stops,
+    at most twice a second.
     """
     contract = registry.get(proposal.tool, proposal.contract_version)
     recorded = load(stream_of(proposal.run_id))
@@ -82,7 +84,7 @@ def card_of(
         "others": others(proposal, waiting_with(proposal)) if pending and _several_wait(told) else [],
         "together_url": reverse("together", args=[proposal.run_id]),
         "later": [asdict(step) for step in later_steps(told.state)] if pending else [],
-        "history": _history(proposal, told),
+        "history": past_of(proposal, told),
         "receipt": receipt_of(proposal, decision, told, recorded),
         "reasons": RejectReason.choices,
         "can_decide": can(actor, "proposal.decide"),
@@ -133,12 +135,3 @@ def _name(user: Any) -> str:
 def _is_own(proposal: Proposal, actor: Actor) -> bool:
     own = proposal.requested_by_id is not None and proposal.requested_by_id == actor.user_id
     return own and not proposal.task_type.allow_self_approval
-
-
-def _history(proposal: Proposal, told: Told) -> list[dict[str, Any]]:
-    return [
-        {"at": entry.at, "actor": entry.actor, "text": entry.text}
-        for group in told.groups
-        for entry in group.events
-        if entry.call_id == proposal.call_id
-    ]

@@ -11,10 +11,12 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from agentops.guardrails.provenance import SourceKind, provenance
+from agentops.tenancy.access import Actor
 from agentops.wire.parse import JSON, JSONObject
+from approvals import services
 from approvals.evidence import quoted
 from approvals.models import Proposal
-from tests.approvals.conftest import Desk
+from tests.approvals.conftest import Desk, seen
 from tests.approvals.contracts import MAIL, origin
 from tests.approvals.lab import FILE, LETTER, STATEMENT, TRANSFER, letter, put, registered
 from tools.contracts import Blast, Change, Consequence
@@ -192,6 +194,18 @@ def test_an_edited_text_shows_its_difference(desk: Desk, client: Client) -> None
     Proposal.objects.filter(pk=proposal.pk).update(arguments=proposal.arguments.replace("broken", "late"), version=2)
     reason = next(one for one in card(client, proposal)["arguments"] if one["name"] == "reason")
     assert [line["op"] for line in reason["changed_lines"]] == ["removed", "added", "same"]
+
+
+def test_an_edit_that_has_to_be_confirmed_stands_in_the_history_with_what_it_changed(
+    desk: Desk, client: Client, bob: User, actors: Callable[[User], Actor]
+) -> None:
+    proposal = desk.propose()
+    dearer = proposal.argument_values | {"amount_minor": 60_000}
+    said = services.edit_and_approve(arguments=dearer, **seen(proposal, actors(bob)))
+    assert isinstance(said, services.Reconfirm)
+    last = card(client, proposal)["history"][-1]
+    assert (last["actor"], last["text"]) == ("bob", "changed the arguments; this is version 2, high risk")
+    assert last["changes"] == [{"path": "/amount_minor", "text": "60000"}]
 
 
 def test_statements_and_files_show_what_they_do(desk: Desk, client: Client) -> None:
