@@ -1,7 +1,7 @@
 """Does risk mean anything? How often people rejected or edited, by band, score and reason; what others would weigh.
 
 Every figure has its count and its 95 % interval (Wilson); below twenty decisions there is no figure. At most the
-newest 3,000 approved and 3,000 rejected proposals of 90 days are read, and the page says when that was not all.
+newest 1,500 approved and 1,500 rejected proposals of 90 days are read, and the page says when that was not all.
 """
 
 from collections import Counter
@@ -23,9 +23,9 @@ from tools.contracts import Consequence
 from tools.registry import registry
 
 DAYS: Final = 90
-MOST: Final = 3_000
+MOST: Final = 1_500
 ENOUGH: Final = 20
-SIMULATED: Final = 300
+SIMULATED: Final = 200
 _Z: Final = 1.959964
 
 
@@ -83,7 +83,7 @@ class Simulation:
 
 
 def calibrate(now: datetime) -> Calibration:
-    """Return the calibration of the open tenant. Two queries, each an index range of at most 3,000 rows."""
+    """Return the calibration of the open tenant. Two queries, each an index range of at most 1,500 rows."""
     since = now - timedelta(days=DAYS)
     columns = ("risk_score", "risk_band", "version", "risk__reasons", "decide_by")
     found: dict[str, list[tuple[Any, ...]]] = {}
