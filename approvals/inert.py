@@ -8,17 +8,20 @@ stands for, so that the original can be read back from the page.
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from html import escape
 from itertools import groupby
 
 from django.utils.safestring import SafeString, mark_safe
 
+from approvals.lookalike import skeleton
+
 # Characters without a shape of their own. Variation selectors and joiners are in here too: context decides.
 _HIDDEN = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ud800-\uf8ff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffc\ufffe\uffff"
-    "\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\U000f0000-\U0010ffff"
+    "\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U00016fe4\U000e0000-\U000e0fff\U000f0000-\U0010ffff"
 )
 # Blanks that are not the space bar, and the braille pattern that looks like one.
 _BLANK = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u2800\u3000"
@@ -63,7 +66,8 @@ def inert(text: str) -> SafeString:
     """Return `text` escaped for HTML, with every character that could hide or mislead drawn as a mark.
 
     The only elements in the result are `<span class="cp|ws|mix">`. `data-cp` lists the code points a mark stands for,
-    in hexadecimal, `*n` for a repetition; replacing each mark by them gives back the text exactly.
+    in hexadecimal, `*n` for a repetition; replacing each mark by them gives back the text exactly. `data-like` of a
+    `mix` is what a reader would take the word for; the style sheet prints it behind.
     """
     return mark_safe("".join(_pieces(str(text))))  # noqa: S308 - every piece below is escaped or made of digits
 
@@ -119,9 +123,7 @@ def _needed(text: str, index: int) -> bool:
 def _chips(run: list[str]) -> Iterator[str]:
     groups = ["".join(group) for _, group in groupby(run, key=lambda char: "tag" if _TAG.match(char) else char)]
     if len(groups) > _MANY:
-        names = sorted({_name(char) for char in run})
-        label = ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
-        yield _mark("cp", f"\u27e8{len(run)} hidden characters: {label}\u27e9", "".join(run))
+        yield _mark("cp", f"\u27e8{len(run)} hidden characters: {_listing(run)}\u27e9", "".join(run))
         return
     for group in groups:
         if _TAG.match(group):
@@ -129,6 +131,19 @@ def _chips(run: list[str]) -> Iterator[str]:
             yield _mark("cp", f"\u27e8hidden text: \u201c{spelled}\u201d\u27e9", group)
         else:
             yield _mark("cp", f"\u27e8U+{ord(group[0]):04X} {_name(group[0])}{_times(len(group))}\u27e9", group)
+
+
+def _listing(run: list[str]) -> str:
+    """Name every code point of a long run once; neighbouring code points become a range."""
+    counts = Counter(map(ord, run))
+    shown: list[str] = []
+    for _, group in groupby(enumerate(sorted(counts)), key=lambda place: place[1] - place[0]):
+        points = [point for _, point in group]
+        if len(points) > 2:
+            shown.append(f"U+{points[0]:04X}\u2013U+{points[-1]:04X}{_times(sum(counts[p] for p in points))}")
+        else:
+            shown += [f"U+{p:04X} {_name(chr(p))}{_times(counts[p])}" for p in points]
+    return ", ".join(shown)
 
 
 def _name(char: str) -> str:
@@ -156,13 +171,15 @@ def _point(char: str, count: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """Escape ordinary text; underline words that mix Latin letters with letters that only look Latin."""
+    """Escape ordinary text; underline words that mix Latin letters with others that look like them."""
     if not _LOOKALIKE.search(text):
         return escape(text)
     parts: list[str] = []
     start = 0
     for word in _WORD.finditer(text):
         if _LATIN.search(word.group()) and _LOOKALIKE.search(word.group()):
-            parts += (escape(text[start : word.start()]), f'<span class="mix">{escape(word.group())}</span>')
+            seen = escape(skeleton(word.group()))
+            parts += (escape(text[start : word.start()]), f'<span class="mix" data-like="{seen}">')
+            parts.append(f"{escape(word.group())}</span>")
             start = word.end()
     return "".join([*parts, escape(text[start:])])

@@ -34,8 +34,9 @@ from approvals.grants import grant_for
 from approvals.locking import lock_run, lock_run_of
 from approvals.models import Decision, Proposal, RejectReason, Status, Verdict
 from approvals.patch import diff
-from approvals.risk import Band, Risk, Subject, assess
+from approvals.risk import Band, Risk
 from approvals.sentence import render
+from approvals.weighing import assessed
 from tools.allowlist import lookup
 from tools.contracts import ToolContract, action_digest
 from tools.registry import registry
@@ -156,6 +157,8 @@ def _freeze(
     arguments: JSONObject,
     provenance: Mapping[str, Provenance],
     verdict: Gate | Auto,
+    task_type_id: int,
+    now: datetime,
 ) -> _Frozen:
     leafwise = per_leaf(arguments, provenance)
     found = preview(contract, arguments)
@@ -165,7 +168,7 @@ def _freeze(
         provenance=leafwise,
         consequence=found.shown,
         sentence=[dict[str, JSON](part.items()) for part in render(contract, arguments)],  # type: ignore[arg-type]
-        risk=assess(Subject(contract, arguments, leafwise, found.consequence)),
+        risk=assessed(contract, arguments, leafwise, found.consequence, task_type_id=task_type_id, now=now),
         verdict=verdict,
     )
 
@@ -193,6 +196,8 @@ def draft_proposal(
         arguments=as_object(guard(arguments)),
         provenance=provenance,
         verdict=gate,
+        task_type_id=run.task_type_id,
+        now=now,
     )
     decide_by = now + timedelta(seconds=run.task_type.decide_within_s)
     return Proposal(
@@ -555,6 +560,8 @@ def _edited(proposal: Proposal, actor: Actor, arguments: JSON) -> _Frozen | Inva
         arguments=as_object(wanted),
         provenance=provenance,
         verdict=verdict,
+        task_type_id=proposal.task_type_id,
+        now=clock.now(),
     )
 
 

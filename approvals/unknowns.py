@@ -23,7 +23,8 @@ from agentops.runs.recording import stream_of
 from agentops.runs.timeline import tell
 from agentops.tenancy.access import Actor, can
 from agentops.wire.parse import JSON, JSONObject
-from approvals.card import Notice, shown_arguments
+from approvals.arguments import shown_arguments
+from approvals.card import Notice
 from approvals.models import Proposal
 from approvals.selectors import COUNTED, Filters
 from approvals.sentence import render

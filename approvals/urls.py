@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from approvals import halt_views, run_views, unknown_views, views
+from approvals import halt_views, risk_views, run_views, unknown_views, value_views, views
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="queue"), name="start"),
@@ -12,6 +12,12 @@ urlpatterns = [
     path("live", views.live_events, name="live"),
     path("proposals/<uuid:pk>", views.proposal, name="proposal"),
     path("proposals/<uuid:pk>/decide", views.decide, name="decide"),
+    path("proposals/<uuid:pk>/values", value_views.values, name="values"),
+    path("proposals/<uuid:pk>/similar", value_views.similar, name="similar"),
+    path("runs/<uuid:pk>/calls", value_views.calls, name="together"),
+    path("risk", risk_views.risk, name="risk"),
+    path("risk/propose", risk_views.propose, name="risk_propose"),
+    path("risk/<uuid:pk>/decide", risk_views.decide, name="risk_decide"),
     path("unknown/<int:pk>", unknown_views.unknown, name="unknown"),
     path("unknown/<int:pk>/answer", unknown_views.answer_unknown, name="unknown_answer"),
     path("runs/<uuid:pk>/cancel", run_views.cancel_run, name="run_cancel"),

@@ -266,6 +266,8 @@ def _decided(request: TenantRequest, found: Proposal, title: str) -> HttpRespons
     """Go on: to the queue without scripts, to the next card in the queue, or stay where there is no queue."""
     if not is_fragment(request):
         messages.success(request, title)
+        if request.POST.get("back") == "together":  # leads on to the run once nothing of it waits any more
+            return unstored(redirect("together", pk=found.run_id))
         return unstored(redirect("queue"))
     filters = _filters_of_the_page(request)
     following = selectors.next_after(found, filters, now=timezone.now()) if filters is not None else None

@@ -138,6 +138,16 @@ class BreakerRules:
         }
 
 
+SHOWN_AS: Final = frozenset(
+    {
+        *("email.to", "email.cc", "email.bcc", "email.from", "email.reply_to", "email.subject", "email.body"),
+        *("email.html", "email.attachments", "http.method", "http.url", "http.headers", "http.body"),
+        *("sql.statement", "sql.parameters", "file.path", "file.content", "file.mode"),
+        *("url", "date", "command", "secret"),
+    }
+)
+"""What a parameter can be declared to be, for those who show it; anything else is shown by its JSON type."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\Z")
 _VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\Z")
 _SENTENCE_FIELD = re.compile(r"\{([a-z_][a-z0-9_]*)(?:\|([a-z]+)(?::([a-z_][a-z0-9_]*))?)?\}")
@@ -216,7 +226,8 @@ class ToolContract:
     field, or the empty string for all that are not named. Schemas are strict JSON Schema 2020-12
     (see `tools.schema.assert_strict`). `sentence` is a template over the parameters. `rate_per_minute` limits the calls
     of one tenant, None does not. `cost_micros` is what one attempt costs at most, in millionths of a US dollar; budgets
-    reserve and spend it for every attempt that reaches the tool.
+    reserve and spend it for every attempt that reaches the tool. `shows` says of parameters what they are (`SHOWN_AS`),
+    so that a reviewer sees an address, a statement or a file, and never the value of a secret.
 
     Raises `ContractError` when a part is missing or names something that does not exist.
     """
@@ -240,11 +251,13 @@ class ToolContract:
     breaker: BreakerRules = BreakerRules()
     rate_per_minute: int | None = None
     cost_micros: int = 0
+    shows: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_schema", _seal(self.input_schema))
         object.__setattr__(self, "output_schema", _seal(self.output_schema))
         object.__setattr__(self, "roles", MappingProxyType(dict(self.roles)))
+        object.__setattr__(self, "shows", MappingProxyType(dict(self.shows)))
         object.__setattr__(self, "output_trust", MappingProxyType(dict(self.output_trust)))
         problems = list(self._problems())
         if problems:
@@ -263,6 +276,8 @@ class ToolContract:
             yield "output_trust must name every output field or give a default"
         if not set(self.must_see) <= parameters or not set(self.egress) <= parameters:
             yield "must_see and egress may only name parameters"
+        if not set(self.shows) <= parameters or not set(self.shows.values()) <= SHOWN_AS:
+            yield "shows names an unknown parameter or an unknown kind"
         for part in sentence_fields(self.sentence):
             if part.argument not in parameters or (part.parameter and part.parameter not in parameters):
                 yield f"the sentence names the unknown parameter {part.argument!r}"
@@ -317,6 +332,8 @@ class ToolContract:
             later["rate_per_minute"] = self.rate_per_minute
         if self.cost_micros:
             later["cost_micros"] = self.cost_micros
+        if self.shows:
+            later["shows"] = dict(self.shows)
         timeout: JSON = int(self.timeout_s) if float(self.timeout_s).is_integer() else self.timeout_s
         return {
             "name": self.name,
@@ -401,6 +418,14 @@ class Fact(NamedTuple):
     value: str
 
 
+class Change(NamedTuple):
+    """One field of one record as it is and as it would be; text of several lines is shown as a difference."""
+
+    field: str
+    before: JSON
+    after: JSON
+
+
 @dataclass(frozen=True, slots=True)
 class Consequence:
     """What a call will touch, built from our own database and never from an agent's words."""
@@ -411,9 +436,11 @@ class Consequence:
     egress: tuple[str, ...] = ()
     facts: tuple[Fact, ...] = ()
     warnings: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
 
     def to_json(self) -> JSONObject:
-        """Return the consequence as plain JSON, for the frozen proposal."""
+        """Return the consequence as plain JSON, for the frozen proposal; `changes` only where there are some."""
+        changes: list[JSON] = [{"field": c.field, "before": c.before, "after": c.after} for c in self.changes]
         return {
             "summary": self.summary,
             "blast": [{"kind": b.kind, "count": b.count, "detail": b.detail} for b in self.blast],
@@ -421,7 +448,22 @@ class Consequence:
             "egress": list(self.egress),
             "facts": [{"label": f.label, "value": f.value} for f in self.facts],
             "warnings": list(self.warnings),
+            **({"changes": changes} if changes else {}),
         }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Consequence":
+        """Read what `to_json` wrote; raises KeyError or TypeError for anything else."""
+        money = raw["money"]
+        return cls(
+            summary=str(raw["summary"]),
+            blast=tuple(Blast(str(one["kind"]), one["count"], str(one["detail"])) for one in raw["blast"]),
+            money=None if money is None else Money(int(money["minor"]), str(money["currency"])),
+            egress=tuple(str(one) for one in raw["egress"]),
+            facts=tuple(Fact(str(one["label"]), str(one["value"])) for one in raw["facts"]),
+            warnings=tuple(str(one) for one in raw["warnings"]),
+            changes=tuple(Change(str(c["field"]), c["before"], c["after"]) for c in raw.get("changes", ())),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@
 <bdi class="inert">{{ value|inert }}</bdi>            foreign text, nothing renders, nothing hides
 {{ value|plain }}                                     the same inside <title>, where there are no elements
 {% foreign_text value %}                              the same for long text: twelve lines, the rest unfolds
+{% quotation segments %}                              the same for a quotation in which values are marked
 {{ 124000|money:"EUR" }}  {{ consequence.money|money }}
 {{ when|ago }}  {{ deadline|until }}                  <time> elements that the script keeps current
+{{ when|apart }}                                      in 3 days, 2 h ago
 {% band_badge band score %}  {% band_shape band %}
 {% provenance_chip "untrusted" %}
 {{ digest|words }}                                    9f27ac copper-lantern-ridge
@@ -94,6 +96,36 @@ def foreign_text(value: object) -> dict[str, Any]:
     }
 
 
+@register.inclusion_tag("desk/_quotation.html")
+def quotation(segments: object) -> dict[str, Any]:
+    """Print a quoted text whose runs say which argument's value they are: twelve lines, the rest unfolds."""
+    runs = [(str(_attribute(one, "text")), str(_attribute(one, "argument"))) for one in _sequence(segments)]
+    total = sum(text.count("\n") for text, _ in runs) + 1
+    shown = LINES_SHOWN if total > LINES_SHOWN + LINES_NOT_WORTH_FOLDING else total
+    head: list[dict[str, str]] = []
+    tail: list[dict[str, str]] = []
+    lines = 1
+    for text, argument in runs:
+        room = shown - lines
+        parts = text.split("\n")
+        lines += len(parts) - 1
+        if room < 0:
+            tail.append({"text": text, "argument": argument})
+            continue
+        head.append({"text": "\n".join(parts[: room + 1]), "argument": argument})
+        if len(parts) > room + 1:
+            tail.append({"text": "\n".join(parts[room + 1 :]), "argument": argument})
+    return {"head": head, "tail": tail, "shown": shown, "total": total}
+
+
+def _sequence(value: object) -> Sequence[object]:
+    return value if isinstance(value, Sequence) else ()
+
+
+def _attribute(thing: object, name: str) -> object:
+    return getattr(thing, name, "")
+
+
 @register.filter
 def money(value: object, currency: str = "") -> str:
     """Print money: minor units with a currency code, a (minor, currency) pair, or a text that is formatted already."""
@@ -158,6 +190,16 @@ def until(value: object) -> SafeString | str:
     left = moment - timezone.now()
     words = f"{span(left)} left" if left > timedelta(0) else f"{span(-left)} late"
     return _time(moment, words, "until")
+
+
+@register.filter
+def apart(value: object) -> SafeString | str:
+    """Print how far a moment is from now, in words: `in 3 days`, `2 h ago`."""
+    moment = _moment(value)
+    if moment is None:
+        return ""
+    delta = moment - timezone.now()
+    return f"in {span(delta)}" if delta > timedelta(0) else f"{span(-delta)} ago"
 
 
 @register.filter
@@ -264,6 +306,22 @@ def sentence(parts: object, attacked: object = ()) -> dict[str, Any]:
 
 
 @register.filter
+def top_argument(path: object) -> str:
+    """Return the argument that a JSON pointer such as `/lines/3/price` lies in, as it is named in the card."""
+    return str(path).lstrip("/").partition("/")[0].replace("~1", "/").replace("~0", "~")
+
+
+@register.filter
+def by_band(floors: object) -> list[str]:
+    """Return floors such as `At least High: it deletes data` as one line for each band, in the order they come."""
+    lines: dict[str, list[str]] = {}
+    for floor in floors if isinstance(floors, Sequence) else ():
+        band, _, why = str(floor).partition(": ")
+        lines.setdefault(band, []).append(why)
+    return [f"{band}: {'; '.join(whys)}" for band, whys in lines.items()]
+
+
+@register.filter
 def attacked_paths(arguments: object) -> list[str]:
     """Return the paths of the arguments marked as attacked, without a leading slash."""
     if not isinstance(arguments, Sequence):
@@ -293,6 +351,12 @@ def counted(thing: object) -> str:
         return f"{count:,} {kind}" if isinstance(count, int) else f"{count} {kind}"
     # Kinds are plural ("orders", "external recipients", "messages erased"); one of them loses the s of its noun.
     return "1 " + re.sub(r"(?<=ss)es\b|(?<=[^s])s\b", "", kind, count=1)
+
+
+@register.filter
+def entry(mapping: object, key: object) -> object:
+    """Return the entry of a mapping, or nothing."""
+    return mapping.get(key, "") if isinstance(mapping, Mapping) else ""
 
 
 @register.filter

@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 
 from agentops.guardrails.provenance import Integrity, Provenance, SourceKind, provenance
 from agentops.wire.parse import JSONObject
-from approvals.risk import ENGINE, WEIGHTS, Band, Subject, assess, score_of
+from approvals.risk import ENGINE, Band, Subject, assess, score_of
+from approvals.signals import Signals
+from approvals.weights import START, THRESHOLDS, WEIGHTS
 from tests.approvals.contracts import MAIL, NOTE, RECORDS, REFUND, TYPED, arguments, contract, origin
+from tests.approvals.lab import STATEMENT
 from tools.builtin.access import GRANT_ROLE
 from tools.builtin.customers import ERASE
 from tools.builtin.mail import SEND
@@ -174,6 +177,108 @@ def test_risk_as_json_has_sentences_for_people_and_codes_for_machines() -> None:
     assert shown["engine"] == ENGINE
     assert shown["floors"] == ["At least High: untrusted text decides where it goes", "At least Medium: it moves money"]
     assert shown["floor_codes"] == ["untrusted_authority", "financial"]
+
+
+# --- what our own history says --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("known", "code"),
+    [
+        (Signals(look_alike={"/order_ref": "bank.example"}), "look_alike"),
+        (Signals(unusual={"/amount_minor": "EUR 30.00"}), "unusual_amount"),
+        (Signals(rejected=1, similar=5), "recently_rejected"),
+        (Signals(changed_after_question=True), "changed_after_question"),
+        (Signals(outside_hours=True), "outside_hours"),
+    ],
+)
+def test_history_adds_its_reason_and_only_that(known: Signals, code: str) -> None:
+    plain, told = subject(), replace(subject(), signals=known)
+    assert set(codes(told)) - set(codes(plain)) == {code}
+    assert assess(told).score >= assess(plain).score
+
+
+@pytest.mark.parametrize("known", [Signals(rejected=1, similar=6), Signals(rejected=4, similar=4)])
+def test_less_than_a_fifth_or_fewer_than_five_say_nothing(known: Signals) -> None:
+    assert "recently_rejected" not in codes(replace(subject(), signals=known))
+
+
+def test_a_first_use_by_a_kind_of_task_is_at_least_high() -> None:
+    assert assess(replace(subject(), signals=Signals(first_use=True))).band is Band.HIGH
+
+
+def test_deleting_for_good_in_production_is_critical() -> None:
+    given: JSONObject = {"customer_ref": "C-1001", "reason": "Asked for it"}
+    erased = Subject(ERASE, given, {"/customer_ref": TYPED, "/reason": TYPED}, KNOWN, Signals(production=True))
+    assert assess(erased).band is Band.CRITICAL
+
+
+def test_a_value_that_only_the_model_wrote_has_no_evidence() -> None:
+    invented = provenance(SourceKind.MODEL, "model:gpt#plan1")
+    found = next(r for r in assess(subject(order_ref=invented)).reasons if r.code == "no_evidence")
+    assert found.args == ("/order_ref",)
+    assert "no_evidence" not in codes(subject(reason=invented)), "a reason need not be proven"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "AKIA" + "A" * 16,
+        "ghp_" + "a" * 36,
+        "sk-" + "a" * 40,
+        "aod_acme_" + "a" * 12 + "_",
+    ],
+)
+def test_a_key_that_leaves_is_high_and_one_that_stays_is_nothing(key: str) -> None:
+    leaving = Subject(SEND, {"to": "a@b.example", "subject": "Hi", "body": f"Here: {key}"}, {"": TYPED}, KNOWN)
+    assert next(r for r in assess(leaving).reasons if r.code == "secret_leaves").args == ("/body",)
+    assert assess(leaving).band is Band.HIGH
+    assert "secret_leaves" not in codes(subject(given=arguments(reason=key)))
+
+
+@pytest.mark.parametrize(
+    ("sql", "floor"),
+    [
+        ("delete from orders", "every_row"),
+        ("drop table orders", "structure"),
+        ("do $$ begin end $$", "uninspectable"),
+        ("select 1; grant all on orders to public", "structure"),
+    ],
+)
+def test_a_statement_is_read_and_what_cannot_be_read_is_high(sql: str, floor: str) -> None:
+    given: JSONObject = {"database": "shop", "statement": sql, "values": []}
+    risk = assess(Subject(STATEMENT, given, dict.fromkeys(("/database", "/statement", "/values"), TYPED), KNOWN))
+    assert floor in [one.code for one in risk.floors]
+    assert risk.band.rank >= Band.HIGH.rank
+
+
+def test_many_rows_are_high_and_critical_when_they_are_gone_for_good() -> None:
+    many = Consequence("", blast=(Blast("rows changed", 1_001),))
+    by_hand = contract(reversible=GRANT_ROLE.reversible, sensitivity=frozenset())
+    assert assess(replace(subject(by_hand), consequence=many)).band is Band.HIGH
+    assert assess(replace(subject(contract(sensitivity=frozenset())), consequence=many)).band is Band.CRITICAL
+    assert assess(replace(subject(by_hand), consequence=Consequence("", blast=(Blast("rows", 9),)))).band is Band.LOW
+
+
+def test_how_much_is_unknown_is_at_least_medium_and_never_zero() -> None:
+    unknown = Consequence("", blast=(Blast("rows changed", None),))
+    by_hand = contract(reversible=GRANT_ROLE.reversible, sensitivity=frozenset())
+    assert assess(replace(subject(by_hand), consequence=unknown)).band is Band.MEDIUM
+
+
+def test_weights_and_thresholds_are_those_of_the_tenant() -> None:
+    strict = replace(START, version=3, thresholds=dict(THRESHOLDS) | {"high_money": 20})
+    risk = assess(replace(subject(ISSUE_REFUND), weights=strict))
+    assert (risk.band, risk.weights) == (Band.HIGH, 3)
+    off = replace(START, values=dict(WEIGHTS) | {"irreversible": 0})
+    assert "irreversible" not in codes(replace(subject(ISSUE_REFUND), weights=off))
+
+
+def test_no_weight_takes_a_floor_away() -> None:
+    nothing = replace(START, values=dict.fromkeys(WEIGHTS, 0))
+    risk = assess(replace(subject(order_ref=MAIL), weights=nothing))
+    assert (risk.score, risk.band) == (50, Band.HIGH)
 
 
 # --- properties -----------------------------------------------------------------------------------------------------

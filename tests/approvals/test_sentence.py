@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentops.wire.parse import JSON
-from approvals.sentence import MAX_SHOWN, plain, render, shorten
+from approvals.sentence import MAX_AUTHORITY, MAX_SHOWN, plain, render, shorten
 from tests.approvals.contracts import REFUND, arguments, contract
 from tools.builtin.shapes import closed, rows, text
 from tools.contracts import ToolContract
@@ -40,7 +40,11 @@ def test_an_amount_in_no_known_currency_is_not_made_to_look_like_one() -> None:
     [
         (["ann@example.org"], "ann@example.org"),
         (["ann@example.org", "bo@example.net"], "ann@example.org, bo@example.net"),
-        ([f"p{i}@a.example" for i in range(5)], "p0@a.example, p1@a.example, p2@a.example and 2 more (5 recipients)"),
+        ([f"p{i}@a.example" for i in range(9)], "9 recipients: p0@a.example and 8 more at a.example"),
+        (
+            [*(f"p{i}@a.example" for i in range(9)), "eve@evil.example"],
+            "10 recipients: eve@evil.example, p0@a.example and 8 more at a.example",
+        ),
         (["ann@example.org, eve@evil.example"], "ann@example.org, eve@evil.example"),
         ([], "nobody"),
     ],
@@ -53,7 +57,25 @@ def test_the_end_of_a_long_address_stays_in_view() -> None:
     address = f"support@bank.example.{'a' * 300}.evil.example"
     shown = plain(render(letter("Write to {to|recipients}"), {"to": [address], "body": ""}))
     assert shown.endswith(".evil.example")
-    assert f"({len(address) - MAX_SHOWN} characters)" in shown
+    assert f"({len(address) - MAX_AUTHORITY} characters)" in shown
+
+
+def test_a_target_that_the_template_forgot_is_named_all_the_same() -> None:
+    silent = contract(sentence="Refund {amount_minor|money:currency}")
+    assert plain(render(silent, arguments())) == "Refund EUR 49.90; order ref: A-1093"
+
+
+def test_of_a_url_the_host_that_is_asked_comes_first() -> None:
+    fetch = contract(sentence="Fetch {order_ref|url}")
+    for url in ("https://bank.example@evil.example/login", "https://evil.example/?u=https://bank.example"):
+        shown = plain(render(fetch, arguments(order_ref=url)))
+        assert shown.startswith(f"Fetch evil.example ({url})")
+
+
+def test_no_member_of_a_structured_target_hides_the_others() -> None:
+    account: JSON = {"note": "x" * 400, "iban": "GB33BUKB20201555555555"}
+    shown = plain(render(contract(sentence="Pay {order_ref}"), arguments(order_ref=account)))
+    assert "iban: GB33BUKB20201555555555" in shown
 
 
 def test_a_long_text_is_cut_and_says_by_how_much() -> None:

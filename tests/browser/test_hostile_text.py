@@ -72,7 +72,7 @@ def test_a_mail_that_attacks_from_every_part(shop: Tenant, bob: User, watch: Wat
     harmless(page, watch)
     told_apart(page)
     # Sources are quoted as they came, tags and all.
-    expect(page.get_by_role("region", name="Evidence")).to_contain_text(f"<script>window.{MARK}=1</script>")
+    expect(page.locator("#sec-evidence")).to_contain_text(f"<script>window.{MARK}=1</script>")
     expect(page.get_by_role("article").get_by_role("heading", level=2)).to_have_text(
         "Refund EUR 124.00 for order A-1001"
     )

@@ -7,6 +7,7 @@ import time_machine
 from django.template import Context, Template
 
 from agentops.tenancy.access import Actor
+from approvals.evidence import Segment
 
 NOW = datetime(2026, 11, 22, 15, 0, tzinfo=UTC)
 
@@ -116,3 +117,30 @@ def test_htmx_is_told_to_evaluate_nothing() -> None:
 def test_the_title_of_a_page_hides_nothing_either() -> None:
     assert show("{{ value|plain }}", value="<b>a\u202etxt") == "&lt;b&gt;a\u27e8U+202E RIGHT-TO-LEFT OVERRIDE\u27e9txt"
     assert show("{{ value|plain }}", value=None) == ""
+
+
+def test_a_quotation_marks_values_and_folds_after_twelve_lines() -> None:
+    lines = "\n".join(f"line {number}" for number in range(30))
+    printed = show("{% quotation runs %}", runs=[Segment(f"{lines}\npay "), Segment("<eve>", "to"), Segment(" now")])
+    assert "12 of 31 lines shown" in printed
+    assert '<mark title="to">&lt;eve&gt;</mark> now' in printed
+    assert show("{% quotation runs %}", runs=[Segment("one\ntwo", "to")]).count("<mark") == 1
+    assert "<details" not in show("{% quotation runs %}", runs=[Segment("short")])
+
+
+def test_floors_of_one_band_are_one_line() -> None:
+    floors = ["At least High: it deletes data", "At least High: a: b", "At least Medium: c"]
+    shown = show("{% for one in floors|by_band %}[{{ one }}]{% endfor %}", floors=floors)
+    assert shown == "[At least High: it deletes data; a: b][At least Medium: c]"
+    assert show("{{ nothing|by_band|length }}", nothing=None) == "0"
+
+
+def test_a_moment_is_so_far_away() -> None:
+    with time_machine.travel(NOW, tick=False):
+        assert show("{{ at|apart }}", at=NOW + timedelta(days=3)) == "in 3 days"
+        assert show("{{ at|apart }}", at=NOW - timedelta(hours=2)) == "2 h ago"
+    assert show("{{ at|apart }}", at="never") == ""
+
+
+def test_a_pointer_leads_to_its_argument() -> None:
+    assert show("{{ path|top_argument }}", path="/lines/3/price") == "lines"

@@ -67,7 +67,7 @@ def read(text: str) -> Reader:
 def test_only_our_marks_are_elements(text: str) -> None:
     for tag, attributes in read(text).elements:
         assert tag == "span"
-        assert attributes.keys() <= {"class", "data-cp"}
+        assert attributes.keys() <= {"class", "data-cp", "data-like"}
         assert attributes["class"] in {"cp", "ws", "mix"}
 
 
@@ -91,7 +91,8 @@ def test_what_is_printed_has_no_raw_control_and_can_be_sent(text: str) -> None:
         ("".join(chr(0xE0000 + ord(c)) for c in "pay <me>"), "\u27e8hidden text: \u201c"),
         ("\x1b[31m", "\u27e8U+001B ESCAPE\u27e9"),
         ("\ud800", "\u27e8U+D800 LONE SURROGATE\u27e9"),
-        ("\u200b\u200c" * 40, "\u27e880 hidden characters: ZERO WIDTH NON-JOINER, ZERO WIDTH SPACE\u27e9"),
+        ("\u200b\u200c" * 40, "\u27e880 hidden characters: U+200B ZERO WIDTH SPACE \u00d740, U+200C ZERO WIDTH NON"),
+        ("".join(map(chr, range(0x202A, 0x202F))) * 3, "\u27e815 hidden characters: U+202A\u2013U+202E \u00d715\u27e9"),
         ("e" + "\u0301" * 30, "\u27e8+28 COMBINING MARKS\u27e9"),
         ("a" + " " * 300 + "b", "\u00b7 \u00d7300"),
         ("a" + "\n" * 200 + "b", "\u23ce 199 empty lines"),
@@ -116,7 +117,7 @@ def test_ordinary_writing_is_left_alone(text: str) -> None:
 
 
 def test_a_word_of_two_alphabets_is_underlined() -> None:
-    assert inert("p\u0430ypal.example") == '<span class="mix">p\u0430ypal</span>.example'
+    assert inert("p\u0430ypal.example") == '<span class="mix" data-like="paypal">p\u0430ypal</span>.example'
     assert "mix" not in inert("\u041f\u0440\u0438\u0432\u0435\u0442 paypal")
 
 

@@ -29,7 +29,7 @@ from agentops.tenancy.models import Membership, Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.services import add_member, issue_token
 from agentops.wire.ids import uuid7
-from approvals.models import Proposal
+from approvals.models import Proposal, RiskWeights
 from tests.conftest import person
 from tests.shop import drive, open_shop, start
 from tools.backoffice import models as backoffice
@@ -40,6 +40,10 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OBJECTS: Mapping[str, type[models.Model]] = {
     "proposal": Proposal,
     "decide": Proposal,
+    "values": Proposal,
+    "similar": Proposal,
+    "together": Run,
+    "risk_decide": RiskWeights,
     "run": Run,
     "run_artifacts": Run,
     "run_cancel": Run,
@@ -64,7 +68,7 @@ OBJECTS: Mapping[str, type[models.Model]] = {
 
 POSTED = frozenset(
     {
-        *("decide", "fact_curate", "unknown_answer", "stop_lift", "run_exchange"),
+        *("decide", "risk_decide", "fact_curate", "unknown_answer", "stop_lift", "run_exchange"),
         *("run_cancel", "run_pause", "run_resume", "run_requeue"),
     }
 )
@@ -163,6 +167,7 @@ def build(tenant: Tenant) -> World:
             ),
             ToolHealth(tool="mail.read"),
             ModelPrice(pattern="*", input_micros=1, output_micros=1, valid_from=run.created_at),
+            RiskWeights(version=1, body={}, note="n", proposed_by_id=whoever(tenant), proposed_at=run.created_at),
             budget := Budget(measure="runs", period="day", hard=1000),
             Account(budget=budget, period_start=run.created_at),
             Halt(
@@ -303,7 +308,7 @@ def test_nobody_gets_in_without_signing_in(own: World) -> None:
 def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World, foreign: World, bob: User) -> None:
     client = Client()
     client.force_login(bob, backend="allauth.account.auth_backends.AuthenticationBackend")
-    unknown: dict[type[models.Model], object] = {Run: uuid7(), Proposal: uuid7()}
+    unknown: dict[type[models.Model], object] = {Run: uuid7(), Proposal: uuid7(), RiskWeights: uuid7()}
     unknown |= dict.fromkeys((Event, Fact, ToolCall, Halt), 2**40)
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools import schema
+from tools.builtin.mail import READ
 from tools.contracts import (
     ArgumentRole,
     Blast,
+    Change,
     Consequence,
     ContractError,
     Effect,
@@ -87,6 +89,28 @@ def test_its_digest_covers_every_part(contract: ToolContract) -> None:
     assert replace(contract, timeout_s=599.5).digest != contract.digest
     assert replace(contract, cost_micros=0).digest == contract.digest
     assert replace(contract, cost_micros=1).digest != contract.digest
+    assert replace(contract, shows={}).digest == contract.digest
+    assert replace(contract, shows={contract.parameters[0]: "url"}).digest != contract.digest
+
+
+@pytest.mark.parametrize("shows", [{"nothing": "url"}, {"message_id": "picture"}])
+def test_what_a_parameter_is_shown_as_is_one_of_a_list(shows: dict[str, str]) -> None:
+    with pytest.raises(ContractError, match="shows names"):
+        replace(READ, shows=shows)
+
+
+def test_a_consequence_is_read_back_as_it_was_written() -> None:
+    said = Consequence(
+        "Pays",
+        blast=(Blast("orders", 1, "A-1"), Blast("people", None)),
+        money=Money(5, "EUR"),
+        egress=("body",),
+        facts=(Fact("Customer", "Maria"),),
+        warnings=("First contact",),
+        changes=(Change("status", None, {"open": False}),),
+    )
+    assert Consequence.from_json(said.to_json()) == said
+    assert "changes" not in Consequence("Reads").to_json()
 
 
 def test_create_ticket_has_exactly_the_agreed_schema() -> None:

@@ -147,6 +147,7 @@ def test_the_card_says_how_much_is_touched(customer: Customer) -> None:
         ("messages erased", 2),
     ]
     assert consequence.warnings == ("1 order(s) are still under way; delivering them needs the address.",)
+    assert ("e-mail", customer.email, "") in consequence.changes
     assert "no customer" in registry.describe("customer.erase", "1.0.0", {"customer_ref": "C-9"}).warnings[0]
 
 
@@ -203,6 +204,7 @@ def test_the_card_says_what_the_role_allows_and_who_gets_it(desk: None, call: Ca
         "Holds already": "viewer in Desk",
     }
     assert consequence.warnings == ("This is a privileged role.",)
+    assert [(one.before, one.after) for one in consequence.changes] == [("viewer", "admin, viewer")]
 
 
 @pytest.mark.parametrize(

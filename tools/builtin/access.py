@@ -6,6 +6,7 @@ from tools.contracts import (
     ArgumentRole,
     Blast,
     CallContext,
+    Change,
     Confirmed,
     Consequence,
     Contradicted,
@@ -119,7 +120,14 @@ def describe(arguments: JSONObject) -> Consequence:
             Fact("Holds already", ", ".join(held) or "no roles granted here"),
         ),
         warnings=tuple(warnings),
+        changes=(_roles(system, account, role, held),) if known and colleague else (),
     )
+
+
+def _roles(system: str, account: str, role: str, held: list[str]) -> Change:
+    """Say which roles in the system the account has before and would have after."""
+    before = sorted(one.removesuffix(f" in {system}") for one in held if one.endswith(f" in {system}"))
+    return Change(f"roles of {account} in {system}", ", ".join(before), ", ".join(sorted({*before, role})))
 
 
 def _target(arguments: JSONObject) -> tuple[str, str, str]:

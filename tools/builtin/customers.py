@@ -9,6 +9,7 @@ from tools.contracts import (
     ArgumentRole,
     Blast,
     CallContext,
+    Change,
     Confirmed,
     Consequence,
     Contradicted,
@@ -145,6 +146,16 @@ def describe(arguments: JSONObject) -> Consequence:
             Fact("Messages", f"{received} received, {sent} sent"),
         ),
         warnings=tuple(warnings),
+        changes=tuple(
+            Change(name, value, "")
+            for name, value in (
+                ("name", customer.name),
+                ("e-mail", customer.email),
+                ("address", customer.address),
+                ("language", customer.language),
+            )
+            if value
+        ),
     )
 
 

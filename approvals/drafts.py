@@ -1,0 +1,15 @@
+"""What a person had typed when a decision was not taken."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a person had typed when a decision was not taken; nothing of it is lost."""
+
+    reason_code: str = ""
+    note: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
+    open: str = ""

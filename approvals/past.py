@@ -1,0 +1,62 @@
+"""What happened to a proposal so far: its call in the run's record, and what people did to the proposal. One query.
+
+What is about the call stands in the run's stream; versions, claims, holds and the like stand in the tenant's own stream
+under the proposal's id. Both are shown in one list, the earliest first.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from agentops.audit.models import Event
+from agentops.audit.services import TENANT_STREAM, Recorded, read
+from agentops.runs.timeline import Told
+from approvals import rendering
+from approvals.models import Proposal
+
+MOST: Final = 50
+_MOST_CHANGES: Final = 20
+
+_SAID: Final[Mapping[str, str]] = {"proposal.revised": "changed the arguments; this is version {version}, {band} risk"}
+"""Event of the tenant's stream -> what is said of it; others are named by their type."""
+
+
+def past_of(proposal: Proposal, told: Told) -> list[dict[str, Any]]:
+    """Return what happened, the earliest first: {at, actor, text, changes [{path, text}]}."""
+    rows: list[dict[str, Any]] = [
+        {"at": entry.at, "actor": entry.actor, "text": entry.text, "changes": []}
+        for group in told.groups
+        for entry in group.events
+        if entry.call_id == proposal.call_id
+    ]
+    return sorted([*rows, *_own(proposal)], key=lambda row: row["at"])
+
+
+def _own(proposal: Proposal) -> Iterator[dict[str, Any]]:
+    """Yield what people did to the proposal itself, at most the newest fifty."""
+    found = Event.objects.filter(subject_kind="proposal", subject_id=str(proposal.pk), stream__name=TENANT_STREAM)
+    for body, digest in found.order_by("-id").values_list("body", "hash")[:MOST]:
+        for event in read(body, bytes(digest)):
+            yield {
+                "at": event.at,
+                "actor": event.actor.get("name", ""),
+                "text": _text(event),
+                "changes": _changes(event),
+            }
+
+
+def _text(event: Recorded) -> str:
+    said = _SAID.get(event.type)
+    if said is None:
+        return event.type.partition(".")[2].replace("_", " ") or event.type
+    return said.format(version=event.data.get("version", ""), band=event.data.get("band", ""))
+
+
+def _changes(event: Recorded) -> list[dict[str, str]]:
+    """Return what a revision changed against what the agent had proposed, as it was recorded (RFC 6902)."""
+    patch = event.data.get("patch")
+    changes = []
+    for one in patch if isinstance(patch, list) else ():
+        if isinstance(one, Mapping):
+            value = "taken out" if one.get("op") == "remove" else rendering.leaf(one.get("value"))
+            changes.append({"path": str(one.get("path", "")), "text": value})
+    return changes[:_MOST_CHANGES]
