@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.urls import reverse
+from django.utils import timezone
 
 from agentops.audit.services import Recorded, load
 from agentops.engine.events import CallReconciled, CallSucceeded
@@ -20,7 +21,7 @@ from agentops.runs.timeline import Told, planner_words, tell
 from agentops.tenancy.access import Actor, can
 from agentops.wire.money import format_money
 from agentops.wire.parse import JSON, JSONObject, pointer_token
-from approvals import freezing
+from approvals import claims, freezing
 from approvals.forms import ARGUMENT, shown_value
 from approvals.gate import leaves
 from approvals.models import Decision, Proposal, RejectReason, Status
@@ -99,6 +100,7 @@ def card_of(
         "cannot_decide_why": "" if can(actor, "proposal.decide") else RULES["role"],
         "cannot_approve_why": RULES["self_approval"] if _is_own(proposal, actor) else "",
         "closing_note": proposal.closing_note,
+        "whose": claims.shown(proposal, actor, timezone.now()),
         "still_since": freezing.standing([proposal]).get(proposal.pk),
         "draft": {"reason_code": typed.reason_code, "note": typed.note, "values": typed.values},
         "errors": typed.errors,

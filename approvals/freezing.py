@@ -105,8 +105,13 @@ def running(now: datetime) -> Q:
 
 
 def standing(proposals: Sequence[Proposal]) -> Mapping[UUID, datetime]:
-    """Return since when the clocks of these proposals stand still, without those that run. One query, two at most."""
-    runs = {run.pk: run for run in Run.objects.filter(pk__in={one.run_id for one in proposals}).only(*_RUN)}
+    """Return since when the clocks of these proposals stand still, without those that run.
+
+    No query for proposals that were read together with their runs, else one; one more for stops now and then.
+    """
+    runs = {one.run_id: one.run for one in proposals if Proposal.run.is_cached(one)}
+    if unread := {one.run_id for one in proposals} - runs.keys():
+        runs |= {run.pk: run for run in Run.objects.filter(pk__in=unread).only(*_RUN)}
     stops = recent_stops()
     found: dict[UUID, datetime] = {}
     for one in proposals:

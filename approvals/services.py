@@ -34,6 +34,7 @@ from approvals.locking import lock_run
 from approvals.models import Decision, Proposal, RejectReason, Status, Verdict
 from approvals.patch import diff
 from approvals.risk import Band, Risk, Subject, assess
+from approvals.search import found_by
 from approvals.sentence import render
 from tools.allowlist import lookup
 from tools.contracts import ToolContract, action_digest
@@ -145,6 +146,7 @@ class _Frozen:
             "reasons": list(self.verdict.reasons),
             "attacked": list(attacked),
             "tainted": any(one.untrusted for one in self.provenance.values()),
+            **found_by(self.arguments, self.sentence, self.consequence),
         }
 
 
