@@ -89,15 +89,16 @@
   /* -- Without one: ask what is new ------------------------------------------------------------------------------------- */
   const poll = async () => {
     if (paused || failures < 2 || !newer) return;
-    const answer = await fetch(`${newer}?since=${seq}`, { headers: tag ? { "If-None-Match": tag } : {} }).catch(() => null);
+    const since = seq ? `?since=${seq}` : "";
+    const answer = await fetch(`${newer}${since}`, { headers: tag ? { "If-None-Match": tag } : {} }).catch(() => null);
     if (!answer || answer.redirected || (answer.status !== 304 && !answer.ok)) return;
     heard();
     if (answer.status === 304) return;
     tag = answer.headers.get("ETag") || "";
     const news = await answer.json();
-    seq = news.newest;
+    seq = news.more ? 0 : news.newest;
     for (const event of news.events) ring({ id: event.event === "proposal" ? event.id : "" });
-    if (news.more) ring({ all: true });
+    if (news.more || !since) ring({ all: true });
   };
   setInterval(poll, POLL);
   setInterval(health, 1000);
