@@ -20,8 +20,8 @@ from agentops.audit.verify import verify_stream
 from agentops.engine.events import RunClaimed
 from agentops.runs.recording import load, stream_of
 from agentops.tenancy.scope import tenant_scope
-from approvals.models import Proposal
 from approvals.filters import Filters
+from approvals.models import Proposal
 from approvals.selectors import PAGE, queue_page
 from tests.bench import workload
 from tests.bench.contracts import PAY, Note
