@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from approvals.card import RULES, Draft, Notice
+from approvals.claims import Taken
 from approvals.models import Proposal, Status, Verdict
 from approvals.services import Decided, Expired, Forbidden, Invalid, Lost, Reconfirm, Stale
 from tools.schema import Issue
@@ -36,6 +37,13 @@ def incomplete(draft: Draft, errors: dict[str, str]) -> Answer:
     """Answer a form that is not a verdict, or whose values cannot be read."""
     text = errors.get("") or ("See what stands beside the fields." if errors else "The form was incomplete; try again.")
     return Answer(422, Notice("error", "Nothing was decided.", text), replace(draft, errors=errors))
+
+
+def leased(taken: Taken, draft: Draft) -> Answer:
+    """Answer a verdict on what somebody else has at the moment."""
+    until = f" until {taken.until:%H:%M:%S} UTC" if taken.until is not None else ""
+    text = "Nothing was decided. Wait, or take it over with a reason: it stands below the head of the card."
+    return Answer(423, Notice("error", f"{taken.by} has this{until}.", text, draft_kept=True), draft)
 
 
 def answer_to(

@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from django.urls import reverse
+from django.utils import timezone
 
 from agentops.audit.services import load
 from agentops.engine.transitions import CallState
 from agentops.runs.recording import stream_of
 from agentops.runs.timeline import Told, tell
 from agentops.tenancy.access import Actor, can
-from approvals import freezing
+from approvals import claims, freezing
 from approvals.arguments import arguments_of
 from approvals.drafts import Draft as Draft
 from approvals.evidence import evidence_of, unsupported_in
@@ -91,6 +92,7 @@ def card_of(
         "cannot_decide_why": "" if can(actor, "proposal.decide") else RULES["role"],
         "cannot_approve_why": RULES["self_approval"] if _is_own(proposal, actor) else "",
         "closing_note": proposal.closing_note,
+        "whose": claims.shown(proposal, actor, timezone.now()),
         "still_since": freezing.standing([proposal]).get(proposal.pk),
         "draft": {"reason_code": typed.reason_code, "note": typed.note, "values": typed.values},
         "errors": typed.errors,

@@ -9,24 +9,17 @@ from django.core.exceptions import ValidationError
 
 from agentops.runs.fields import CURRENCY, SchemaField, UnreadableValue, schema_fields
 from agentops.wire.parse import JSON, JSONObject
-from approvals.models import Status
-from approvals.risk import Band
-from approvals.selectors import Filters, Place
+from approvals.models import SkipReason
+from approvals.selectors import Place
 from tools.contracts import ToolContract
 
 ARGUMENT = "arg:"
-BANDS: tuple[tuple[str, str], ...] = tuple((band.value, band.value.title()) for band in reversed(Band))
-TAINTED: tuple[tuple[str, str], ...] = (("yes", "untrusted"), ("no", "no untrusted text"))
 
 
 class QueueFilter(forms.Form):
-    """The filters of the queue as they stand in the address. `after` continues a list, `open` shows one proposal."""
+    """What stands in the address of the queue: the filter line `q`, `after` to continue a list, `open` to show one."""
 
-    band = forms.ChoiceField(required=False, choices=[("", "any"), *BANDS])
-    tool = forms.CharField(required=False, max_length=100)
-    task_type = forms.SlugField(required=False, max_length=64)
-    tainted = forms.ChoiceField(required=False, choices=[("", "any"), *TAINTED])
-    status = forms.ChoiceField(required=False, choices=[("", "waiting"), *Status.choices])
+    q = forms.CharField(required=False, max_length=2_000, strip=True)
     after = forms.CharField(required=False, max_length=80)
     open = forms.CharField(required=False, max_length=40)
 
@@ -54,18 +47,6 @@ class QueueFilter(forms.Form):
             raise ValidationError("There is nothing of that name.") from None
 
     @property
-    def filters(self) -> Filters:
-        """What is asked for; call after validation."""
-        asked = self.cleaned_data
-        return Filters(
-            band=asked.get("band", ""),
-            tool=asked.get("tool", ""),
-            task_type=asked.get("task_type", ""),
-            tainted=asked.get("tainted", ""),
-            status=asked.get("status") or Status.PENDING.value,
-        )
-
-    @property
     def opened(self) -> UUID | None:
         """The proposal to show beside the list."""
         found = self.cleaned_data.get("open")
@@ -87,6 +68,38 @@ class DecisionForm(forms.Form):
     args_digest = forms.RegexField(r"\A[0-9a-f]{64}\Z")
     reason_code = forms.CharField(required=False, max_length=40)
     note = forms.CharField(required=False, max_length=20_000)
+
+
+class ServeForm(forms.Form):
+    """Ask for the next proposal of a filter, and say why the last one is given back."""
+
+    q = forms.CharField(required=False, max_length=2_000)
+    skip_reason = forms.ChoiceField(required=False, choices=[("", ""), *SkipReason.choices])
+    note = forms.CharField(required=False, max_length=2_000)
+
+
+class HoldForm(forms.Form):
+    """Put a proposal off by some minutes, with a reason. The service says what a reason has to be."""
+
+    minutes = forms.IntegerField(
+        min_value=1, max_value=24 * 60, error_messages={"required": "Say for how long.", "invalid": "Say for how long."}
+    )
+    reason = forms.CharField(required=False, max_length=2_000)
+
+
+class AssignForm(forms.Form):
+    """Whose a proposal is to be, by user name, and why."""
+
+    to = forms.CharField(max_length=150, error_messages={"required": "Choose somebody."})
+    reason = forms.CharField(required=False, max_length=2_000)
+
+
+class SaveViewForm(forms.Form):
+    """A filter line with a name; `shared` makes it everybody's."""
+
+    name = forms.CharField(required=False, max_length=200)
+    q = forms.CharField(required=False, max_length=2_000)
+    shared = forms.BooleanField(required=False)
 
 
 class AnswerForm(forms.Form):

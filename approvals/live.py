@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Final
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from django.contrib.sessions.models import Session
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.5
 HEARTBEAT_S: Final = 15.0
+TICK_S: Final = 10.0
 LIFETIME_S: Final = 600.0
 MOST_AT_ONCE: Final = 200
 """After a longer absence a page reads everything again instead of every event."""
@@ -51,7 +53,13 @@ TOPICS: Final[dict[str, str]] = {
     **{kind.type: "run" for kind in _RUN},
     **{kind.type: "unknown" for kind in _UNKNOWN},
     **dict.fromkeys(("halt.started", "halt.lifted"), "halt"),
-    "proposal.revised": "proposal",
+    **dict.fromkeys(
+        (
+            *("proposal.revised", "proposal.served", "proposal.skipped", "proposal.claimed", "proposal.released"),
+            *("proposal.assigned", "proposal.taken_over", "proposal.held", "proposal.resumed"),
+        ),
+        "proposal",
+    ),
     # A run that waits is recorded together with what it waits for.
     "call.unknown": "run",
 }
@@ -74,9 +82,9 @@ class Signal:
         """Return what goes over the wire."""
         return {"event": self.name, "id": self.id, "seq": self.seq, "type": self.type}
 
-    def encode(self) -> bytes:
-        """Write the server-sent event; its `id` lets the browser resume here."""
-        return message(self.name, {"id": self.id, "seq": self.seq, "type": self.type}, self.seq)
+    def encode(self, number: int) -> bytes:
+        """Write the server-sent event, the `number`th of its stream; its `id` lets the browser resume here."""
+        return message(self.name, {"id": self.id, "n": number, "seq": self.seq, "type": self.type}, self.seq)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,39 @@ class Watcher:
     tenant_id: int
     user_id: int
     session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """What a stream is told about: the whole queue, or some proposals and every stop of the line."""
+
+    queue: bool = True
+    proposals: frozenset[str] = frozenset()
+
+    def concern(self, signal_: Signal) -> bool:
+        """Say whether a signal is among them."""
+        return self.queue or signal_.name == "halt" or (signal_.name == "proposal" and signal_.id in self.proposals)
+
+
+MOST_TOPICS: Final = 20
+
+
+def read_topics(text: str) -> Topics | None:
+    """Read `queue` and `proposal:<id>`, with commas; None when something else is among them."""
+    queue, proposals = False, set[str]()
+    names = text.split(",")
+    for name in names:
+        if name == "queue":
+            queue = True
+            continue
+        kind, _, one = name.partition(":")
+        try:
+            proposals.add(str(UUID(one)))
+        except ValueError:
+            return None
+        if kind != "proposal":
+            return None
+    return Topics(queue, frozenset(proposals)) if len(names) <= MOST_TOPICS else None
 
 
 # --- reading the table (synchronous, in the tenant's scope) -----------------------------------------------------------
@@ -308,13 +349,14 @@ def message(name: str, data: dict[str, Any], seq: int | None = None) -> bytes:
 
 
 async def stream(
-    watcher: Watcher, last_seen: int | None, *, lifetime_s: float = LIFETIME_S
+    watcher: Watcher, last_seen: int | None, *, topics: Topics = Topics(), lifetime_s: float = LIFETIME_S
 ) -> AsyncGenerator[bytes, None]:
     """Yield server-sent events until the reader goes, loses the right to watch, or `lifetime_s` has passed.
 
     First `hello` with the id of the newest event, or what happened since `last_seen`; `resync` when that is too much to
-    tell. Then `proposal`, `run`, `unknown` and `halt` as they happen, and a comment every 15 seconds. The browser comes
-    back by itself.
+    tell. Then `proposal`, `run`, `unknown` and `halt` as they happen, and `tick` when nothing has for ten seconds: a
+    page that hears neither is out of date. Each carries its number in this stream, `n`, from 0; a page that misses one
+    reads everything again. The browser comes back by itself.
     """
     ends = time.monotonic() + lifetime_s
 
@@ -326,24 +368,29 @@ async def stream(
     the_hub = hub()
     the_hub.join(mine, seen)
     told = {one.seq for one in missed}
+    number = 0
     try:
         yield b"retry: 2000\n\n"
         if last_seen is None:
-            yield message("hello", {"seq": seen}, seen)
+            yield message("hello", {"n": number, "seq": seen}, seen)
         elif len(missed) > MOST_AT_ONCE or last_seen > seen:
-            yield message("resync", {"seq": seen}, seen)
+            yield message("resync", {"n": number, "seq": seen}, seen)
         else:
-            for one in missed:
-                yield one.encode()
+            yield message("tick", {"n": number})
+            for one in filter(topics.concern, missed):
+                number += 1
+                yield one.encode(number)
         while (left := ends - time.monotonic()) > 0 and not mine.behind:
             try:
-                heard = await mine.get(min(HEARTBEAT_S, left))
+                heard = await mine.get(min(TICK_S, left))
             except TimeoutError:
-                yield b": still here\n\n"
+                number += 1
+                yield message("tick", {"n": number})
                 continue
             if heard is None:
                 return
-            if heard.seq not in told:
-                yield heard.encode()
+            if heard.seq not in told and topics.concern(heard):
+                number += 1
+                yield heard.encode(number)
     finally:
         the_hub.leave(mine)

@@ -42,6 +42,15 @@ class RejectReason(models.TextChoices):
     OTHER = "other", "Other"
 
 
+class SkipReason(models.TextChoices):
+    """Why a person gives back what the queue has served them."""
+
+    NOT_MINE = "not_mine", "Somebody else should judge it"
+    WAITING = "waiting", "I am waiting for an answer"
+    CONFLICT = "conflict", "I have a conflict of interest"
+    OTHER = "other", "Other"
+
+
 class GrantSource(models.TextChoices):
     """Who gave the permission."""
 
@@ -52,6 +61,8 @@ class GrantSource(models.TextChoices):
 _BANDS = (("low", "Low"), ("medium", "Medium"), ("high", "High"), ("critical", "Critical"))
 _BY_PEOPLE = (Status.APPROVED, Status.REJECTED)
 _BY_TIME = (Status.EXPIRED, Status.WITHDRAWN)
+_PENDING = Q(status=Status.PENDING)
+_ORDER = ("-band_rank", "created_at", "id", "decide_by")
 # Arguments were bounded before they were frozen; escapes make their canonical text longer.
 _MAX_TEXT = 8 * MAX_BYTES
 
@@ -103,6 +114,23 @@ class Proposal(TenantModel):
     )
 
     closing_note = models.CharField(max_length=200, blank=True, help_text="Why it was withdrawn.")
+    amount_e4 = models.BigIntegerField(
+        null=True, blank=True, help_text="Money it moves, in ten-thousandths of the unit of its currency."
+    )
+    terms = models.JSONField(default=list, help_text="What it is found by (`approvals.search`).")
+    assigned_to = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    leased_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    leased_until = models.DateTimeField(null=True, blank=True, help_text="Until then nobody else decides it.")
+    served_at = models.DateTimeField(null=True, blank=True, help_text="When the queue chose it for `leased_by`.")
+    held_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    held_until = models.DateTimeField(null=True, blank=True, help_text="Until then the queue does not show it.")
+    held_note = models.CharField(max_length=300, blank=True)
     thawed_to = models.DateTimeField(
         null=True, blank=True, help_text="Stops and pauses up to this moment have moved the deadlines already."
     )
@@ -129,12 +157,47 @@ class Proposal(TenantModel):
                 | Q(status__in=_BY_TIME, decided_at__isnull=False, decided_by__isnull=True),
                 name="proposal_decided_by_somebody",
             ),
+            models.CheckConstraint(
+                condition=Q(leased_by__isnull=True, leased_until__isnull=True, served_at__isnull=True)
+                | Q(leased_by__isnull=False, leased_until__isnull=False),
+                name="proposal_leased_by_somebody",
+            ),
+            models.CheckConstraint(
+                condition=Q(held_by__isnull=True, held_until__isnull=True, held_note="")
+                | Q(held_by__isnull=False, held_until__isnull=False),
+                name="proposal_held_by_somebody",
+            ),
         )
+        # What waits is read in the order of the queue, by each thing it can be narrowed to. The deadline stands at the
+        # end of each index, so that those of another part of the queue are passed over without looking at the rows.
         indexes = (
             models.Index(fields=("tenant", "status", "decide_by"), name="proposal_deadline"),
-            models.Index(fields=("tenant", "status", "-band_rank", "created_at", "id"), name="proposal_queue"),
             models.Index(
                 fields=("tenant", "tool", "-decided_at"), name="proposal_past", condition=Q(status__in=_BY_PEOPLE)
+            ),
+            models.Index(fields=("tenant", *_ORDER), condition=_PENDING, name="proposal_queue"),
+            models.Index(fields=("tenant", "tool", *_ORDER), condition=_PENDING, name="proposal_by_tool"),
+            models.Index(fields=("tenant", "task_type", *_ORDER), condition=_PENDING, name="proposal_by_task_type"),
+            models.Index(fields=("tenant", "tainted", *_ORDER), condition=_PENDING, name="proposal_by_taint"),
+            models.Index(
+                fields=("tenant", "amount_e4"),
+                condition=_PENDING & Q(amount_e4__isnull=False),
+                name="proposal_by_amount",
+            ),
+            models.Index(
+                fields=("tenant", "assigned_to", *_ORDER),
+                condition=_PENDING & Q(assigned_to__isnull=False),
+                name="proposal_by_person",
+            ),
+            models.Index(
+                fields=("tenant", "leased_by"),
+                condition=_PENDING & Q(leased_by__isnull=False),
+                name="proposal_by_lease",
+            ),
+            models.Index(
+                fields=("tenant", "held_until"),
+                condition=_PENDING & Q(held_until__isnull=False),
+                name="proposal_by_hold",
             ),
         )
 
@@ -283,3 +346,64 @@ class RiskWeights(TenantModel):
 
     def __str__(self) -> str:
         return f"version {self.version} ({self.status})"
+
+
+class ProposalTerm(TenantModel):
+    """One thing that a waiting proposal is found by.
+
+    The database keeps it: triggers on the proposals write what stands in `Proposal.terms` and take it out again when
+    the proposal is closed (`approvals.search`). It is a table, because row security lets PostgreSQL use an index only
+    for comparisons that cannot leak, and those of its text search can.
+    """
+
+    pk = models.CompositePrimaryKey("tenant", "term", "proposal")
+    tenant = TenantForeignKey(db_index=False)
+    term = models.CharField(max_length=160)
+    proposal = models.ForeignKey(
+        Proposal, on_delete=models.CASCADE, related_name="found_by", db_constraint=False, db_index=True
+    )
+
+    def __str__(self) -> str:
+        return self.term
+
+
+class Skip(TenantModel):
+    """Somebody was served a proposal and gave it back; it is not served to them again."""
+
+    proposal = models.ForeignKey(Proposal, on_delete=models.CASCADE, related_name="skips", db_index=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    reason = models.CharField(max_length=20, choices=SkipReason)
+    note = models.CharField(max_length=300, blank=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("proposal", "user"), name="skip_once"),
+            models.CheckConstraint(condition=Q(reason__in=SkipReason.values), name="skip_reason_known"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_reason_display()} ({self.proposal_id})"
+
+
+class SavedView(TenantModel):
+    """A filter of the queue with a name: one person's, or everybody's in the tenant when it has no owner."""
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    name = models.CharField(max_length=40)
+    query = models.CharField(max_length=400)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "owner", "name"), name="saved_view_once"),
+            models.UniqueConstraint(
+                fields=("tenant", "name"), condition=Q(owner__isnull=True), name="saved_view_once_for_all"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,37 +1,43 @@
 """Read proposals for people: the queue by keyset with capped counts, one proposal with what its card shows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import assert_never
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import IntegerField, Q, QuerySet, Subquery
 
-from agentops.runs.models import TaskType
-from approvals.models import Decision, Proposal, Status
+from agentops.engine.transitions import CallState
+from agentops.runs.models import TaskType, ToolCall
+from agentops.tenancy.models import Membership, Tenant
+from agentops.tenancy.scope import current_tenant_id
+from approvals.filters import (
+    Amount,
+    Assigned,
+    Bands,
+    Filters,
+    Found,
+    Held,
+    InStatus,
+    OfTaskType,
+    Older,
+    Pattern,
+    Taint,
+    Term,
+    Tool,
+)
+from approvals.models import Decision, Proposal, ProposalTerm, Status
 
 PAGE = 50
 COUNTED = 1_000
 """Nothing is counted beyond this: an exact count of a long queue costs more than the page."""
 
+SEARCHED = 10_000
+"""So many of the newest are searched of what is no longer waiting."""
+
 SOON = timedelta(hours=1)
 TODAY = timedelta(hours=8)
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What part of the queue is asked for; empty text means any. `tainted` is yes, no or empty."""
-
-    band: str = ""
-    tool: str = ""
-    task_type: str = ""
-    tainted: str = ""
-    status: str = Status.PENDING.value
-
-    @property
-    def active(self) -> bool:
-        """Whether anything but the whole waiting queue is asked for."""
-        return self != Filters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +72,48 @@ class QueuePage:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many wait; `capped` means at least this many."""
+    """How many there are; `capped` means at least this many."""
 
     pending: int
     capped: bool
 
+    def __str__(self) -> str:
+        return f"{self.pending:,}{'+' if self.capped else ''}"
 
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The queue in figures: how much waits (of it `calls` unknown effects), since when, how much each filter finds."""
+
+    waiting: Count
+    calls: int
+    oldest: datetime | None
+    of: tuple[Count, ...]
+
+
+_PEOPLE = ("leased_by", "assigned_to", "decided_by")
 _ROW = (
     *("id", "tenant_id", "risk_band", "risk_score", "band_rank", "sentence", "consequence", "tainted", "status"),
     *("created_at", "decide_by", "decided_at", "tool", "task_type__name", "run_id", "thawed_to"),
+    *("leased_until", "held_until", *(f"{person}__username" for person in _PEOPLE)),
+    *("run__task_type", "run__requested_by", "run__requested_by_token", "run__paused_at"),
 )
 
 
 def queue_page(filters: Filters, *, now: datetime, after: Place | None = None) -> QueuePage:
     """Return a page of the queue: what is due within the hour first, then within eight, then the rest.
 
-    Within each of these the riskier comes first, then the older. Up to three queries (one more to continue), each an
-    index range; nothing is counted and nothing skipped over. `now` is ignored with `after`, whose moment keeps the
-    order of one person's pages stable. Proposals that are no longer pending are listed by deadline, latest first.
+    Within each of these the riskier comes first, then the older. Up to three queries (two more to continue), each an
+    index range; nothing is counted and nothing skipped over. With `after` its moment decides what is due when, which
+    keeps the order of one person's pages stable. What is no longer pending is listed by deadline, latest first; when it
+    is narrowed further, the newest 10,000 are searched.
     """
-    at = after.at if after is not None else now
     anchor = Proposal.objects.filter(pk=after.proposal_id).first() if after is not None else None
     if after is not None and anchor is None:
         return QueuePage((), None)
+    at = after.at if after is not None else now
     rows: list[Proposal] = []
-    for part in _parts(filters, at, anchor):
+    for part in in_order(filters, now=now, at=at, anchor=anchor):
         rows.extend(part[: PAGE + 1 - len(rows)])
         if len(rows) > PAGE:
             break
@@ -98,24 +121,55 @@ def queue_page(filters: Filters, *, now: datetime, after: Place | None = None) -
     return QueuePage(shown, Place(at, shown[-1].pk) if len(rows) > PAGE else None)
 
 
+def rows_of(ids: Sequence[UUID]) -> list[Proposal]:
+    """Return the rows of these proposals as they are now, whatever their status; in no order. One query."""
+    return list(_rows().filter(pk__in=ids))
+
+
 def next_after(proposal: Proposal, filters: Filters, *, now: datetime) -> Proposal | None:
-    """Return the pending proposal that follows this one in the queue, or the first one; None when nothing waits."""
+    """Return the pending proposal that follows this one in the queue, or the first one; None when nothing waits.
+
+    What somebody else has taken is passed over.
+    """
     for anchor in (proposal, None):
-        for part in _parts(filters, now, anchor):
-            if (found := part.exclude(pk=proposal.pk).first()) is not None:
+        for part in in_order(filters, now=now, at=now, anchor=anchor):
+            if (found := part.filter(free_for(filters.me, now)).exclude(pk=proposal.pk).first()) is not None:
                 return found
     return None
 
 
-def count_pending() -> Count:
-    """Count the proposals that wait, up to 1,000."""
-    found = Proposal.objects.filter(status=Status.PENDING).order_by()[: COUNTED + 1].count()
+def overview(filters: Sequence[Filters], *, now: datetime) -> Overview:
+    """Count what waits, and what each of the filters finds, up to 1,000 each. One query."""
+    waiting = Proposal.objects.filter(status=Status.PENDING)
+    calls = ToolCall.objects.filter(state=CallState.UNKNOWN.value, hook_asked=True)
+    ages = [Subquery(waiting.filter(band_rank=r).order_by("created_at").values("created_at")[:1]) for r in range(4)]
+    counts = [_CountedTo(one.order_by().values("pk")[: COUNTED + 1]) for one in (waiting, calls)]
+    counts += [_CountedTo(matching(one, now).order_by().values("pk")[: COUNTED + 1]) for one in filters]
+    named = {f"n{i}": one for i, one in enumerate((*ages, *counts))}
+    row = Tenant.objects.filter(pk=current_tenant_id()).annotate(**named).values_list(*named).get()
+    found, numbers = row[: len(ages)], row[len(ages) :]
+    return Overview(
+        _count(numbers[0] + numbers[1]),
+        numbers[1],
+        min((age for age in found if age is not None), default=None),
+        tuple(_count(number) for number in numbers[2:]),
+    )
+
+
+class _CountedTo(Subquery):
+    """How many rows a sliced query has."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) counted)"
+    output_field = IntegerField()
+
+
+def _count(found: int) -> Count:
     return Count(min(found, COUNTED), found > COUNTED)
 
 
 def find(proposal_id: UUID) -> Proposal | None:
     """Return a proposal of the open tenant with everything its card names. One query."""
-    related = ("task_type", "requested_by", "decided_by", "run", "tenant")
+    related = ("task_type", "requested_by", "decided_by", "run", "tenant", "leased_by", "assigned_to", "held_by")
     return Proposal.objects.select_related(*related).filter(pk=proposal_id).first()
 
 
@@ -137,9 +191,14 @@ def task_type_choices() -> list[tuple[str, str]]:
 # --- order ----------------------------------------------------------------------------------------------------------
 
 
-def _parts(filters: Filters, at: datetime, anchor: Proposal | None) -> Iterator[QuerySet[Proposal]]:
-    """Yield the parts of the queue in order, each without what is not behind the anchor."""
-    rows = _matching(filters)
+def in_order(
+    filters: Filters, *, now: datetime, at: datetime, anchor: Proposal | None = None
+) -> Iterator[QuerySet[Proposal]]:
+    """Yield the parts of the queue in order, each without what is not behind the anchor.
+
+    `at` is the moment that decides what is due within the hour, `now` what is held. The rows have what a row shows.
+    """
+    rows = _with_row(matching(filters, now))
     if filters.status != Status.PENDING:
         closed = rows.order_by("-decide_by", "-id")
         if anchor is not None:
@@ -151,30 +210,92 @@ def _parts(filters: Filters, at: datetime, anchor: Proposal | None) -> Iterator[
     for since, until in ((None, at + SOON), (at + SOON, at + TODAY), (at + TODAY, None)):
         part = rows if since is None else rows.filter(decide_by__gte=since)
         part = part if until is None else part.filter(decide_by__lt=until)
-        if anchor is not None:
-            if until is not None and anchor.decide_by >= until:
-                continue
-            part = part.filter(band_rank__lte=anchor.band_rank).filter(_behind(anchor))
+        part = part.order_by("-band_rank", "created_at", "id")
+        if anchor is None:
+            yield part
+        elif until is None or anchor.decide_by < until:
+            # Two ranges instead of one with an "or", so that both begin behind the anchor.
+            same = part.filter(band_rank=anchor.band_rank, created_at__gte=anchor.created_at)
+            yield same.exclude(created_at=anchor.created_at, id__lte=anchor.pk)
+            if anchor.band_rank:
+                yield part.filter(band_rank__lt=anchor.band_rank)
             anchor = None
-        yield part.order_by("-band_rank", "created_at", "id")
 
 
-def _behind(anchor: Proposal) -> Q:
-    return (
-        Q(band_rank__lt=anchor.band_rank)
-        | Q(band_rank=anchor.band_rank, created_at__gt=anchor.created_at)
-        | Q(band_rank=anchor.band_rank, created_at=anchor.created_at, id__gt=anchor.pk)
-    )
+def free_for(person: int | None, now: datetime) -> Q:
+    """Return the condition for what nobody else has taken at the moment."""
+    free = Q(leased_until__isnull=True) | Q(leased_until__lte=now)
+    return free if person is None else free | Q(leased_by=person)
 
 
-def _matching(filters: Filters) -> QuerySet[Proposal]:
-    rows = Proposal.objects.select_related("task_type").only(*_ROW).filter(status=filters.status)
-    if filters.band:
-        rows = rows.filter(risk_band=filters.band)
-    if filters.tool:
-        rows = rows.filter(tool=filters.tool)
-    if filters.task_type:
-        rows = rows.filter(task_type__slug=filters.task_type)
-    if filters.tainted:
-        rows = rows.filter(tainted=filters.tainted == "yes")
+def matching(filters: Filters, now: datetime) -> QuerySet[Proposal]:
+    """Return the proposals that a filter finds, without any order."""
+    rows = Proposal.objects.filter(status=filters.status)
+    if filters.status != Status.PENDING:
+        if len(filters.terms) == 1:
+            return rows
+        newest = rows.order_by("-decide_by", "-id").values("pk")[:SEARCHED]
+        rows = rows.filter(pk__in=newest)
+    elif not filters.held:
+        rows = rows.filter(Q(held_until__isnull=True) | Q(held_until__lte=now))
+    for term in filters.terms:
+        rows = _narrowed(rows, term, filters.me, now)
     return rows
+
+
+def _rows() -> QuerySet[Proposal]:
+    return _with_row(Proposal.objects.all())
+
+
+def _with_row(rows: QuerySet[Proposal]) -> QuerySet[Proposal]:
+    return rows.select_related("task_type", "run", *_PEOPLE).only(*_ROW)
+
+
+def _narrowed(rows: QuerySet[Proposal], term: Term, me: int | None, now: datetime) -> QuerySet[Proposal]:
+    match term:
+        case Bands(ranks=ranks):
+            rows = rows.filter(band_rank__gte=min(ranks), band_rank__lte=max(ranks))
+            missing = set(range(min(ranks), max(ranks))) - ranks
+            return rows.exclude(band_rank__in=missing) if missing else rows
+        case Tool(name=name):
+            return rows.filter(tool=name)
+        case OfTaskType(slug=slug):
+            # Asked for by its id, which the index has, and not by way of a join, which would lose the order.
+            return rows.filter(task_type=Subquery(TaskType.objects.filter(slug=slug).values("pk")[:1]))
+        case Taint(tainted=tainted):
+            return rows.filter(tainted=tainted)
+        case Amount(comparison=comparison, e4=e4):
+            return rows.filter(amount_e4__isnull=False, **{f"amount_e4__{comparison}": e4})
+        case Assigned(to=None):
+            return rows.filter(assigned_to=me) if me is not None else rows.none()
+        case Assigned(to=""):
+            return rows.filter(assigned_to__isnull=True)
+        case Assigned(to=name):
+            person = Membership.objects.filter(user__username=name).values("user")[:1]
+            return rows.filter(assigned_to=Subquery(person))
+        case Older(age=age):
+            return rows.filter(created_at__lte=now - age)
+        case Held():
+            return rows.filter(held_until__gt=now)
+        case Found(patterns=patterns):
+            for pattern in patterns:
+                rows = rows.filter(pk__in=_found_by(pattern).values("proposal"))
+            return rows
+        case InStatus():
+            return rows
+        case _:
+            assert_never(term)
+
+
+def _found_by(pattern: Pattern) -> QuerySet[ProposalTerm]:
+    if not pattern.start:
+        return ProposalTerm.objects.filter(term=pattern.term)
+    # Every text with this beginning, as a range of an index that compares bytes.
+    last = f"{pattern.term[:-1]}{_next_character(pattern.term[-1])}"
+    return ProposalTerm.objects.filter(term__gte=pattern.term, term__lt=last)
+
+
+def _next_character(character: str) -> str:
+    """Return the character behind this one in the order of bytes; there are none between U+D7FF and U+E000."""
+    code = ord(character) + 1
+    return chr(0xE000 if code == 0xD800 else min(code, 0x10FFFF))

@@ -35,6 +35,7 @@ from approvals.locking import lock_run, lock_run_of
 from approvals.models import Decision, Proposal, RejectReason, Status, Verdict
 from approvals.patch import diff
 from approvals.risk import Band, Risk
+from approvals.search import found_by
 from approvals.sentence import render
 from approvals.weighing import assessed
 from tools.allowlist import lookup
@@ -147,6 +148,7 @@ class _Frozen:
             "reasons": list(self.verdict.reasons),
             "attacked": list(attacked),
             "tainted": any(one.untrusted for one in self.provenance.values()),
+            **found_by(self.arguments, self.sentence, self.consequence),
         }
 
 

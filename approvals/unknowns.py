@@ -25,8 +25,8 @@ from agentops.tenancy.access import Actor, can
 from agentops.wire.parse import JSON, JSONObject
 from approvals.arguments import shown_arguments
 from approvals.card import Notice
+from approvals.filters import Filters, OfTaskType, Tool
 from approvals.models import Proposal
-from approvals.selectors import COUNTED, Filters
 from approvals.sentence import render
 from tools.contracts import ToolContract
 from tools.registry import registry
@@ -60,15 +60,17 @@ class Draft:
 def waiting(filters: Filters) -> list[dict[str, Any]]:
     """Return what waits for an answer, the oldest first: at most 50 of `approvals/_unknown_row.html`. Two queries.
 
-    Filters that only proposals have (risk, provenance, status) leave it empty.
+    Terms that only proposals have (risk, provenance, status) leave it empty.
     """
-    if filters.band or filters.tainted or filters.status != Filters().status:
+    if not all(isinstance(term, Tool | OfTaskType) for term in filters.terms):
         return []
     calls = ToolCall.objects.filter(state=CallState.UNKNOWN.value, hook_asked=True).select_related("run__task_type")
-    if filters.tool:
-        calls = calls.filter(tool=filters.tool)
-    if filters.task_type:
-        calls = calls.filter(run__task_type__slug=filters.task_type)
+    for term in filters.terms:
+        match term:
+            case Tool(name=name):
+                calls = calls.filter(tool=name)
+            case OfTaskType(slug=slug):
+                calls = calls.filter(run__task_type__slug=slug)
     found = list(calls.order_by("id")[:SHOWN])
     sentences = _sentences(found)
     return [
@@ -83,12 +85,6 @@ def waiting(filters: Filters) -> list[dict[str, Any]]:
         }
         for call in found
     ]
-
-
-def count() -> int:
-    """Count what waits for an answer, up to 1,000."""
-    calls = ToolCall.objects.filter(state=CallState.UNKNOWN.value, hook_asked=True)
-    return calls.order_by()[:COUNTED].count()
 
 
 def find(pk: int) -> ToolCall | None:

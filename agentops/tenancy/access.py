@@ -22,12 +22,13 @@ _OPERATE = _SEE | _STEP_IN | {"proposal.decide", "audit.view"}
 ACTIONS_BY_ROLE: dict[str, frozenset[str]] = {
     "viewer": _SEE,
     "operator": _OPERATE,
-    "senior": _OPERATE | {"call.reconcile", "line.stop", "memory.curate"},
+    "senior": _OPERATE | {"call.reconcile", "line.stop", "memory.curate", "queue.share"},
     "engineer": _SEE | _STEP_IN | {"run.requeue", "audit.view"},
     "auditor": _SEE | {"audit.view"},
     "admin": _SEE
     | _STEP_IN
-    | {"run.requeue", "audit.view", "call.reconcile", "line.stop", "memory.curate", "admin.manage", "token.manage"},
+    | {"run.requeue", "audit.view", "call.reconcile", "line.stop", "memory.curate", "queue.share"}
+    | {"admin.manage", "token.manage"},
 }
 ACTIONS = frozenset().union(*ACTIONS_BY_ROLE.values())
 

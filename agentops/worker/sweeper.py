@@ -23,6 +23,7 @@ from agentops.tenancy.scope import tenant_scope
 from agentops.worker import spending
 from agentops.worker.calls import ask_hook, request_of
 from approvals import grants
+from approvals.claims import end_holds
 from approvals.deadlines import expire_due
 from approvals.freezing import FINAL
 from approvals.halting import settle_lifted
@@ -55,6 +56,7 @@ def sweep_tenant(tenant: Tenant, now: datetime) -> int:
     with tenant_scope(tenant):
         settle_lifted(now, BATCH)
         expire_due(now, BATCH)
+        end_holds(now, BATCH)
         settle_leftovers(now)
         expire_facts(now, BATCH)
         spending.sweep(now)

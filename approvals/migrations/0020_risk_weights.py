@@ -10,7 +10,7 @@ import agentops.wire.ids
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("approvals", "0004_lean_indexes"),
+        ("approvals", "0011_queue_upkeep"),
         ("auth", "__first__"),
         ("runs", "0009_lean_indexes"),
         ("tenancy", "0002_row_security"),

@@ -60,15 +60,17 @@ async def elsewhere(work: Callable[..., Any], *args: Any) -> Any:
     return await asyncio.to_thread(and_close)
 
 
-async def hear(stream: AsyncIterator[bytes], within_s: float = 3.0) -> tuple[str, dict[str, Any], int]:
-    """Return name, data and id of the next event that is not a comment."""
+async def hear(
+    stream: AsyncIterator[bytes], within_s: float = 3.0, *, ticks: bool = False
+) -> tuple[str, dict[str, Any], int]:
+    """Return name, data and id of the next event that is no tick; ticks have no id (0)."""
     async with asyncio.timeout(within_s):
         async for chunk in stream:
             fields = dict(
                 line.split(": ", 1) for line in chunk.decode().strip().split("\n") if not line.startswith(":")
             )
-            if "event" in fields:
-                return fields["event"], json.loads(fields["data"]), int(fields["id"])
+            if "event" in fields and (fields["event"] != "tick" or ticks):
+                return fields["event"], json.loads(fields["data"]), int(fields.get("id", 0))
     raise AssertionError("the stream ended")
 
 
@@ -85,10 +87,10 @@ async def end_of(stream: AsyncIterator[bytes], within_s: float) -> float:
 async def test_a_page_hears_of_a_new_proposal_within_a_second(bobs: Watcher) -> None:
     stream = live.stream(bobs, None)
     name, data, seen = await hear(stream)
-    assert (name, data) == ("hello", {"seq": seen})
+    assert (name, data) == ("hello", {"n": 0, "seq": seen})
     seq = await elsewhere(happen, bobs.tenant_id, "call.proposed")
     began = time.monotonic()
-    assert await hear(stream) == ("proposal", {"id": "p-1", "seq": seq, "type": "call.proposed"}, seq)
+    assert await hear(stream) == ("proposal", {"id": "p-1", "n": 1, "seq": seq, "type": "call.proposed"}, seq)
     assert time.monotonic() - began < 1.0
     await stream.aclose()
 
@@ -156,7 +158,7 @@ async def test_who_may_no_longer_watch_hears_nothing_more(bobs: Watcher, loses: 
     await elsewhere(live.in_scope, bobs.tenant_id, lose)
     await elsewhere(happen, bobs.tenant_id, "call.proposed")
     rest = [chunk async for chunk in stream]
-    assert not [chunk for chunk in rest if b"event:" in chunk]
+    assert not [chunk for chunk in rest if b"event:" in chunk and b"event: tick" not in chunk]
 
 
 @pytest.mark.asyncio
@@ -199,6 +201,43 @@ async def test_a_page_that_does_not_keep_up_is_cut_off_to_read_again(
     assert stream.behind
     stream.close()
     assert await stream.get(1.0) is None
+
+
+@pytest.mark.asyncio
+async def test_events_are_numbered_and_silence_is_told_apart_from_a_dead_line(
+    bobs: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "TICK_S", 0.3)
+    stream = live.stream(bobs, None)
+    numbers = [(await hear(stream, ticks=True))[1]["n"] for _ in range(2)]
+    await elsewhere(happen, bobs.tenant_id, "proposal.claimed")
+    while (heard := await hear(stream, ticks=True))[0] != "proposal":
+        numbers.append(heard[1]["n"])
+    assert [*numbers, heard[1]["n"]] == list(range(len(numbers) + 1))
+    await stream.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_page_about_one_proposal_hears_of_that_one_and_of_stops(bobs: Watcher) -> None:
+    mine = "0193aaaa-0000-7000-8000-000000000001"
+    topics = live.read_topics(f"proposal:{mine.upper()}")
+    assert topics is not None
+    stream = live.stream(bobs, None, topics=topics)
+    await hear(stream)
+    await elsewhere(happen, bobs.tenant_id, "call.proposed")
+    await elsewhere(happen, bobs.tenant_id, "run.failed", ("run", "r"))
+    await elsewhere(happen, bobs.tenant_id, "proposal.decided", ("proposal", mine))
+    await elsewhere(happen, bobs.tenant_id, "halt.started", ("halt", "1"))
+    heard = [await hear(stream) for _ in range(2)]
+    assert [(name, data["n"]) for name, data, _ in heard] == [("proposal", 1), ("halt", 2)]
+    await stream.aclose()
+
+
+@pytest.mark.parametrize(
+    "topics", ["", "everything", "proposal:1", "run:0193aaaa-0000-7000-8000-000000000001", "queue,"]
+)
+def test_topics_that_mean_nothing_are_refused(topics: str) -> None:
+    assert live.read_topics(topics) is None
 
 
 def test_an_event_that_commits_late_is_still_told_once() -> None:
@@ -275,7 +314,7 @@ async def test_over_http_the_browser_resumes_where_it_was(bob: User, acme: Tenan
     seq = await elsewhere(happen, acme.pk, "call.proposed")
     conversation = await elsewhere(lambda: browser(bob, "/t/acme/live", **{"last-event-id": str(before)}))
     assert (await start(conversation))[0] == 200
-    chunks = [(await conversation.receive_output(3))["body"] for _ in range(2)]
+    chunks = [(await conversation.receive_output(3))["body"] for _ in range(3)]
     assert f"id: {seq}\nevent: proposal\n".encode() in b"".join(chunks)
     await conversation.send_input({"type": "http.disconnect"})
     await conversation.wait(3)

@@ -67,7 +67,10 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
     return {
         "tenants": "/",
         "queue": "queue",
-        "empty queue": "queue?band=critical",
+        "empty queue": "queue?q=band:critical",
+        "filter that cannot be read": "queue?q=bnd:critical",
+        "keys": "me/keys",
+        "high, holding": f"proposals/{high.pk}?open=hold",
         "high": f"proposals/{high.pk}",
         "high, editing": f"proposals/{high.pk}?open=edit",
         "medium": f"proposals/{medium.pk}",

@@ -178,7 +178,7 @@ def test_filters_repeat_what_was_asked_as_text(
     for name in ("type", "actor", "tool", "run", "since", "subject"):
         page.goto(f"audit?{name}=%22%3E%3Cimg%20src=x%20onerror=window.hurt=1%3E")
         assert page.evaluate(MADE_OF_TEXT, "hurt") == []
-    for name in ("band", "tool", "task_type", "tainted", "status", "after", "open"):
+    for name in ("q", "after", "open"):
         page.goto(f"queue?{name}=%22%3E%3Cimg%20src=x%20onerror=window.hurt=1%3E")
         assert page.evaluate(MADE_OF_TEXT, "hurt") == []
     assert not Proposal.objects.exists()

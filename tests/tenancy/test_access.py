@@ -14,9 +14,9 @@ MATRIX = {
     "operator": "queue.view proposal.view proposal.decide run.view run.submit run.cancel run.pause audit.view "
     "memory.view",
     "senior": "queue.view proposal.view proposal.decide call.reconcile line.stop run.view run.submit run.cancel "
-    "run.pause audit.view memory.view memory.curate",
+    "run.pause audit.view memory.view memory.curate queue.share",
     "admin": "queue.view proposal.view call.reconcile line.stop run.view run.submit run.cancel run.pause run.requeue "
-    "audit.view memory.view memory.curate admin.manage token.manage",
+    "audit.view memory.view memory.curate queue.share admin.manage token.manage",
     "auditor": "queue.view proposal.view run.view audit.view memory.view",
     "engineer": "queue.view proposal.view run.view run.submit run.cancel run.pause run.requeue audit.view memory.view",
     "viewer": "queue.view proposal.view run.view memory.view",

@@ -29,7 +29,7 @@ from agentops.tenancy.models import Membership, Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.services import add_member, issue_token
 from agentops.wire.ids import uuid7
-from approvals.models import Proposal, RiskWeights
+from approvals.models import Proposal, RiskWeights, SavedView
 from tests.conftest import person
 from tests.shop import drive, open_shop, start
 from tools.backoffice import models as backoffice
@@ -44,6 +44,8 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "similar": Proposal,
     "together": Run,
     "risk_decide": RiskWeights,
+    **dict.fromkeys(("claim", "release", "renew", "assign", "hold", "resume"), Proposal),
+    "view_remove": SavedView,
     "run": Run,
     "run_artifacts": Run,
     "run_cancel": Run,
@@ -69,6 +71,8 @@ OBJECTS: Mapping[str, type[models.Model]] = {
 POSTED = frozenset(
     {
         *("decide", "risk_decide", "fact_curate", "unknown_answer", "stop_lift", "run_exchange"),
+        *("decide", "fact_curate", "unknown_answer", "stop_lift", "run_exchange"),
+        *("claim", "release", "renew", "assign", "hold", "resume", "view_remove"),
         *("run_cancel", "run_pause", "run_resume", "run_requeue"),
     }
 )
@@ -172,6 +176,13 @@ def build(tenant: Tenant) -> World:
             Account(budget=budget, period_start=run.created_at),
             Halt(
                 scope="run", target="x", label="x", reason="x", started_at=run.created_at, started_by_id=whoever(tenant)
+            ),
+            SavedView(
+                name="v",
+                query="taint:yes",
+                owner_id=whoever(tenant),
+                created_by_id=whoever(tenant),
+                created_at=run.created_at,
             ),
         ]
         for row in rows:
@@ -310,6 +321,8 @@ def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World,
     client.force_login(bob, backend="allauth.account.auth_backends.AuthenticationBackend")
     unknown: dict[type[models.Model], object] = {Run: uuid7(), Proposal: uuid7(), RiskWeights: uuid7()}
     unknown |= dict.fromkeys((Event, Fact, ToolCall, Halt), 2**40)
+    unknown: dict[type[models.Model], object] = {Run: uuid7(), Proposal: uuid7()}
+    unknown |= dict.fromkeys((Event, Fact, ToolCall, Halt, SavedView), 2**40)
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)
         if route in API_ROUTES:

@@ -1,0 +1,27 @@
+"""Answer with the card of one proposal: as a page, or for htmx as its fragment."""
+
+from uuid import UUID
+
+from django.http import Http404, HttpResponse
+
+from agentops.runs.pages import answer
+from agentops.tenancy.requests import TenantRequest
+from approvals import selectors
+from approvals.card import Draft, Notice, card_of
+from approvals.models import Proposal
+
+
+def fetch(pk: UUID | None) -> Proposal:
+    """Return a proposal with everything its card names; 404 for an id of none in the tenant."""
+    found = selectors.find(pk) if pk is not None else None
+    if found is None:
+        raise Http404
+    return found
+
+
+def card_answer(
+    request: TenantRequest, found: Proposal, notice: Notice | None = None, draft: Draft | None = None, *, status: int
+) -> HttpResponse:
+    """Render the card; `found` comes from `fetch`."""
+    context = {"card": card_of(found, request.actor, notice=notice, draft=draft)}
+    return answer(request, "approvals/proposal.html", "approvals/_card.html", context, status=status)

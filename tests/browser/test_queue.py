@@ -1,0 +1,199 @@
+"""The queue under somebody's hands: filter, views, claims, serving, palette, own keys, and what others do meanwhile."""
+
+import re
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from agentops.tenancy.models import Tenant
+from approvals.models import Proposal
+from tests.browser.conftest import OpenBrowser
+from tests.browser.desk import a_moment_later, button, live_card, rows
+from tests.shop import drive, start
+
+pytestmark = pytest.mark.browser
+
+
+def refund(amount: int) -> None:
+    drive(start("goodwill-refund", {"order_ref": "A-1002", "amount_minor": amount, "reason": "late"}).id)
+
+
+@pytest.fixture
+def three(shop: Tenant) -> list[str]:
+    """Let three refunds wait, in the order of the queue; return their sentences."""
+    for amount in (1100, 1200, 1300):
+        refund(amount)
+    return [f"Refund EUR {amount}.00 for order A-1002" for amount in (11, 12, 13)]
+
+
+@pytest.fixture
+def page(three: list[str], bob: User, open_browser: OpenBrowser) -> Page:
+    page = open_browser(bob)
+    page.goto("queue")
+    live_card(page)
+    return page
+
+
+def opened(page: Page, sentence: str) -> None:
+    expect(page.get_by_role("article").get_by_role("heading", level=2)).to_have_text(sentence)
+    live_card(page)
+
+
+def test_slash_filters_without_leaving_the_page_and_a_mistake_keeps_the_rows(page: Page) -> None:
+    page.evaluate("window.untouched = true")
+    page.keyboard.press("/")
+    line = page.get_by_role("textbox", name="Filter")
+    expect(line).to_be_focused()
+    line.fill("bnd:low")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("Did you mean band?")
+    expect(rows(page)).to_have_count(3)
+    assert "bnd" not in page.url
+    line.fill("amount>11.50")
+    page.keyboard.press("Enter")
+    expect(rows(page)).to_have_count(2)
+    opened(page, "Refund EUR 12.00 for order A-1002")
+    assert "q=amount%3E11.50" in page.url
+    page.get_by_role("navigation", name="Views").get_by_role("link", name="All").click()
+    expect(rows(page)).to_have_count(3)
+    assert page.evaluate("window.untouched")
+
+
+def test_c_claims_and_gives_back_and_the_other_desk_sees_it_in_place(
+    page: Page, three: list[str], sam: User, open_browser: OpenBrowser
+) -> None:
+    hers = open_browser(sam)
+    hers.goto("queue")
+    live_card(hers)
+    expect(hers.get_by_text("live", exact=True)).to_be_visible()
+    page.keyboard.press("c")
+    expect(page.get_by_text("Yours for now.")).to_be_visible()
+    expect(rows(hers).nth(0)).to_contain_text("bob has it")
+    expect(rows(hers)).to_have_count(3)
+    live_card(page)
+    page.keyboard.press("c")
+    expect(page.get_by_text("Nobody has taken this.")).to_be_visible()
+    expect(rows(hers).nth(0)).not_to_contain_text("bob has it")
+
+
+def test_n_serves_and_asks_why_before_it_serves_another(page: Page, three: list[str]) -> None:
+    page.keyboard.press("n")
+    expect(page.get_by_text("Yours for now.")).to_be_visible()
+    opened(page, three[0])
+    page.keyboard.press("n")
+    form = page.get_by_role("region", name="Skip to the next one")
+    expect(form.get_by_label("Why you give it back")).to_be_focused()
+    page.keyboard.press("Control+Enter")
+    opened(page, three[1])
+
+
+def test_h_puts_off_and_the_row_is_no_longer_listed(page: Page, three: list[str]) -> None:
+    page.keyboard.press("h")
+    form = page.get_by_role("region", name="Hold")
+    expect(form.get_by_label("For")).to_be_focused()
+    form.get_by_label("Why").fill("waiting for the bank")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_text("waiting for the bank")).to_be_visible()
+    page.goto("queue")
+    expect(rows(page)).to_have_count(2)
+
+
+def test_the_palette_finds_commands_pages_and_words(page: Page, three: list[str]) -> None:
+    page.keyboard.press("Control+k")
+    palette = page.get_by_role("dialog", name="Commands and search")
+    field = palette.get_by_role("combobox")
+    expect(field).to_be_focused()
+    field.fill("reject")
+    first = palette.get_by_role("option").first
+    expect(first).to_contain_text("reject, with a reason")
+    expect(first).to_contain_text("x")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="Reject")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    field.fill("runs")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    page.goto("queue")
+    page.keyboard.press("Control+k")
+    field.fill("12.00")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/queue?q=12.00")
+
+
+def test_keys_can_be_changed_and_switched_off(page: Page, three: list[str]) -> None:
+    page.goto("me/keys")
+    page.get_by_label("Next row").fill("Alt+j")
+    page.get_by_role("button", name="Save the keys").click()
+    expect(page.get_by_role("status")).to_contain_text("saved")
+    page.goto("queue")
+    live_card(page)
+    page.keyboard.press("j")
+    expect(page.get_by_role("article").get_by_role("heading", level=2)).to_have_text(three[0])
+    page.keyboard.press("Alt+j")
+    opened(page, three[1])
+
+    page.goto("me/keys")
+    page.get_by_role("button", name="Switch letters off").click()
+    page.goto("queue")
+    live_card(page)
+    for key in ("x", "a", "c", "n"):
+        page.keyboard.press(key)
+    expect(page.get_by_role("region", name=re.compile("Reject|Hold"))).to_have_count(0)
+    expect(button(page, "Approve")).to_be_visible()
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("dialog", name="Commands and search")).to_be_visible()
+
+
+def test_nothing_moves_when_others_decide_and_new_ones_come(
+    page: Page, three: list[str], sam: User, open_browser: OpenBrowser
+) -> None:
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    page.evaluate(
+        """() => { window.shift = 0; new PerformanceObserver((list) => {
+          for (const entry of list.getEntries()) window.shift += entry.value; }).observe({ type: "layout-shift" }); }"""
+    )
+    before = rows(page).nth(2).bounding_box()
+    hers = open_browser(sam)
+    hers.goto("queue")
+    live_card(hers)
+    hers.keyboard.press("a")
+    a_moment_later(hers)
+    hers.keyboard.press("Enter")
+    expect(rows(page).nth(0)).to_contain_text("approved by sam")
+    refund(1400)
+    expect(page.get_by_role("link", name="1 new, press . to show")).to_be_visible()
+    expect(rows(page)).to_have_count(3)
+    assert rows(page).nth(2).bounding_box() == before
+    assert page.evaluate("window.shift") <= 0.001
+    page.keyboard.press(".")
+    expect(rows(page)).to_have_count(3)
+    expect(page.get_by_text("approved by sam")).to_have_count(0)
+
+
+def test_the_next_page_is_added_below(shop: Tenant, bob: User, open_browser: OpenBrowser) -> None:
+    for amount in range(100, 153):
+        refund(amount)
+    page = open_browser(bob)
+    page.goto("queue")
+    expect(page.locator("#list .row")).to_have_count(50)
+    page.get_by_role("link", name="Next page").click()
+    expect(page.locator("#list .row")).to_have_count(53)
+    assert len(set(page.locator("#list .row").evaluate_all("rows => rows.map(row => row.dataset.id)"))) == 53
+    assert Proposal.objects.filter(status="pending").count() == 53
+
+
+def test_a_page_that_hears_nothing_says_how_old_it_is_and_does_not_approve(
+    three: list[str], bob: User, open_browser: OpenBrowser
+) -> None:
+    page = open_browser(bob)
+    page.clock.install()
+    page.goto("queue")
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    page.context.set_offline(True)
+    page.context.route("**/t/acme/**", lambda route: route.abort())
+    page.clock.run_for(75_000)
+    expect(page.get_by_text(re.compile(r"no contact for \d+ s"))).to_be_visible()
+    expect(button(page, "Approve")).to_be_disabled()
+    expect(button(page, "Reject")).to_be_enabled()
