@@ -6,7 +6,7 @@ Events that others wrote (people, deadlines, the lease) need no command and may 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agentops.engine.decide import (
@@ -184,13 +184,17 @@ class _Replay:
         return False
 
     def settled_while_paused(self, event: Event) -> bool:
-        """Whether this is what became of an effect that was under way when the run was paused.
+        """Whether this is what became of an effect, or of a question to a model, under way when the run was paused.
 
         The worker that made the call still says so, or the sweeper asks the hook, which no command asks for: a paused
         run has no worker. Nothing else happens in it but what people do.
         """
         if not self.state.paused:
             return False
+        if isinstance(event, PlanMade | PlanFinished | PlanFailed) and event.planner.startswith("model:"):
+            # A model that was asked before somebody paused the run has answered.
+            going = replace(self.state, paused_at=None, paused_by="", paused_by_halt="")
+            return isinstance(decide(going), MakePlan)
         if isinstance(event, CallReconciled | CallUnknown) and self.call_is(event.call_id, *_UNSETTLED):
             by_sweeper = event.by == "hook" if isinstance(event, CallReconciled) else event.asked
             if by_sweeper:
