@@ -21,10 +21,12 @@ from agentops.tenancy.access import Actor, can
 from agentops.wire.money import format_money
 from agentops.wire.parse import JSON, JSONObject, pointer_token
 from approvals import freezing
+from approvals.bar import bar_of
 from approvals.forms import ARGUMENT, shown_value
 from approvals.gate import leaves
 from approvals.models import Decision, Proposal, RejectReason, Status
 from approvals.selectors import decision_on
+from approvals.sight import Sight
 from tools.contracts import ToolContract, Trust, action_digest
 from tools.registry import registry
 
@@ -35,6 +37,12 @@ RULES: Final[Mapping[str, str]] = {
     "people_only": "Only people decide proposals.",
     "role": "Your roles in this tenant do not decide proposals; operators and seniors do.",
     "self_approval": "You submitted this task, and nobody approves what they asked for. You can still reject it.",
+    "needs_role": "This was escalated: seniors decide it now.",
+    "own_policy": "You changed what this kind of work may do within the last 24 hours, so somebody else approves it.",
+    "own_edit": "You edited this version, and several people have to agree: others approve it.",
+    "once_each": "You have approved this already; somebody else has to agree.",
+    "not_yours": "Whoever approved this takes it back, or a senior.",
+    "no_password": "Approving this needs your password, and you have none. Set one first, from the sign-in page.",
 }
 """Rule of `services.Forbidden` -> what a person is told."""
 
@@ -48,6 +56,8 @@ class Draft:
     values: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
     open: str = ""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    facts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,7 @@ class Notice:
     draft_kept: bool = False
     url: str = ""
     link: str = ""
+    undo_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +81,19 @@ class _Output:
 
 
 def card_of(
-    proposal: Proposal, actor: Actor, *, notice: Notice | None = None, draft: Draft | None = None
+    proposal: Proposal,
+    actor: Actor,
+    *,
+    notice: Notice | None = None,
+    draft: Draft | None = None,
+    sight: Sight | None = None,
+    chosen: bool = True,
 ) -> dict[str, Any]:
     """Return the context `card` of `approvals/_card.html` (documented there).
 
-    `proposal` comes from `selectors.find`. One query for the run's events, one more for the decision once there is one.
+    `proposal` comes from `selectors.find`. One query for the run's events, one more for the decision once there is one,
+    and those of `bar.bar_of`. `sight` is the card that is shown again, so that its time to read goes on; otherwise a
+    new one is made. `chosen` is False for a card that nobody has asked for.
     """
     recorded = load(stream_of(proposal.run_id))
     told = tell(recorded)
@@ -82,6 +101,7 @@ def card_of(
     typed = draft or Draft()
     order = {call_id: index for index, call_id in enumerate(told.state.calls)}
     arguments = _arguments(proposal, typed, order)
+    bar = bar_of(proposal, actor, typed, arguments, sight=sight, chosen=chosen)
     return {
         "p": _head(proposal),
         "sentence_parts": proposal.sentence,
@@ -97,7 +117,8 @@ def card_of(
         "reasons": RejectReason.choices,
         "can_decide": can(actor, "proposal.decide"),
         "cannot_decide_why": "" if can(actor, "proposal.decide") else RULES["role"],
-        "cannot_approve_why": RULES["self_approval"] if _is_own(proposal, actor) else "",
+        "cannot_approve_why": RULES[bar["rule"]] if bar["rule"] else "",
+        "bar": bar,
         "closing_note": proposal.closing_note,
         "still_since": freezing.standing([proposal]).get(proposal.pk),
         "draft": {"reason_code": typed.reason_code, "note": typed.note, "values": typed.values},
@@ -134,11 +155,6 @@ def _head(proposal: Proposal) -> dict[str, Any]:
 
 def _name(user: Any) -> str:
     return "" if user is None else user.get_full_name() or user.get_username()
-
-
-def _is_own(proposal: Proposal, actor: Actor) -> bool:
-    own = proposal.requested_by_id is not None and proposal.requested_by_id == actor.user_id
-    return own and not proposal.task_type.allow_self_approval
 
 
 # --- arguments ------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Take a person's answer to a proposal: approve, edit and approve, or reject.
 
+What has to be there before an approval counts is asked of `clearance.clear`, and nowhere else.
+
 A decision, its grant and its event are written in one transaction that holds the lock of the run's stream, so of two
 people who decide at the same moment one wins and the other is told who it was. Whoever else locks both a run's stream
 and its proposals takes the stream first.
@@ -17,11 +19,15 @@ from agentops.engine.events import ProposalDecided
 from agentops.runs.recording import record_outside
 from agentops.tenancy.access import Actor
 from agentops.wire.parse import JSON, clean_text
-from approvals.editing import edited_by, revise
+from approvals import duties
+from approvals.clearance import Cleared, clear
+from approvals.editing import changed_leaves, edited_by, revise
 from approvals.ending import close
+from approvals.friction import NOTHING, Evidence
 from approvals.grants import issue_for
+from approvals.ladder import rung_of
 from approvals.models import Decision, Proposal, RejectReason, Status, Verdict
-from approvals.opening import opened_for, too_late
+from approvals.opening import opened_for, person_of, too_late
 from approvals.outcomes import Decided, Forbidden, Invalid, Outcome, TooLate
 from approvals.patch import diff
 from approvals.risk import Band
@@ -32,9 +38,16 @@ _NOTE_REASONS: Final = frozenset({RejectReason.OTHER, RejectReason.SUSPECTED_INJ
 
 
 def approve(
-    *, proposal_id: UUID, actor: Actor, version: int, digest: str, note: str = "", now: datetime | None = None
+    *,
+    proposal_id: UUID,
+    actor: Actor,
+    version: int,
+    digest: str,
+    note: str = "",
+    evidence: Evidence = NOTHING,
+    now: datetime | None = None,
 ) -> Outcome:
-    """Approve exactly what was shown: the version and digest of the proposal.
+    """Approve exactly what was shown: the version and digest of the proposal, with evidence that it was looked at.
 
     Writes the decision, a single-use grant and the event, and wakes the run. What a person has edited before is
     recorded as an edit. Raises `Proposal.DoesNotExist` for an id of no proposal in the tenant.
@@ -44,9 +57,12 @@ def approve(
         opened = opened_for(proposal_id, actor, version, digest, moment)
         if not isinstance(opened, Proposal):
             return opened
-        if refused := _refused(opened, actor, note):
-            return refused
-        return _approve(opened, actor, note, moment, {})
+        if len(note) > MAX_NOTE:
+            return Invalid((_too_long(),))
+        cleared = clear(opened, actor, note, evidence, now=moment)
+        if not isinstance(cleared, Cleared):
+            return cleared
+        return _approve(opened, actor, note, moment, {}, cleared)
 
 
 def edit_and_approve(
@@ -57,29 +73,36 @@ def edit_and_approve(
     digest: str,
     arguments: JSON,
     note: str = "",
+    evidence: Evidence = NOTHING,
     now: datetime | None = None,
 ) -> Outcome:
     """Approve a call with other arguments than the agent proposed.
 
     The new arguments pass the schema, the gate and the risk assessment again. Changed leaves count as typed by the
-    person. When the band rises, nothing is approved yet: the edited version is kept and has to be approved as shown
-    (`Reconfirm`). Raises `Proposal.DoesNotExist` like `approve`.
+    person, and typing a value attests it. When the band rises, or several people have to approve, nothing is approved
+    yet: the edited version is kept and has to be approved as shown (`Reconfirm`). Raises `Proposal.DoesNotExist` like
+    `approve`.
     """
     moment = now or clock.now()
     with transaction.atomic():
         opened = opened_for(proposal_id, actor, version, digest, moment)
         if not isinstance(opened, Proposal):
             return opened
-        if refused := _refused(opened, actor, note):
-            return refused
+        if len(note) > MAX_NOTE:
+            return Invalid((_too_long(),))
         edited = edited_by(opened, actor, arguments)
         if isinstance(edited, Invalid):
             return edited
-        if edited.arguments == opened.arguments:
-            return _approve(opened, actor, note, moment, {})
-        if edited.risk.band.rank > opened.band_rank:
-            return revise(opened, actor, edited)
-        return _approve(opened, actor, note, moment, edited.columns())
+        same = edited.arguments == opened.arguments
+        typed = () if same else changed_leaves(opened, edited)
+        cleared = clear(opened, actor, note, evidence, now=moment, typed=typed, edits=not same)
+        if not isinstance(cleared, Cleared):
+            return cleared
+        if same:
+            return _approve(opened, actor, note, moment, {}, cleared)
+        if edited.risk.band.rank > opened.band_rank or rung_of(edited.risk.band.value).approvers > 1:
+            return revise(opened, actor, edited, now=moment)
+        return _approve(opened, actor, note, moment, edited.columns(), cleared)
 
 
 def reject(
@@ -102,17 +125,27 @@ def reject(
         opened = opened_for(proposal_id, actor, version, digest, moment)
         if not isinstance(opened, Proposal):
             return opened
+        if duties.lacks_role(opened, actor):
+            return Forbidden(duties.NEEDS_ROLE)
         if issues := tuple(_reject_issues(opened, reason_code, note)):
             return Invalid(issues)
         return _reject(opened, actor, reason_code, clean_text(note.strip()), moment)
 
 
 def _approve(
-    proposal: Proposal, actor: Actor, note: str, now: datetime, edited: Mapping[str, object]
+    proposal: Proposal, actor: Actor, note: str, now: datetime, edited: Mapping[str, object], cleared: Cleared
 ) -> Decided | TooLate:
-    person = _person(actor)
-    execute_by = now + timedelta(seconds=proposal.task_type.execute_within_s)
-    closing = {"status": Status.APPROVED, "decided_at": now, "decided_by": person, "execute_by": execute_by}
+    person = person_of(actor)
+    release_at = cleared.release_at
+    execute_by = (release_at or now) + timedelta(seconds=proposal.task_type.execute_within_s)
+    closing = {
+        "status": Status.APPROVED,
+        "decided_at": now,
+        "decided_by": person,
+        "execute_by": execute_by,
+        "release_at": release_at,
+        "votes": proposal.votes + 1,
+    }
     next_version = {"version": proposal.version + 1} if edited else {}
     if not close(proposal, {**edited, **next_version, **closing}):
         return too_late(proposal)
@@ -129,6 +162,7 @@ def _approve(
         digest=proposal.digest,
         patch=changed,
         at=now,
+        view=cleared.sight.id,
     )
     decided = ProposalDecided(
         proposal_id=str(proposal.pk),
@@ -142,13 +176,16 @@ def _approve(
         arguments=proposal.argument_values if changed else None,
         provenance=proposal.provenance if changed else {},
         patch=changed,
+        release_at=release_at.isoformat() if release_at is not None else "",
+        view=cleared.view,
+        others=cleared.others,
     )
     record_outside(proposal.run_id, [decided], actor=actor, now=now)
-    return Decided(proposal.pk, verdict, proposal.version, proposal.digest, now, grant.pk)
+    return Decided(proposal.pk, verdict, proposal.version, proposal.digest, now, grant.pk, release_at)
 
 
 def _reject(proposal: Proposal, actor: Actor, reason_code: str, note: str, now: datetime) -> Decided | TooLate:
-    person = _person(actor)
+    person = person_of(actor)
     if not close(proposal, {"status": Status.REJECTED, "decided_at": now, "decided_by": person}):
         return too_late(proposal)
     Decision.objects.create(
@@ -175,15 +212,6 @@ def _reject(proposal: Proposal, actor: Actor, reason_code: str, note: str, now: 
     return Decided(proposal.pk, Verdict.REJECT, proposal.version, proposal.digest, now)
 
 
-def _refused(proposal: Proposal, actor: Actor, note: str) -> Forbidden | Invalid | None:
-    own = proposal.requested_by_id is not None and proposal.requested_by_id == actor.user_id
-    if own and not proposal.task_type.allow_self_approval:
-        return Forbidden("self_approval")
-    if len(note) > MAX_NOTE:
-        return Invalid((_too_long(),))
-    return None
-
-
 def _reject_issues(proposal: Proposal, reason_code: str, note: str) -> list[Issue]:
     issues: list[Issue] = []
     if reason_code not in RejectReason.values:
@@ -194,12 +222,6 @@ def _reject_issues(proposal: Proposal, reason_code: str, note: str) -> list[Issu
     if len(note) > MAX_NOTE:
         issues.append(_too_long())
     return issues
-
-
-def _person(actor: Actor) -> int:
-    if actor.user_id is None:
-        raise ValueError("only people decide")
-    return actor.user_id
 
 
 def _too_long() -> Issue:

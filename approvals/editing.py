@@ -1,5 +1,7 @@
 """Other arguments than the agent proposed: checked, classified and assessed like the agent's own."""
 
+from datetime import datetime
+
 from agentops.audit.services import record_in_tenant_stream
 from agentops.engine.transitions import CallState
 from agentops.guardrails.provenance import Provenance, SourceKind
@@ -11,7 +13,7 @@ from agentops.wire.parse import JSON, WireError, as_object, guard
 from approvals import gate as gates
 from approvals.ending import close
 from approvals.gate import Candidate, Deny, Pin, classify, leaves
-from approvals.models import Proposal
+from approvals.models import Handling, Proposal, values_of
 from approvals.opening import too_late
 from approvals.outcomes import Invalid, Reconfirm, TooLate
 from approvals.patch import diff
@@ -75,10 +77,21 @@ def after_edit(proposal: Proposal, actor: Actor, arguments: JSON) -> dict[str, P
     return after
 
 
-def revise(proposal: Proposal, actor: Actor, edited: Frozen) -> Reconfirm | TooLate:
-    """Keep an edit that made the call riskier as the next version, for a decision on what it is now."""
-    if not close(proposal, {**edited.columns(), "version": proposal.version + 1}):
+def changed_leaves(proposal: Proposal, edited: Frozen) -> tuple[str, ...]:
+    """Return the pointers of the leaves that an edit changes."""
+    before = {path: canonical(value) for path, value in leaves(proposal.argument_values)}
+    now = {path: canonical(value) for path, value in leaves(values_of(edited.arguments))}
+    return tuple(path for path in {**before, **now} if before.get(path) != now.get(path))
+
+
+def revise(proposal: Proposal, actor: Actor, edited: Frozen, *, now: datetime) -> Reconfirm | TooLate:
+    """Keep an edit as the next version, for a decision on what it is now: it is riskier, or others have to agree."""
+    changes = {**edited.columns(), "version": proposal.version + 1, "handled": proposal.handled + 1}
+    if not close(proposal, changes):
         return too_late(proposal)
+    Handling.objects.create(
+        proposal=proposal, kind=Handling.Kind.EDIT, user_id=actor.user_id, version=proposal.version, at=now
+    )
     record_in_tenant_stream(
         "proposal.revised",
         {

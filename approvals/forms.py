@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.http import QueryDict
 
 from agentops.runs.fields import CURRENCY, SchemaField, UnreadableValue, schema_fields
 from agentops.wire.parse import JSON, JSONObject
+from approvals.bar import ATTEST
+from approvals.friction import Evidence
+from approvals.ladder import SECTIONS
 from approvals.models import Status
 from approvals.risk import Band
 from approvals.selectors import Filters, Place
@@ -87,6 +92,20 @@ class DecisionForm(forms.Form):
     args_digest = forms.RegexField(r"\A[0-9a-f]{64}\Z")
     reason_code = forms.CharField(required=False, max_length=40)
     note = forms.CharField(required=False, max_length=20_000)
+    view_token = forms.CharField(required=False, max_length=1_000)
+
+
+class SeenForm(forms.Form):
+    """Which section of which card somebody has opened."""
+
+    section = forms.ChoiceField(choices=[(name, name) for name in SECTIONS])
+    view_token = forms.CharField(max_length=1_000)
+
+
+class StepUpForm(forms.Form):
+    """A verdict that waits for its person's password: signed by the server, so that nothing of it is typed again."""
+
+    intent = forms.CharField(max_length=1_000_000)
 
 
 class AnswerForm(forms.Form):
@@ -145,6 +164,16 @@ def read_edit(contract: ToolContract | None, current: JSONObject, values: Mappin
 def typed_values(posted: Mapping[str, str]) -> dict[str, str]:
     """Return what stands in the argument fields of a posted form, by JSON pointer."""
     return {name.removeprefix(ARGUMENT): posted[name] for name in posted if name.startswith(ARGUMENT)}
+
+
+def brought(posted: QueryDict, *, authenticated_at: datetime | None) -> Evidence:
+    """Return what came back with a verdict besides the verdict itself."""
+    return Evidence(
+        token=str(posted.get("view_token", "")),
+        answers={name.removeprefix(ATTEST): str(posted[name]) for name in posted if name.startswith(ATTEST)},
+        facts=tuple(str(one) for one in posted.getlist("fact")[:50]),
+        authenticated_at=authenticated_at,
+    )
 
 
 def shown_value(field: SchemaField, arguments: JSONObject) -> str:

@@ -28,6 +28,7 @@ DIGEST_MISMATCH: Final = "digest_mismatch"
 CONTRACT_CHANGED: Final = "contract_changed"
 NOT_ALLOWED: Final = "not_allowed"
 HALTED: Final = "halted"
+NOT_RELEASED: Final = "not_released"
 
 
 class LineStopped(PermitRefused):
@@ -36,6 +37,14 @@ class LineStopped(PermitRefused):
     def __init__(self, stop: Stop) -> None:
         super().__init__(HALTED, f"Stopped: {stop.label}.")
         self.stop = stop
+
+
+class NotReleased(PermitRefused):
+    """The decision behind the grant can still be taken back. The grant is as it was: the call waits until `until`."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(NOT_RELEASED, "Its approval can still be taken back.")
+        self.until = until
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,7 @@ def issue_for(proposal: Proposal, *, now: datetime) -> Grant:
         digest=proposal.digest,
         created_at=now,
         expires_at=proposal.execute_by,
+        not_before=proposal.release_at,
     )
 
 
@@ -161,6 +171,8 @@ def _check(grant: Grant, request: CallRequest, now: datetime, *, again: bool, ta
         raise PermitRefused(NOT_ALLOWED, f"The allowlist no longer lets {grant.tool} run this way.")
     if not rule.admits(contract.version):
         raise PermitRefused(CONTRACT_CHANGED, f"Version {contract.version} is outside the allowed range now.")
+    if grant.not_before is not None and grant.not_before > now:
+        raise NotReleased(grant.not_before)
     if grant.expires_at <= now:
         raise PermitRefused(GRANT_EXPIRED, "The time to execute this has passed.")
 

@@ -35,7 +35,14 @@ def too_late(proposal: Proposal) -> TooLate:
         return Stale(proposal.version, proposal.digest)
     if proposal.status == Status.EXPIRED:
         return Expired(proposal.decide_by)
-    decision = proposal.decisions.select_related("user").first()
+    decision = proposal.decisions.select_related("user").filter(final=True, undone_at__isnull=True).first()
     if decision is None:
         return Lost(SYSTEM.name, Status.WITHDRAWN.value, proposal.decided_at or proposal.decide_by)
     return Lost(decision.user.get_username(), decision.verdict, decision.at)
+
+
+def person_of(actor: Actor) -> int:
+    """Return the id of the person who decides; `opened_for` lets nobody else through."""
+    if actor.user_id is None:
+        raise ValueError("only people decide")
+    return actor.user_id

@@ -19,6 +19,8 @@ class Decided:
     digest: str
     at: datetime
     grant_id: UUID | None = None
+    release_at: datetime | None = None
+    """Until then the call does not start, and the verdict can be taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Expired:
 
 @dataclass(frozen=True, slots=True)
 class Forbidden:
-    """This actor may not: `people_only`, `role` or `self_approval`."""
+    """This actor may not: `people_only`, `role`, or a rule of `duties`."""
 
     rule: str
 
@@ -68,5 +70,39 @@ class Reconfirm:
     band: Band
 
 
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """Gates of the band are not open yet: one issue for each; `missed` are values that were picked wrongly."""
+
+    issues: tuple[Issue, ...]
+    missed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepUpNeeded:
+    """The person has to say again who they are; nothing was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What the call would touch has changed since it was shown: version `version` shows it as it is now."""
+
+    version: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seconded:
+    """The approval counts, and `needed - given` more people have to approve."""
+
+    proposal_id: UUID
+    given: int
+    needed: int
+    at: datetime
+
+
 TooLate = Lost | Expired | Stale
-Outcome = Decided | Lost | Stale | Expired | Forbidden | Invalid | Reconfirm
+Refusal = Forbidden | Invalid | Gated | StepUpNeeded | Moved
+"""Why an approval was not taken although the proposal is open."""
+
+Outcome = Decided | Seconded | Lost | Stale | Expired | Refusal | Reconfirm

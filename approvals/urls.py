@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from approvals import halt_views, run_views, unknown_views, views
+from approvals import decision_views, halt_views, run_views, unknown_views, views
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="queue"), name="start"),
@@ -12,6 +12,9 @@ urlpatterns = [
     path("live", views.live_events, name="live"),
     path("proposals/<uuid:pk>", views.proposal, name="proposal"),
     path("proposals/<uuid:pk>/decide", views.decide, name="decide"),
+    path("proposals/<uuid:pk>/seen", decision_views.section_seen, name="section_seen"),
+    path("proposals/<uuid:pk>/step-up", decision_views.step_up, name="step_up"),
+    path("proposals/<uuid:pk>/undo", decision_views.undo, name="undo"),
     path("unknown/<int:pk>", unknown_views.unknown, name="unknown"),
     path("unknown/<int:pk>/answer", unknown_views.answer_unknown, name="unknown_answer"),
     path("runs/<uuid:pk>/cancel", run_views.cancel_run, name="run_cancel"),

@@ -93,7 +93,12 @@
     y: () => card() && navigator.clipboard?.writeText(new URL(card().dataset.url, location.href).href).then(() => toast("Link copied.")),
   };
   const decisions = {
-    a: () => { const button = approve(); if (button && !button.disabled && !button.hasAttribute("data-armed")) button.click(); },
+    a: () => {
+      const button = approve();
+      if (button && !button.disabled && !button.hasAttribute("data-armed")) button.click();
+      else if (!button && one("#approve.draft")) open("approve");
+    },
+    z: () => one("[data-undo]")?.click(),
     x: () => one("#reject") && open("reject"),
     e: () => one("#edit") && open("edit"),
   };

@@ -17,6 +17,7 @@ from approvals import services
 from approvals.intervention import cancel_run
 from approvals.models import Decision, Proposal
 from tests.conftest import person
+from tests.deciding import edit_and_approve, posted
 from tests.shop import drive, only_proposal, open_shop, receive, start
 from tools.backoffice.models import Refund
 
@@ -47,7 +48,10 @@ def form(proposal: Proposal, decision: str, **more: str) -> dict[str, str]:
 
 
 def post(desk: Client, proposal: Proposal, decision: str, headers: dict[str, str] | None = None, /, **more: str) -> Any:
-    return desk.post(f"/t/acme/proposals/{proposal.pk}/decide", form(proposal, decision, **more), headers=headers)
+    person = int(desk.session["_auth_user_id"])
+    brought = {} if decision == "reject" else posted(proposal, Actor("user", str(person), "", user_id=person))
+    fields = form(proposal, decision) | brought | more
+    return desk.post(f"/t/acme/proposals/{proposal.pk}/decide", fields, headers=headers)
 
 
 def text(answer: Any) -> str:
@@ -165,7 +169,7 @@ def test_a_verdict_on_an_older_version_is_told_what_changed_and_keeps_the_draft(
 ) -> None:
     Proposal.objects.filter(pk=proposal.pk).update(band_rank=0, risk_band="low")
     changed = proposal.argument_values | {"reason": "Goodwill"}
-    outcome = services.edit_and_approve(
+    outcome = edit_and_approve(
         proposal_id=proposal.pk, actor=reviewer, version=1, digest=proposal.digest, arguments=changed
     )
     assert isinstance(outcome, services.Reconfirm)

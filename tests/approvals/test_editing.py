@@ -16,17 +16,10 @@ from agentops.wire.parse import JSON
 from approvals.editing import after_edit
 from approvals.models import Decision, Grant, Proposal
 from approvals.risk import Band
-from approvals.services import (
-    Decided,
-    Invalid,
-    Outcome,
-    Reconfirm,
-    Stale,
-    approve,
-    edit_and_approve,
-)
+from approvals.services import Decided, Invalid, Outcome, Reconfirm, Stale
 from tests.approvals.conftest import NOW, Desk, Previews
 from tests.approvals.contracts import MAIL, REFUND, arguments, contract, do_nothing, no_trace, origin
+from tests.deciding import approve, edit_and_approve
 from tools.models import AllowlistState
 from tools.registry import registry
 

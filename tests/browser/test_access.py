@@ -17,10 +17,10 @@ from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
 from approvals.models import Proposal
-from approvals.services import approve
 from tests.browser import hostile
 from tests.browser.conftest import OpenBrowser
 from tests.conftest import person
+from tests.deciding import approve
 from tests.shop import drive, only_proposal, receive, start, task_type
 from tools.allowlist import AllowlistState
 from tools.backoffice.models import InboxMessage
