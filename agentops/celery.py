@@ -13,8 +13,6 @@ from kombu.entity import Exchange, Queue
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentops.settings")
 
 SWEEP_EVERY_S = 1.0
-# Passing a ring on takes an instant and a sweep seconds; this is the backstop.
-TASK_LIMIT_S = 600
 
 
 def configuration(broker_url: str, queue: str) -> dict[str, Any]:
@@ -30,12 +28,11 @@ def configuration(broker_url: str, queue: str) -> dict[str, Any]:
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_default_queue": queue,
-        "task_time_limit": TASK_LIMIT_S + 30,
-        "task_soft_time_limit": TASK_LIMIT_S,
         "task_publish_retry_policy": {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
         "worker_prefetch_multiplier": 1,
-        # A task only passes the doorbell on; the runs are driven by a thread that lives as long as its process.
-        "worker_max_memory_per_child": 1_000_000,
+        # A task only passes the doorbell on, which takes an instant: handing it to another process would take longer.
+        # The runs are driven by a thread of this one. For more processors there are more workers.
+        "worker_pool": "solo",
         "worker_soft_shutdown_timeout": 30,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,

@@ -290,6 +290,8 @@ if _EMAIL:
     EMAIL_USE_TLS = bool(_EMAIL.get("EMAIL_USE_TLS"))
     EMAIL_USE_SSL = bool(_EMAIL.get("EMAIL_USE_SSL"))
     EMAIL_TIMEOUT = 10
+# Where links in e-mails lead; without it they name the path only.
+SITE_URL = env.url("SITE_URL", ("http", "https"), example="https://desk.example.com")
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "support@example.com")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 

@@ -9,6 +9,7 @@ from django.urls import reverse
 from agentops import clock
 from agentops.tenancy.access import Actor, can
 from approvals import duties, friction, quorum
+from approvals.handling import EXTENSIONS_MIN
 from approvals.ladder import SECTIONS, Rung, rung_of
 from approvals.models import Proposal, Status
 from approvals.release import may_take_back
@@ -64,6 +65,7 @@ def bar_of(
         "quorum": None,
         "undo": None,
         "step_up": "never",
+        "extensions": EXTENSIONS_MIN,
         "see_url": reverse("section_seen", args=[proposal.pk]),
     }
     if proposal.status != Status.PENDING:

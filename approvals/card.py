@@ -142,6 +142,7 @@ def _head(proposal: Proposal) -> dict[str, Any]:
         "band": proposal.risk_band,
         "score": proposal.risk_score,
         "tainted": proposal.tainted,
+        "needs_role": proposal.needs_role,
         "edited": proposal.edited,
         "requested_by": _name(proposal.requested_by),
         "decided_by": _name(proposal.decided_by),

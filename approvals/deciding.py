@@ -17,18 +17,19 @@ from django.db import transaction
 from agentops import clock
 from agentops.engine.events import ProposalDecided
 from agentops.runs.recording import record_outside
+from agentops.runs.statements import table_of
 from agentops.tenancy.access import Actor
 from agentops.wire.parse import JSON, clean_text
 from approvals import duties
 from approvals.clearance import Cleared, clear
 from approvals.editing import changed_leaves, edited_by, revise
-from approvals.ending import close
+from approvals.ending import closing
 from approvals.friction import NOTHING, Evidence
-from approvals.grants import issue_for
+from approvals.grants import grant_for
 from approvals.ladder import rung_of
 from approvals.models import Decision, Proposal, RejectReason, Status, Verdict
-from approvals.opening import opened_for, person_of, too_late
-from approvals.outcomes import Decided, Forbidden, Invalid, Outcome, TooLate
+from approvals.opening import opened_for, person_of
+from approvals.outcomes import Decided, Forbidden, Invalid, Outcome
 from approvals.patch import diff
 from approvals.risk import Band
 from tools.schema import Issue
@@ -134,11 +135,11 @@ def reject(
 
 def _approve(
     proposal: Proposal, actor: Actor, note: str, now: datetime, edited: Mapping[str, object], cleared: Cleared
-) -> Decided | TooLate:
+) -> Decided:
     person = person_of(actor)
     release_at = cleared.release_at
     execute_by = (release_at or now) + timedelta(seconds=proposal.task_type.execute_within_s)
-    closing = {
+    changes = {
         "status": Status.APPROVED,
         "decided_at": now,
         "decided_by": person,
@@ -147,13 +148,12 @@ def _approve(
         "votes": proposal.votes + 1,
     }
     next_version = {"version": proposal.version + 1} if edited else {}
-    if not close(proposal, {**edited, **next_version, **closing}):
-        return too_late(proposal)
-    grant = issue_for(proposal, now=now)
+    closed = closing(proposal, {**edited, **next_version, **changes})
+    grant = grant_for(proposal, now=now)
     changed = diff(proposal.original_values, proposal.argument_values)
     verdict = Verdict.EDIT if changed else Verdict.APPROVE
     said = clean_text(note.strip())
-    Decision.objects.create(
+    decision = Decision(
         proposal=proposal,
         version=proposal.version,
         verdict=verdict,
@@ -180,15 +180,15 @@ def _approve(
         view=cleared.view,
         others=cleared.others,
     )
-    record_outside(proposal.run_id, [decided], actor=actor, now=now)
+    beside = (closed, table_of([grant]), table_of([decision]))
+    record_outside(proposal.run_id, [decided], actor=actor, now=now, beside=beside)
     return Decided(proposal.pk, verdict, proposal.version, proposal.digest, now, grant.pk, release_at)
 
 
-def _reject(proposal: Proposal, actor: Actor, reason_code: str, note: str, now: datetime) -> Decided | TooLate:
+def _reject(proposal: Proposal, actor: Actor, reason_code: str, note: str, now: datetime) -> Decided:
     person = person_of(actor)
-    if not close(proposal, {"status": Status.REJECTED, "decided_at": now, "decided_by": person}):
-        return too_late(proposal)
-    Decision.objects.create(
+    closed = closing(proposal, {"status": Status.REJECTED, "decided_at": now, "decided_by": person})
+    decision = Decision(
         proposal=proposal,
         version=proposal.version,
         verdict=Verdict.REJECT,
@@ -208,7 +208,8 @@ def _reject(proposal: Proposal, actor: Actor, reason_code: str, note: str, now: 
         reason_code=reason_code,
         note=note,
     )
-    record_outside(proposal.run_id, [decided], actor=actor, now=now)
+    beside = (closed, table_of([decision]))
+    record_outside(proposal.run_id, [decided], actor=actor, now=now, beside=beside)
     return Decided(proposal.pk, Verdict.REJECT, proposal.version, proposal.digest, now)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from django.db import transaction
@@ -9,9 +10,10 @@ from django.db import transaction
 from agentops.engine.events import ProposalExpired, ProposalWithdrawn
 from agentops.engine.transitions import CallState, RunState
 from agentops.runs.recording import record_outside, state_of
+from agentops.runs.statements import Change, change_of
 from agentops.tenancy.access import SYSTEM
 from approvals import freezing
-from approvals.locking import lock_run
+from approvals.locking import lock_run, lock_run_of
 from approvals.models import Proposal, Status
 
 
@@ -27,7 +29,8 @@ def expire(*, proposal_id: UUID, now: datetime) -> bool:
         if run_ended(proposal):
             withdraw_leftover(proposal, now)
             return False
-        return expire_now(proposal, now)
+        expire_now(proposal, now)
+        return True
 
 
 def withdraw_proposals(run_id: UUID, *, reason: str, now: datetime) -> int:
@@ -42,9 +45,21 @@ def withdraw_proposals(run_id: UUID, *, reason: str, now: datetime) -> int:
 
 
 def locked(proposal_id: UUID) -> Proposal:
-    run_id = Proposal.objects.values_list("run_id", flat=True).get(pk=proposal_id)
-    lock_run(run_id)
-    return Proposal.objects.select_related("task_type", "run").get(pk=proposal_id)
+    """Hold everybody off a proposal's run until the transaction ends, and return it. Raises `Proposal.DoesNotExist`."""
+    lock_run_of(proposal_id)
+    return Proposal.objects.select_related("task_type", "run").only(*_FOR_A_DECISION).get(pk=proposal_id)
+
+
+_FOR_A_DECISION: Final = (
+    *("tenant", "run", "call_id", "task_type", "tool", "contract_version", "contract_digest", "digest", "version"),
+    *("arguments", "original_arguments", "risk_band", "band_rank", "status", "requested_by", "created_at"),
+    *("decide_by", "execute_by", "decided_at", "decided_by", "thawed_to", "provenance", "attacked"),
+    *("votes", "handled", "needs_role", "release_at"),
+    *("run__tenant", "run__state", "run__task_type"),
+    *("run__requested_by", "run__requested_by_token", "run__paused_at", "task_type__tenant"),
+    *("task_type__execute_within_s", "task_type__allow_self_approval"),
+)
+"""What a decision looks at; the rest is read when it is asked for."""
 
 
 def close(proposal: Proposal, changes: Mapping[str, object]) -> bool:
@@ -60,12 +75,18 @@ def close(proposal: Proposal, changes: Mapping[str, object]) -> bool:
     return True
 
 
-def expire_now(proposal: Proposal, now: datetime) -> bool:
-    if not close(proposal, {"status": Status.EXPIRED, "decided_at": now}):
-        return False
+def closing(proposal: Proposal, changes: Mapping[str, object]) -> Change:
+    """Change the object of a pending proposal that was read under the stream's lock; return what is to be written."""
+    for name, value in changes.items():
+        setattr(proposal, "decided_by_id" if name == "decided_by" else name, value)
+    return change_of(proposal, changes)
+
+
+def expire_now(proposal: Proposal, now: datetime) -> None:
+    """Close a pending proposal whose time is over."""
+    closed = closing(proposal, {"status": Status.EXPIRED, "decided_at": now})
     expired = ProposalExpired(str(proposal.pk), proposal.call_id)
-    record_outside(proposal.run_id, [expired], actor=SYSTEM, now=now)
-    return True
+    record_outside(proposal.run_id, [expired], actor=SYSTEM, now=now, beside=(closed,))
 
 
 def run_ended(proposal: Proposal) -> bool:

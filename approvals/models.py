@@ -118,6 +118,7 @@ class Proposal(TenantModel):
     handled = models.PositiveSmallIntegerField(
         default=0, db_default=0, help_text="How often somebody escalated, extended, edited or asked about it."
     )
+    remind_at = models.DateTimeField(null=True, blank=True, help_text="When the next rung of reminders is due.")
     reminded = models.PositiveSmallIntegerField(
         default=0, db_default=0, help_text="How many rungs of reminders and escalation it has been through."
     )
@@ -147,6 +148,11 @@ class Proposal(TenantModel):
         )
         indexes = (
             models.Index(fields=("tenant", "status", "decide_by"), name="proposal_deadline"),
+            models.Index(
+                fields=("tenant", "remind_at"),
+                condition=Q(status=Status.PENDING, remind_at__isnull=False),
+                name="proposal_reminder",
+            ),
             models.Index(fields=("tenant", "status", "-band_rank", "created_at", "id"), name="proposal_queue"),
         )
 
@@ -351,3 +357,83 @@ class Handling(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} ({self.proposal_id})"
+
+
+# --- who is told, and instead of whom ---------------------------------------------------------------------------------
+
+
+class Shift(TenantModel):
+    """Somebody is on call: reminded first of what waits too long."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "on-call shift"
+        constraints = (
+            models.CheckConstraint(condition=Q(ends_at__gt=models.F("starts_at")), name="shift_has_a_length"),
+        )
+        indexes = (models.Index(fields=("tenant", "ends_at"), name="shift_by_end"),)
+
+    def __str__(self) -> str:
+        return f"{self.user} from {self.starts_at:%Y-%m-%d %H:%M}"
+
+
+class Absence(TenantModel):
+    """Somebody is away, and `delegate` is told in their place. It gives nobody a right they do not have."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    delegate = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=Q(ends_at__gt=models.F("starts_at")), name="absence_has_a_length"),
+            models.CheckConstraint(condition=~Q(user=models.F("delegate")), name="absence_by_somebody_else"),
+        )
+        indexes = (models.Index(fields=("tenant", "ends_at"), name="absence_by_end"),)
+
+    def __str__(self) -> str:
+        return f"{self.user} until {self.ends_at:%Y-%m-%d %H:%M}"
+
+
+class Preference(TenantModel):
+    """What one person wants in one tenant. No row means the defaults."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)
+    undo_s = models.PositiveSmallIntegerField(
+        default=0, help_text="Seconds in which my approvals can be taken back, if that is longer than the band's."
+    )
+    reminders = models.BooleanField(default=True, help_text="Send me e-mails about what waits too long.")
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "user"), name="preference_once"),
+            models.CheckConstraint(condition=Q(undo_s__lte=120), name="preference_undo_bounded"),
+        )
+
+    def __str__(self) -> str:
+        return f"Preferences of {self.user}"
+
+
+class Notification(TenantModel):
+    """An e-mail to be sent: that something waits, with a link. It carries no decision and no arguments."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)
+    proposal = models.ForeignKey(Proposal, on_delete=models.CASCADE, related_name="notifications", db_index=False)
+    rung = models.PositiveSmallIntegerField()
+    created_at = models.DateTimeField()
+    taken_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("proposal", "user", "rung"), name="notification_once"),)
+        indexes = (
+            models.Index(fields=("tenant", "id"), condition=Q(sent_at__isnull=True), name="notification_to_send"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user_id} about {self.proposal_id}"

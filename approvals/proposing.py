@@ -18,6 +18,8 @@ from approvals.sentence import render
 from tools.contracts import ToolContract, action_digest
 
 MAX_EXPLANATION: Final = 20_000
+FIRST_REMINDER: Final = 0.5
+"""After this share of the time to decide, people are reminded (`approvals.reminders`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def draft_proposal(
         decide_by=decide_by,
         execute_by=decide_by + timedelta(seconds=run.task_type.execute_within_s),
         created_at=now,
+        remind_at=now + (decide_by - now) * FIRST_REMINDER,
         **frozen.columns(),
     )
 

@@ -18,7 +18,7 @@ from agentops.runs.recording import record_outside
 from agentops.tenancy.access import Actor, can
 from approvals.ending import locked, run_ended
 from approvals.ladder import Rung
-from approvals.models import Decision, Grant, Proposal, Status, Verdict
+from approvals.models import Decision, Grant, Preference, Proposal, Status, Verdict
 from approvals.outcomes import Forbidden
 
 SENIOR: Final = "senior"
@@ -42,8 +42,14 @@ class Released:
 
 
 def release_at(rung: Rung, actor: Actor, now: datetime) -> datetime | None:
-    """Return before which moment a call approved now does not start; None where there is no delay."""
-    return now + rung.release if rung.release_s else None
+    """Return before which moment a call approved now does not start; None where there is no delay.
+
+    Whoever wants more time to think gets it, so that nobody has to race. One query, unless the delay is the longest.
+    """
+    if not rung.release_s:
+        return None
+    wanted = Preference.objects.filter(user_id=actor.user_id or 0).values_list("undo_s", flat=True).first() or 0
+    return now + timedelta(seconds=max(rung.release_s, wanted))
 
 
 def may_take_back(proposal: Proposal, actor: Actor, now: datetime) -> bool:

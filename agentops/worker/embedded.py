@@ -28,7 +28,6 @@ from django.db import connections
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY_S = 1.0
-WORKER_THREADS = 2
 # Open event streams never end by themselves: they are cancelled after this long ...
 STREAM_GRACE_S = 1
 # ... tasks in the middle of a step get this long (a killed step is picked up by the next start) ...
@@ -188,8 +187,6 @@ class EmbeddedWorker:
             # Celery warns a superuser about pickled messages; ours are JSON and never leave the process.
             warnings.simplefilter("ignore", SecurityWarning)
             self._worker: Any = current_app.Worker(
-                pool="threads",
-                concurrency=WORKER_THREADS,
                 without_gossip=True,
                 without_mingle=True,
                 without_heartbeat=True,

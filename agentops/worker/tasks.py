@@ -7,9 +7,8 @@ from typing import Final
 from celery import shared_task
 from celery.signals import worker_process_shutdown, worker_shutdown
 
-from agentops.worker import conductor
+from agentops.worker import conductor, sweeping
 from agentops.worker.driver import Driver
-from agentops.worker.sweeper import sweep as sweep_all
 
 STOP_WITHIN_S: Final = 20.0
 """Seconds in which effects under way are still recorded when a worker is told to stop."""
@@ -28,12 +27,13 @@ def drive(tenant_id: int, run_id: str) -> None:
 
 @shared_task(name="agentops.worker.tasks.sweep", ignore_result=True)  # type: ignore[untyped-decorator]
 def sweep() -> None:
-    """Ring for due runs and expire overdue proposals."""
-    sweep_all()
+    """Have due runs rung for and overdue proposals expired, beside whatever else this worker does."""
+    sweeping.begin()
 
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator]
 def _leave(**_: object) -> None:
     """Give back what this process drives, before it ends."""
+    sweeping.stop()
     conductor.stop(STOP_WITHIN_S)

@@ -8,11 +8,44 @@ import agentops.tenancy.scope
 class Migration(migrations.Migration):
     dependencies = [
         ("approvals", "0004_lean_indexes"),
+        ("runs", "0009_lean_indexes"),
         ("tenancy", "0002_row_security"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
+        migrations.CreateModel(
+            name="Absence",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("starts_at", models.DateTimeField()),
+                ("ends_at", models.DateTimeField()),
+                (
+                    "delegate",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "tenant",
+                    agentops.tenancy.scope.TenantForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenancy.tenant"
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+        ),
         migrations.CreateModel(
             name="BandRule",
             fields=[
@@ -139,6 +172,99 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="Notification",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("rung", models.PositiveSmallIntegerField()),
+                ("created_at", models.DateTimeField()),
+                ("taken_at", models.DateTimeField(blank=True, null=True)),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("sent_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "proposal",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="notifications",
+                        to="approvals.proposal",
+                    ),
+                ),
+                (
+                    "tenant",
+                    agentops.tenancy.scope.TenantForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenancy.tenant"
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Preference",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "undo_s",
+                    models.PositiveSmallIntegerField(
+                        default=0,
+                        help_text="Seconds in which my approvals can be taken back, if that is longer than the band's.",
+                    ),
+                ),
+                (
+                    "reminders",
+                    models.BooleanField(default=True, help_text="Send me e-mails about what waits too long."),
+                ),
+                (
+                    "tenant",
+                    agentops.tenancy.scope.TenantForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenancy.tenant"
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Shift",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("starts_at", models.DateTimeField()),
+                ("ends_at", models.DateTimeField()),
+                (
+                    "tenant",
+                    agentops.tenancy.scope.TenantForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenancy.tenant"
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "on-call shift",
+            },
+        ),
+        migrations.CreateModel(
             name="Viewing",
             fields=[
                 ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
@@ -224,6 +350,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="proposal",
+            name="remind_at",
+            field=models.DateTimeField(blank=True, help_text="When the next rung of reminders is due.", null=True),
+        ),
+        migrations.AddField(
+            model_name="proposal",
             name="reminded",
             field=models.PositiveSmallIntegerField(
                 db_default=0, default=0, help_text="How many rungs of reminders and escalation it has been through."
@@ -234,6 +365,14 @@ class Migration(migrations.Migration):
             name="votes",
             field=models.PositiveSmallIntegerField(
                 db_default=0, default=0, help_text="How many verdicts were given on it, whatever became of them."
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="proposal",
+            index=models.Index(
+                condition=models.Q(("remind_at__isnull", False), ("status", "pending")),
+                fields=["tenant", "remind_at"],
+                name="proposal_reminder",
             ),
         ),
         migrations.AddConstraint(
@@ -256,6 +395,22 @@ class Migration(migrations.Migration):
             model_name="decision",
             constraint=models.UniqueConstraint(fields=("proposal", "view"), name="decision_one_per_card"),
         ),
+        migrations.AddIndex(
+            model_name="absence",
+            index=models.Index(fields=["tenant", "ends_at"], name="absence_by_end"),
+        ),
+        migrations.AddConstraint(
+            model_name="absence",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("ends_at__gt", models.F("starts_at"))), name="absence_has_a_length"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="absence",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("user", models.F("delegate")), _negated=True), name="absence_by_somebody_else"
+            ),
+        ),
         migrations.AddConstraint(
             model_name="bandrule",
             constraint=models.UniqueConstraint(fields=("tenant", "band"), name="bandrule_once"),
@@ -275,6 +430,34 @@ class Migration(migrations.Migration):
             model_name="handling",
             constraint=models.CheckConstraint(
                 condition=models.Q(("kind__in", ("escalate", "extend", "edit", "remind"))), name="handling_kind_known"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="notification",
+            index=models.Index(
+                condition=models.Q(("sent_at__isnull", True)), fields=["tenant", "id"], name="notification_to_send"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="notification",
+            constraint=models.UniqueConstraint(fields=("proposal", "user", "rung"), name="notification_once"),
+        ),
+        migrations.AddConstraint(
+            model_name="preference",
+            constraint=models.UniqueConstraint(fields=("tenant", "user"), name="preference_once"),
+        ),
+        migrations.AddConstraint(
+            model_name="preference",
+            constraint=models.CheckConstraint(condition=models.Q(("undo_s__lte", 120)), name="preference_undo_bounded"),
+        ),
+        migrations.AddIndex(
+            model_name="shift",
+            index=models.Index(fields=["tenant", "ends_at"], name="shift_by_end"),
+        ),
+        migrations.AddConstraint(
+            model_name="shift",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("ends_at__gt", models.F("starts_at"))), name="shift_has_a_length"
             ),
         ),
     ]

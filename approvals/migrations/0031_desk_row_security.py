@@ -10,4 +10,8 @@ class Migration(migrations.Migration):
         enable_rls("approvals_bandrule"),
         enable_rls("approvals_viewing"),
         enable_rls("approvals_handling"),
+        enable_rls("approvals_shift"),
+        enable_rls("approvals_absence"),
+        enable_rls("approvals_preference"),
+        enable_rls("approvals_notification"),
     ]

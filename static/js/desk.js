@@ -99,6 +99,7 @@
       else if (!button && one("#approve.draft")) open("approve");
     },
     z: () => one("[data-undo]")?.click(),
+    s: () => one("#handle") && open("handle"),
     x: () => one("#reject") && open("reject"),
     e: () => one("#edit") && open("edit"),
   };

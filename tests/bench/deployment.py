@@ -84,13 +84,14 @@ class Deployment:
         return Process(words, self.env(), self.directory / f"{self._started:02}-{name}.log")
 
     @contextmanager
-    def workers(self, count: int) -> Iterator[Process]:
-        """Run a worker with so many processes."""
-        worker = self.process("worker", str(BIN / "celery"), *WORKER, "--concurrency", str(count))
+    def workers(self, count: int) -> Iterator[list[Process]]:
+        """Run so many workers, a process each."""
+        workers = [self.process(f"worker-{n}", str(BIN / "celery"), *WORKER) for n in range(1, count + 1)]
         try:
-            yield worker
+            yield workers
         finally:
-            worker.kill()
+            for worker in workers:
+                worker.kill()
             self.redis.flushdb()
 
     @contextmanager

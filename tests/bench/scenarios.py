@@ -118,24 +118,27 @@ def throughput(site: Site) -> Iterator[Row]:
     best: tuple[float, int] = (0.0, 0)
     for workers in site.sizes.workers:
         place = site.deployment
-        with place.decider() as person, place.workers(workers) as worker:
-            site.warm(workers, worker, person)
+        with place.decider() as person, place.workers(workers) as crowd:
+            site.warm(workers, *crowd, person)
             around = [site.floor.measure(site.sizes.floor_s) for _ in range(2)]
             began = time.monotonic()
             runs = site.submit(workload.WORKLOAD, site.sizes.runs)
             submitting = (time.monotonic() - began) / len(runs)
-            cpu = {name: cpu_seconds(one) for name, one in (("worker", worker), ("decider", person))}
+            cpu = {"worker": sum(map(cpu_seconds, crowd)), "decider": cpu_seconds(person)}
             start = time.time()
             with place.sweeping():
                 place.release()
-                seconds = place.wait_for(runs, watch=(worker, person), within_s=600) - start
-            spent = {name: cpu_seconds(one) - cpu[name] for name, one in (("worker", worker), ("decider", person))}
+                seconds = place.wait_for(runs, watch=(*crowd, person), within_s=600) - start
+            spent = {
+                "worker": sum(map(cpu_seconds, crowd)) - cpu["worker"],
+                "decider": cpu_seconds(person) - cpu["decider"],
+            }
             around += [site.floor.measure(site.sizes.floor_s) for _ in range(2)]
         site.each_paid_once(runs)
         rate = len(runs) / seconds
         share = rate * workload.STEPS / statistics.median(around)
         best = max(best, (share, workers))
-        name = f"{workers} worker process{'es' if workers > 1 else ''}"
+        name = f"{workers} worker{'s' if workers > 1 else ''}"
         note = (
             f"CPU a run: worker {1000 * spent['worker'] / len(runs):.1f} ms, "
             f"decider {1000 * spent['decider'] / len(runs):.1f} ms; submit {1000 * submitting:.1f} ms"
@@ -149,7 +152,7 @@ def costs(site: Site) -> Iterator[Row]:
     """Write commits, log and table bytes of a run of the workload: submitting, deciding and all."""
     place = site.deployment
     meter = Meter(place.sql)
-    with place.decider() as person, place.workers(1) as worker:
+    with place.decider() as person, place.workers(1) as [worker]:
         site.warm(1, worker, person)
         start = meter.mark(checkpoint=meter.exact)
         runs = site.submit(workload.WORKLOAD, site.sizes.cost_runs)
@@ -178,7 +181,7 @@ def costs(site: Site) -> Iterator[Row]:
 def latency(site: Site) -> Iterator[Row]:
     """From the commit of a decision to the start of its tool, and to the commit of its outcome, on an idle system."""
     place = site.deployment
-    with place.workers(2) as worker:
+    with place.workers(1) as [worker]:
         person = place.process(
             "serial", sys.executable, "-m", "tests.bench.decider", "serial", str(site.sizes.decisions)
         )
@@ -226,7 +229,7 @@ def long_runs(site: Site) -> Iterator[Row]:
     """What a step takes in runs of 10, 100 and 1,000 steps: from the start of the first to the start of the last."""
     place = site.deployment
     first = 0.0
-    with place.workers(1) as worker:
+    with place.workers(1) as [worker]:
         warm = site.submit(workload.long_kind(10), WARM_UP)
         place.release()
         place.wait_for(warm, watch=(worker,), within_s=120)
@@ -258,7 +261,7 @@ def step_costs(noted: Sequence[Note], runs: Sequence[UUID], steps: int) -> list[
 def paused(site: Site) -> Iterator[Row]:
     """Ten and a hundred thousand runs that wait for a person: rows, time to list the first 50 and to decide one."""
     place = site.deployment
-    with place.workers(1) as worker:
+    with place.workers(1) as [worker]:
         [run_id] = site.submit(workload.WORKLOAD, 1)
         place.release()
         asks = "select count(*) from approvals_proposal where status = 'pending' and run_id = %s"

@@ -61,29 +61,35 @@ class Stage:
         return environment(self.directory / "data", shared | more)
 
     def start(self, name: str) -> None:
-        """Start a process of the deployment: worker, beat or decider."""
+        """Start a process of the deployment: a worker by its name and number, beat or decider."""
+        kind = name.split()[0]
         words = {
             "decider": (sys.executable, "-m", "tests.chaos.decider"),
             "beat": (str(BIN / "celery"), "-A", "agentops", "beat"),
-            "worker": (str(BIN / "celery"), "-A", "agentops", "worker", "-I", "tests.chaos.mayhem", "-c", str(WORKERS))
+            "worker": (str(BIN / "celery"), "-A", "agentops", "worker", "-I", "tests.chaos.mayhem")
             if self.database is not None
             else (sys.executable, "-m", "tests.chaos.embedded"),
-        }[name]
+        }[kind]
         self._started += 1
-        more = {"AGENTOPS_PROCESS": "worker", "CHAOS_DOOMED": "1"} if name == "worker" else {}
-        log = self.directory / f"{self._started:04}-{name}.log"
+        more = {"AGENTOPS_PROCESS": "worker", "CHAOS_DOOMED": "1"} if kind == "worker" else {}
+        log = self.directory / f"{self._started:04}-{name.replace(' ', '-')}.log"
         self.processes[name] = Process(words, self.env(**more), log)
 
     def start_all(self) -> None:
-        for name in ("worker", "decider", *(["beat"] if self.database is not None else [])):
+        for name in (*self.workers, "decider", *(["beat"] if self.database is not None else [])):
             self.start(name)
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """The names of the worker processes; the embedded mode is but one."""
+        return tuple(f"worker {n}" for n in range(1, 1 + (WORKERS if self.database is not None else 1)))
 
     def supervise(self) -> None:
         """Start again what has ended, as a service manager does."""
         for name, process in list(self.processes.items()):
             if not process.alive:
                 process.kill()
-                self.done[f"{name} started again"] += 1
+                self.done[f"{name.split()[0]} started again"] += 1
                 self.start(name)
 
     def stop_all(self) -> None:
@@ -99,10 +105,10 @@ class Stage:
 
     def disturb(self) -> None:
         """Do one thing, by chance."""
-        choices: list[tuple[int, str, Callable[[], None]]] = [(2, "worker killed, children and all", self.kill_worker)]
+        choices: list[tuple[int, str, Callable[[], None]]] = [(2, "every worker killed", self.kill_workers)]
         if self.database is not None:
             choices += [
-                (3, "one worker process killed", self.kill_child),
+                (3, "one worker killed", self.kill_worker),
                 (4, "database connection cut", self.cut_connection),
                 (1, "broker stopped and started", self.restart_broker),
                 (1, "every message lost", self.lose_messages),
@@ -112,16 +118,16 @@ class Stage:
         self.done[name] += 1
         act()
 
-    def kill_worker(self) -> None:
-        self.processes["worker"].kill()
-        self.start("worker")
+    def kill_workers(self) -> None:
+        for name in self.workers:
+            self.processes[name].kill()
+        for name in self.workers:
+            self.start(name)
 
-    def kill_child(self) -> None:
-        """Kill one of the processes that a worker forked."""
-        parent = self.processes["worker"].pid
-        children = Path(f"/proc/{parent}/task/{parent}/children")
-        with suppress(OSError, ValueError, IndexError):
-            os.kill(int(self.rng.choice(children.read_text().split())), 9)
+    def kill_worker(self) -> None:
+        name = self.rng.choice(self.workers)
+        self.processes[name].kill()
+        self.start(name)
 
     def cut_connection(self) -> None:
         self.rows(

@@ -469,7 +469,7 @@ def test_a_worker_may_die_at_every_statement_of_an_approved_effect(desk: Desk, s
         assert sum(machine.world.paid.values()) == 1
         if not died:
             break
-    assert nth > 25
+    assert nth > 12
 
 
 @pytest.mark.parametrize("what", ["cancel", "approve", "edit", "reject", "expire"])

@@ -14,7 +14,7 @@ from agentops.engine.state import fold
 from agentops.runs import lease
 from agentops.runs.commit import RUN_COLUMNS, Head, Write, commit
 from agentops.runs.models import Run
-from agentops.runs.recording import Lease, LeaseLost, load_many, projection, state_of
+from agentops.runs.recording import LeaseLost, load_many, projection, state_of
 from agentops.tenancy.access import WORKER
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
@@ -31,9 +31,9 @@ def run(scoped: Tenant) -> Run:
     return start("support-email", {"message_id": "M-0001"})
 
 
-def written(claimed: tuple[Run, Lease]) -> Head | Exception:
+def written(claimed: lease.Claimed) -> Head | Exception:
     """Write one event as the worker that claimed the run would."""
-    run, held = claimed
+    run, held, _ = claimed
     stream_id, last, events = load_many([run.pk])[run.pk]
     before = fold(events)
     late = Stamped(before.seq + 1, timezone.now(), RunClaimed(held.owner, 1))

@@ -29,7 +29,7 @@ from agentops.tenancy.models import Membership, Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.services import add_member, issue_token
 from agentops.wire.ids import uuid7
-from approvals.models import Proposal
+from approvals.models import Absence, BandRule, Proposal, Shift
 from tests.conftest import person
 from tests.shop import drive, open_shop, start
 from tools.backoffice import models as backoffice
@@ -40,6 +40,12 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OBJECTS: Mapping[str, type[models.Model]] = {
     "proposal": Proposal,
     "decide": Proposal,
+    "section_seen": Proposal,
+    "step_up": Proposal,
+    "undo": Proposal,
+    "escalate": Proposal,
+    "extend": Proposal,
+    "absence_end": Absence,
     "run": Run,
     "run_artifacts": Run,
     "run_cancel": Run,
@@ -65,6 +71,7 @@ OBJECTS: Mapping[str, type[models.Model]] = {
 POSTED = frozenset(
     {
         *("decide", "fact_curate", "unknown_answer", "stop_lift", "run_exchange"),
+        *("section_seen", "step_up", "undo", "escalate", "extend", "absence_end"),
         *("run_cancel", "run_pause", "run_resume", "run_requeue"),
     }
 )
@@ -163,6 +170,14 @@ def build(tenant: Tenant) -> World:
             ),
             ToolHealth(tool="mail.read"),
             ModelPrice(pattern="*", input_micros=1, output_micros=1, valid_from=run.created_at),
+            BandRule(band="low", rationale_chars=5),
+            Shift(user_id=whoever(tenant), starts_at=run.created_at, ends_at=run.created_at + timedelta(days=1)),
+            Absence(
+                user_id=whoever(tenant),
+                delegate=person(f"deputy-{tenant.slug}", tenant, "viewer"),
+                starts_at=run.created_at,
+                ends_at=run.created_at + timedelta(days=1),
+            ),
             budget := Budget(measure="runs", period="day", hard=1000),
             Account(budget=budget, period_start=run.created_at),
             Halt(

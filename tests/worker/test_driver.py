@@ -12,8 +12,18 @@ from django.db import OperationalError
 
 from agentops import clock
 from agentops.audit.verify import verify_tenant
-from agentops.engine.events import CallDenied, CallReconciled, CallStarted, Event, RunClaimed
-from agentops.engine.planner import PlannerAnswer, PlanRequest
+from agentops.engine.events import (
+    CallDenied,
+    CallReconciled,
+    CallStarted,
+    Event,
+    PlanFailed,
+    PlanMade,
+    RunClaimed,
+    RunPaused,
+    Usage,
+)
+from agentops.engine.planner import Planned, PlannerAnswer, PlanRequest
 from agentops.runs.commit import Head, Write, commit
 from agentops.runs.lease import claim, claim_due
 from agentops.runs.models import Run
@@ -25,7 +35,7 @@ from agentops.wire.parse import JSON, JSONObject
 from agentops.worker import driver
 from agentops.worker.driver import ConnectionBroken, Crew, Driver
 from agentops.worker.sweeper import settle_leftovers
-from approvals.intervention import Answered, NotUnknown, cancel_run, pause_run, reconcile_call
+from approvals.intervention import Answered, NotUnknown, Paused, cancel_run, pause_run, reconcile_call
 from approvals.models import Grant, Proposal
 from approvals.services import Decided, reject
 from tests.deciding import approve, edit_and_approve
@@ -532,3 +542,26 @@ def test_an_effect_under_way_when_its_run_was_cancelled_is_settled_though_its_wo
     assert Refund.objects.count() == done
     assert Grant.objects.filter(proposal=proposal, consumed_at__isnull=False).count() == done
     assert drive(run.id, clock).state == "cancelled"
+
+
+def test_what_a_model_answers_after_somebody_paused_the_run_is_on_record_with_its_usage(
+    shop: Tenant, sam: User, actor_of: Callable[[User, Tenant], Actor]
+) -> None:
+    class Slow:
+        name = "model:test:slow"
+
+        def plan(self, request: PlanRequest) -> PlannerAnswer:
+            assert isinstance(pause_run(run_id=run.id, actor=actor_of(sam, shop), reason="wait"), Paused)
+            steps: list[JSON] = [{"id": "look", "tool": "tickets.list", "arguments": {}}]
+            return Planned({"steps": steps, "answers": [{"text": "Done."}]}, Usage(input_tokens=70, output_tokens=7))
+
+    run = start("support-email", {"message_id": "M-0001"})
+    assert Driver("w1", planners=lambda run, state: Slow()).drive(shop, run.id)
+    told = [s.event for s in load(run.id)]
+    [answer] = [e for e in told if isinstance(e, PlanMade | PlanFailed)]
+    assert told.index(answer) > next(n for n, e in enumerate(told) if isinstance(e, RunPaused))
+    assert answer.usage is not None
+    assert answer.usage.input_tokens == 70
+    run.refresh_from_db()
+    assert (run.state, run.lease_owner) == ("running", "")
+    assert run.paused_at is not None

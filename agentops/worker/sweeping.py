@@ -1,0 +1,54 @@
+"""Sweeps in a thread of their own, so that the doorbell is heard meanwhile. One at a time in a process."""
+
+import logging
+import os
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from agentops.tenancy.scope import give_back_connection
+from agentops.worker.sweeper import sweep
+
+logger = logging.getLogger(__name__)
+
+_lock = threading.Lock()
+_thread: ThreadPoolExecutor | None = None
+_under_way: "Future[None] | None" = None
+
+
+def begin() -> bool:
+    """Begin to sweep unless this process is sweeping already; return whether it began."""
+    global _thread, _under_way
+    with _lock:
+        if _under_way is not None and not _under_way.done():
+            return False
+        if _thread is None:
+            _thread = ThreadPoolExecutor(1, thread_name_prefix="agentops-sweeper")
+        _under_way = _thread.submit(_sweep)
+        return True
+
+
+def stop() -> None:
+    """Begin no more sweeps; one under way goes on to its end, and what it leaves the next one finds."""
+    global _thread
+    with _lock:
+        thread, _thread = _thread, None
+    if thread is not None:
+        thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _sweep() -> None:
+    try:
+        sweep()
+    except Exception:
+        logger.exception("a sweep failed; the next one tries again")
+    finally:
+        give_back_connection()
+
+
+def _forked() -> None:
+    """The thread stayed with the parent."""
+    global _lock, _thread, _under_way
+    _lock, _thread, _under_way = threading.Lock(), None, None
+
+
+os.register_at_fork(after_in_child=_forked)
