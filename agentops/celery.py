@@ -7,7 +7,7 @@ sweeper rings again. The options below make losing one rare and a worker that di
 import os
 from typing import Any
 
-from celery import Celery
+from celery import Celery, bootsteps
 from kombu.entity import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentops.settings")
@@ -56,15 +56,13 @@ def configuration(broker_url: str, queue: str) -> dict[str, Any]:
         conf["broker_url"] = "memory://localhost/"
         conf["broker_transport_options"] = {"polling_interval": 0.1}
     elif scheme in {"redis", "rediss"}:
-        # visibility_timeout must exceed the longest task; the restore options make a dead worker's messages come back
-        # within seconds after it instead of minutes.
-        conf["broker_transport_options"] = {
-            "visibility_timeout": 900,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-            "socket_connect_timeout": 4,
-        }
+        conf["broker_transport_options"] = {"socket_connect_timeout": 4}
         conf["worker_disable_prefetch"] = True
+        # Redis knows no acknowledgements: keeping account of messages under way would cost more than passing one on,
+        # and a ring that is lost with its worker is made good by the sweeper, like a run that is.
+        conf["task_queues"] = [
+            Queue(queue, Exchange(queue, type="direct"), routing_key=queue, no_ack=True),  # type: ignore[no-untyped-call]
+        ]
     else:
         conf["task_default_queue_type"] = "quorum"
         conf["task_queues"] = [
@@ -88,6 +86,18 @@ def _from_settings() -> dict[str, Any]:
     return configuration(settings.BROKER_URL, settings.BROKER_QUEUE)
 
 
+class Unacknowledged(bootsteps.StartStopStep):  # type: ignore[misc]
+    """What was taken without account of it needs no acknowledgement either, though Celery sends one."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, parent: Any) -> None:
+        """Leave the acknowledgements of a consumer on Redis out."""
+        if parent.connection.transport.driver_type == "redis":
+            parent.task_consumer.channel.qos.ack = lambda delivery_tag: None
+
+
 app = Celery("agentops")
+app.steps["consumer"].add(Unacknowledged)
 app.add_defaults(_from_settings)
 app.set_default()

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connection, models
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connection, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.models.sql.compiler import SQLCompiler
@@ -219,8 +219,11 @@ def _remembering(slug: str) -> Iterator[None]:
 
 
 def _wanted() -> dict[str, str]:
-    """What the database session of this thread has been told, or will be told as soon as there is one."""
-    found: dict[str, str] = connection.__dict__.setdefault("session_settings", {})
+    """What the database session of this thread has been told, or will be told as soon as there is one.
+
+    Kept with the thread's own connection: `django.db.connection` is one object for all threads.
+    """
+    found: dict[str, str] = connections[DEFAULT_DB_ALIAS].__dict__.setdefault("session_settings", {})
     return found
 
 

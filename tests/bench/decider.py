@@ -1,7 +1,7 @@
 """The person at the desk, in a process of their own.
 
 `python -m tests.bench.decider stream` approves whatever waits until it is told to stop. `... serial N` submits N runs
-one after the other on an idle system and decides each; it prints, as JSON, when each decision was committed.
+one after the other on an idle system and decides each; it prints, as JSON objects, when each decision was committed.
 """
 
 import json
@@ -75,6 +75,7 @@ def serial(count: int) -> dict[str, int]:
 if __name__ == "__main__":
     django.setup()
     if sys.argv[1] == "serial":
-        sys.stdout.write(json.dumps(serial(int(sys.argv[2]))))
+        for run_id, at in serial(int(sys.argv[2])).items():
+            sys.stdout.write(json.dumps({run_id: at}) + "\n")
     else:
         stream()

@@ -1,5 +1,6 @@
 """What is measured on PostgreSQL and Redis, one function a row or group of rows. Django is set up by then."""
 
+import contextlib
 import json
 import random
 import statistics
@@ -188,7 +189,7 @@ def latency(site: Site) -> Iterator[Row]:
         code = person.exit_code(600)
         worker.must_live()
         assert code == 0, person.said
-    decided = {UUID(run): at for run, at in _last_object(person.said).items()}
+    decided = {UUID(run): at for run, at in _objects(person.log.read_text()).items()}
     started: list[float] = []
     recorded: list[float] = []
     runs = list(decided)[min(WARM_UP, len(decided) // 4) :]
@@ -358,13 +359,11 @@ ALL: dict[str, Callable[[Site], Iterator[Row]]] = {
 }
 
 
-def _last_object(said: str) -> dict[str, int]:
-    """Return the last JSON object among the lines of a process, which may have logged after it."""
-    for line in reversed(said.strip().splitlines()):
+def _objects(said: str) -> dict[str, int]:
+    """Return the JSON objects among the lines of a process, which may have logged between them, as one."""
+    found: dict[str, int] = {}
+    for line in said.splitlines():
         if line.startswith("{"):
-            try:
-                found: dict[str, int] = json.loads(line)
-            except ValueError:
-                continue
-            return found
-    raise ValueError(f"the process said nothing that can be read: {said[-500:]}")
+            with contextlib.suppress(ValueError):
+                found |= {name: value for name, value in json.loads(line).items() if isinstance(value, int)}
+    return found

@@ -183,3 +183,45 @@ def test_threads_do_not_share_a_scope(acme: Tenant, globex: Tenant, bob: User, c
             thread.join(30)
     assert names == {"acme": ["bob"], "globex": ["charlie"]}
     assert outside == [None, None]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_threads_name_their_own_tenant_whatever_others_do_meanwhile(acme: Tenant, globex: Tenant) -> None:
+    inside, reopened = threading.Event(), threading.Event()
+    seen: list[str] = []
+
+    def other() -> None:
+        try:
+            with tenant_scope(globex):
+                seen.append(session_tenant())
+                inside.set()
+                assert reopened.wait(30)
+                seen.append(session_tenant())
+            seen.append(session_tenant())
+        finally:
+            connection.close()
+
+    with tenant_scope(acme):
+        assert session_tenant() == str(acme.pk)
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert inside.wait(30)
+        connection.close()
+        assert session_tenant() == str(acme.pk), "a session that is opened in a scope is told whose it is"
+        reopened.set()
+        thread.join(30)
+        connection.close()
+        assert session_tenant() == str(acme.pk)
+    assert session_tenant() == ""
+    assert seen == [str(globex.pk), str(globex.pk), ""]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_scope_opened_before_the_connection_names_the_tenant_to_it(acme: Tenant, globex: Tenant) -> None:
+    connection.close()
+    with tenant_scope(globex):
+        pass
+    with tenant_scope(acme):
+        assert session_tenant() == str(acme.pk)
+    connection.close()
+    assert session_tenant() == ""
