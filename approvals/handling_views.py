@@ -41,10 +41,10 @@ def extend(request: TenantRequest, pk: UUID) -> HttpResponse:
     """Give a proposal more time. Answers like `escalate`."""
     found = fetch(pk)
     form = ReasonForm(request.POST)
-    said = form.cleaned_data if form.is_valid() else {"reason": "", "minutes": None}
-    outcome = handling.extend(
-        proposal_id=found.pk, actor=request.actor, minutes=said["minutes"] or 0, reason=said["reason"]
-    )
+    readable = form.is_valid()
+    minutes = form.cleaned_data.get("minutes") if readable else None
+    reason = form.cleaned_data["reason"] if readable else ""
+    outcome = handling.extend(proposal_id=found.pk, actor=request.actor, minutes=minutes or 0, reason=reason)
     return _told(request, pk, outcome, "It has more time.", "Without a decision it still does not run.")
 
 

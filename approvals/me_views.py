@@ -19,6 +19,7 @@ from agentops.tenancy.models import Membership
 from agentops.tenancy.requests import TenantRequest
 from approvals.forms import AbsenceForm, PreferenceForm
 from approvals.models import Absence, Decision, Handling, Preference
+from approvals.opening import person_of
 from approvals.release import may_take_back
 
 SHOWN = 50
@@ -39,7 +40,7 @@ def preferences(request: TenantRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, preference=form, status=422)
     with transaction.atomic():
-        row, _ = Preference.objects.update_or_create(user_id=request.actor.user_id, defaults=form.cleaned_data)
+        row, _ = Preference.objects.update_or_create(user_id=person_of(request.actor), defaults=form.cleaned_data)
         record_in_tenant_stream(
             "preferences.changed",
             {"undo_s": row.undo_s, "reminders": row.reminders},
@@ -60,7 +61,7 @@ def absence(request: TenantRequest) -> HttpResponse:
     said = form.cleaned_data
     with transaction.atomic():
         row = Absence.objects.create(
-            user_id=request.actor.user_id,
+            user_id=person_of(request.actor),
             delegate_id=said["delegate"],
             starts_at=said["starts_at"],
             ends_at=said["ends_at"],
