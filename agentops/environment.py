@@ -51,6 +51,15 @@ class Environment:
             raise ImproperlyConfigured(f"{name} is {raw!r}: use a whole number from {low} to {high}.")
         return int(raw)
 
+    def numbers(self, name: str, default: Sequence[int], *, low: int, high: int) -> tuple[int, ...]:
+        """Return as many whole numbers as the default has, separated by commas, each from `low` to `high`."""
+        text = self.text(name)
+        parts = [part.strip() for part in text.split(",")] if text else [str(number) for number in default]
+        readable = all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts)
+        if len(parts) != len(default) or not readable or not all(low <= int(part) <= high for part in parts):
+            raise ImproperlyConfigured(f"{name} must be {len(default)} whole numbers from {low} to {high}, like 1,2,3.")
+        return tuple(int(part) for part in parts)
+
     def choice(self, name: str, options: Sequence[str], default: str) -> str:
         """Return one of the options."""
         raw = self.text(name, default)

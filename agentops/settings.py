@@ -240,6 +240,7 @@ HTMX_CONFIG = {
         {"code": "204", "swap": False},
         {"code": "[23]..", "swap": True},
         {"code": "4..", "swap": True, "error": False},
+        {"code": "503", "swap": True, "error": False},
         {"code": "5..", "swap": False, "error": True},
     ],
     "selfRequestsOnly": True,
@@ -289,6 +290,8 @@ if _EMAIL:
     EMAIL_USE_TLS = bool(_EMAIL.get("EMAIL_USE_TLS"))
     EMAIL_USE_SSL = bool(_EMAIL.get("EMAIL_USE_SSL"))
     EMAIL_TIMEOUT = 10
+# Where links in e-mails lead; without it they name the path only.
+SITE_URL = env.url("SITE_URL", ("http", "https"), example="https://desk.example.com")
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "support@example.com")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
@@ -302,6 +305,11 @@ AGENTOPS_MODELS = env.names("AGENTOPS_MODELS")
 MODEL_PROVIDERS = env.providers("AGENTOPS_PROVIDER_")
 # Requests to models that one process has under way at once; more wait for their turn.
 MODEL_IN_FLIGHT = env.number("MODEL_IN_FLIGHT", 1000, low=1, high=10_000)
+
+# --- Decisions -------------------------------------------------------------------------------------------------------
+
+# Seconds in which an approval of low, medium, high and critical risk can be taken back; tenants may change it per band.
+RELEASE_DELAYS_S = env.numbers("RELEASE_DELAYS_S", (10, 15, 30, 60), low=0, high=900)
 
 # --- API -------------------------------------------------------------------------------------------------------------
 

@@ -2,12 +2,26 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import assert_never
 
 from approvals.card import RULES, Draft, Notice
 from approvals.claims import Taken
 from approvals.models import Proposal, Status, Verdict
-from approvals.services import Decided, Expired, Forbidden, Invalid, Lost, Reconfirm, Stale
+from approvals.outcomes import (
+    Decided,
+    Expired,
+    Forbidden,
+    Gated,
+    Invalid,
+    Lost,
+    Moved,
+    Outcome,
+    Reconfirm,
+    Seconded,
+    Stale,
+    StepUpNeeded,
+)
 from tools.schema import Issue
 
 _SAID = {Verdict.APPROVE: "approved", Verdict.EDIT: "changed and approved", Verdict.REJECT: "rejected"}
@@ -26,11 +40,15 @@ def headline(decided: Decided, tool: str) -> str:
     """Say in one line what a recorded verdict means; made of our words and the tool's name only."""
     match decided.verdict:
         case Verdict.APPROVE:
-            return f"Approved. {tool} runs now."
+            return f"Approved. {tool} runs {_when(decided.release_at)}."
         case Verdict.EDIT:
-            return f"Changed and approved. {tool} runs now, with your values."
+            return f"Changed and approved. {tool} runs {_when(decided.release_at)}, with your values."
         case Verdict.REJECT:
             return f"Rejected. {tool} does not run; the agent is told why."
+
+
+def _when(release_at: datetime | None) -> str:
+    return "now" if release_at is None else f"at {release_at:%H:%M:%S} UTC; until then you can take it back"
 
 
 def incomplete(draft: Draft, errors: dict[str, str]) -> Answer:
@@ -46,11 +64,30 @@ def leased(taken: Taken, draft: Draft) -> Answer:
     return Answer(423, Notice("error", f"{taken.by} has this{until}.", text, draft_kept=True), draft)
 
 
-def answer_to(
-    outcome: Lost | Stale | Expired | Forbidden | Invalid | Reconfirm, now: Proposal, draft: Draft, me: str
-) -> Answer:
-    """Answer a verdict that was not recorded; `now` is the proposal as it is now, `me` the person's user name."""
+def unrecorded(draft: Draft) -> Answer:
+    """Answer a verdict that the record did not take: no record, no decision."""
+    text = "The record cannot be written at the moment, and nothing is decided without it. Try again in a minute."
+    return Answer(503, Notice("error", "Nothing was decided.", text, draft_kept=True), draft)
+
+
+def answer_to(outcome: Outcome, now: Proposal, draft: Draft, me: str) -> Answer:
+    """Answer a verdict that closed nothing; `now` is the proposal as it is now, `me` the person's user name."""
     match outcome:
+        case Decided():
+            return Answer(200, Notice("ok", headline(outcome, now.tool)), Draft())
+        case Seconded(given=given, needed=needed):
+            text = f"{needed - given} more {'person has' if needed - given == 1 else 'people have'} to approve it."
+            return Answer(202, Notice("ok", f"Your approval counts: {given} of {needed}.", text), Draft())
+        case Gated(issues=issues):
+            told = " ".join(issue.message for issue in issues)
+            shown = replace(draft, errors=field_errors(issues), open=draft.open or "approve")
+            return Answer(422, Notice("error", "Not approved yet.", told), shown)
+        case StepUpNeeded():
+            text = "Approving this needs your password again. Nothing you typed is lost."
+            return Answer(428, Notice("info", "Say who you are.", text), draft)
+        case Moved(version=version):
+            text = f"What it would touch has changed since you opened it. Version {version} shows it as it is now."
+            return Answer(412, Notice("error", "The preview was stale.", text, draft_kept=bool(draft.note)), draft)
         case Lost(verdict=Status.WITHDRAWN.value):
             text = now.closing_note or "The run ended before anybody decided."
             return Answer(410, Notice("error", "This was withdrawn.", text + _note_back(draft)), draft)
@@ -92,6 +129,8 @@ def field_errors(issues: Iterable[Issue]) -> dict[str, str]:
     errors: dict[str, str] = {}
     for issue in issues:
         top = f"/{issue.path.split('/')[1]}" if issue.path.startswith("/") else issue.path
+        if issue.path.startswith("/attest/"):
+            errors.setdefault(issue.path, issue.message)
         errors.setdefault({"/reason_code": "reason_code", "/note": "note"}.get(top, top), issue.message)
     return errors
 

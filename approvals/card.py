@@ -18,6 +18,7 @@ from agentops.runs.timeline import Told, tell
 from agentops.tenancy.access import Actor, can
 from approvals import claims, freezing
 from approvals.arguments import arguments_of
+from approvals.bar import bar_of
 from approvals.drafts import Draft as Draft
 from approvals.evidence import evidence_of, unsupported_in
 from approvals.kinds import kinds_of
@@ -27,6 +28,7 @@ from approvals.past import past_of
 from approvals.previews import previews
 from approvals.receipt import receipt_of
 from approvals.selectors import decision_on
+from approvals.sight import Sight
 from approvals.together import later_steps, others, waiting_with
 from tools.registry import registry
 
@@ -34,6 +36,12 @@ RULES: Final[Mapping[str, str]] = {
     "people_only": "Only people decide proposals.",
     "role": "Your roles in this tenant do not decide proposals; operators and seniors do.",
     "self_approval": "You submitted this task, and nobody approves what they asked for. You can still reject it.",
+    "needs_role": "This was escalated: seniors decide it now.",
+    "own_policy": "You changed what this kind of work may do within the last 24 hours, so somebody else approves it.",
+    "own_edit": "You edited this version, and several people have to agree: others approve it.",
+    "once_each": "You have approved this already; somebody else has to agree.",
+    "not_yours": "Whoever approved this takes it back, or a senior.",
+    "no_password": "Approving this needs your password, and you have none. Set one first, from the sign-in page.",
 }
 """Rule of `services.Forbidden` -> what a person is told."""
 
@@ -48,16 +56,24 @@ class Notice:
     draft_kept: bool = False
     url: str = ""
     link: str = ""
+    undo_url: str = ""
 
 
 def card_of(
-    proposal: Proposal, actor: Actor, *, notice: Notice | None = None, draft: Draft | None = None
+    proposal: Proposal,
+    actor: Actor,
+    *,
+    notice: Notice | None = None,
+    draft: Draft | None = None,
+    sight: Sight | None = None,
+    chosen: bool = True,
 ) -> dict[str, Any]:
     """Return the context `card` of `approvals/_card.html` (documented there).
 
     `proposal` comes from `selectors.find`. At most four queries: the run's events and the proposal's own, the decision
     once there is one, and the calls that wait beside it where the record says that there are some; one more for stops,
-    at most twice a second.
+    at most twice a second; and those of `bar.bar_of`. `sight` is the card that is shown again, so that its time to read
+    goes on; otherwise a new one is made. `chosen` is False for a card that nobody has asked for.
     """
     contract = registry.get(proposal.tool, proposal.contract_version)
     recorded = load(stream_of(proposal.run_id))
@@ -68,6 +84,8 @@ def card_of(
     order = {call_id: index for index, call_id in enumerate(told.state.calls)}
     bare = unsupported_in(contract, proposal)
     kinds = kinds_of(contract) if contract is not None else {}
+    arguments = arguments_of(proposal, typed, order, bare)
+    bar = bar_of(proposal, actor, typed, arguments, sight=sight, chosen=chosen)
     return {
         "p": _head(proposal),
         "sentence_parts": proposal.sentence,
@@ -76,7 +94,7 @@ def card_of(
         "weights_url": reverse("risk"),
         "why": {"rule": proposal.policy_rule, "text": " ".join(str(reason) for reason in proposal.reasons)},
         "explanation": proposal.explanation,
-        "arguments": arguments_of(proposal, typed, order, bare),
+        "arguments": arguments,
         "previews": previews(kinds, proposal.argument_values, proposal.consequence),
         "evidence": evidence_of(proposal, recorded),
         "unsupported": [{"name": path.lstrip("/"), "why": why} for path, why in bare.items()],
@@ -90,7 +108,8 @@ def card_of(
         "reasons": RejectReason.choices,
         "can_decide": can(actor, "proposal.decide"),
         "cannot_decide_why": "" if can(actor, "proposal.decide") else RULES["role"],
-        "cannot_approve_why": RULES["self_approval"] if _is_own(proposal, actor) else "",
+        "cannot_approve_why": RULES[bar["rule"]] if bar["rule"] else "",
+        "bar": bar,
         "closing_note": proposal.closing_note,
         "whose": claims.shown(proposal, actor, timezone.now()),
         "still_since": freezing.standing([proposal]).get(proposal.pk),
@@ -115,6 +134,7 @@ def _head(proposal: Proposal) -> dict[str, Any]:
         "band": proposal.risk_band,
         "score": proposal.risk_score,
         "tainted": proposal.tainted,
+        "needs_role": proposal.needs_role,
         "edited": proposal.edited,
         "requested_by": _name(proposal.requested_by),
         "decided_by": _name(proposal.decided_by),
@@ -132,8 +152,3 @@ def _several_wait(told: Told) -> bool:
 
 def _name(user: Any) -> str:
     return "" if user is None else user.get_full_name() or user.get_username()
-
-
-def _is_own(proposal: Proposal, actor: Actor) -> bool:
-    own = proposal.requested_by_id is not None and proposal.requested_by_id == actor.user_id
-    return own and not proposal.task_type.allow_self_approval

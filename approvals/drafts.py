@@ -1,6 +1,6 @@
 """What a person had typed when a decision was not taken."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -13,3 +13,5 @@ class Draft:
     values: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
     open: str = ""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    facts: Sequence[str] = ()

@@ -1,15 +1,21 @@
 """What people send to the queue and to a proposal: filters in the address, and decisions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.http import QueryDict
 
 from agentops.runs.fields import CURRENCY, SchemaField, UnreadableValue, schema_fields
 from agentops.wire.parse import JSON, JSONObject
-from approvals.models import SkipReason
+from approvals.bar import ATTEST
+from approvals.friction import Evidence
+from approvals.ladder import SECTIONS
+from approvals.models import RejectReason, SkipReason
 from approvals.selectors import Place
 from tools.contracts import ToolContract
 
@@ -68,6 +74,67 @@ class DecisionForm(forms.Form):
     args_digest = forms.RegexField(r"\A[0-9a-f]{64}\Z")
     reason_code = forms.CharField(required=False, max_length=40)
     note = forms.CharField(required=False, max_length=20_000)
+    view_token = forms.CharField(required=False, max_length=1_000)
+
+
+class SeenForm(forms.Form):
+    """Which section of which card somebody has opened."""
+
+    section = forms.ChoiceField(choices=[(name, name) for name in SECTIONS])
+    view_token = forms.CharField(max_length=1_000)
+
+
+class StepUpForm(forms.Form):
+    """A verdict that waits for its person's password: signed by the server, so that nothing of it is typed again."""
+
+    intent = forms.CharField(max_length=1_000_000)
+
+
+class ReasonForm(forms.Form):
+    """Why a proposal is escalated, or gets `minutes` more. The service says what a reason has to be."""
+
+    reason = forms.CharField(required=False, max_length=20_000)
+    minutes = forms.IntegerField(required=False, min_value=1, max_value=10_000)
+
+
+class ManyForm(forms.Form):
+    """One reason for many rejections; the rows are `chosen` (`bulk.Chosen`)."""
+
+    reason_code = forms.ChoiceField(choices=RejectReason.choices, error_messages={"required": "Choose a reason."})
+    note = forms.CharField(required=False, max_length=2_000)
+
+
+class PreferenceForm(forms.Form):
+    """What a person wants for themselves."""
+
+    undo_s = forms.TypedChoiceField(
+        label="Time to take an approval back",
+        coerce=int,
+        choices=((0, "as long as the band has"), (30, "at least 30 s"), (60, "at least 60 s"), (120, "at least 120 s")),
+    )
+    reminders = forms.BooleanField(label="Send me e-mails about what waits too long", required=False)
+
+
+class AbsenceForm(forms.Form):
+    """When somebody is away (UTC), and who is reminded in their place."""
+
+    starts_at = forms.DateTimeField(label="From (UTC)", widget=forms.DateTimeInput(attrs={"type": "datetime-local"}))
+    ends_at = forms.DateTimeField(label="Until (UTC)", widget=forms.DateTimeInput(attrs={"type": "datetime-local"}))
+    delegate = forms.TypedChoiceField(label="In my place", coerce=int)
+
+    def __init__(self, *args: Any, people: Sequence[tuple[int, str]] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["delegate"] = forms.TypedChoiceField(
+            label="In my place", coerce=int, choices=[("", "Choose somebody"), *people]
+        )
+
+    def clean(self) -> dict[str, Any]:
+        """The end comes after the beginning."""
+        cleaned = super().clean() or self.cleaned_data
+        starts, ends = cleaned.get("starts_at"), cleaned.get("ends_at")
+        if starts is not None and ends is not None and ends <= starts:
+            self.add_error("ends_at", "The end comes after the beginning.")
+        return cleaned
 
 
 class ServeForm(forms.Form):
@@ -158,6 +225,16 @@ def read_edit(contract: ToolContract | None, current: JSONObject, values: Mappin
 def typed_values(posted: Mapping[str, str]) -> dict[str, str]:
     """Return what stands in the argument fields of a posted form, by JSON pointer."""
     return {name.removeprefix(ARGUMENT): posted[name] for name in posted if name.startswith(ARGUMENT)}
+
+
+def brought(posted: QueryDict, *, authenticated_at: datetime | None) -> Evidence:
+    """Return what came back with a verdict besides the verdict itself."""
+    return Evidence(
+        token=str(posted.get("view_token", "")),
+        answers={name.removeprefix(ATTEST): str(posted[name]) for name in posted if name.startswith(ATTEST)},
+        facts=tuple(str(one) for one in posted.getlist("fact")[:50]),
+        authenticated_at=authenticated_at,
+    )
 
 
 def shown_value(field: SchemaField, arguments: JSONObject) -> str:

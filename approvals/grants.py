@@ -29,6 +29,7 @@ DIGEST_MISMATCH: Final = "digest_mismatch"
 CONTRACT_CHANGED: Final = "contract_changed"
 NOT_ALLOWED: Final = "not_allowed"
 HALTED: Final = "halted"
+NOT_RELEASED: Final = "not_released"
 
 
 class LineStopped(PermitRefused):
@@ -37,6 +38,14 @@ class LineStopped(PermitRefused):
     def __init__(self, stop: Stop) -> None:
         super().__init__(HALTED, f"Stopped: {stop.label}.")
         self.stop = stop
+
+
+class NotReleased(PermitRefused):
+    """The decision behind the grant can still be taken back. The grant is as it was: the call waits until `until`."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(NOT_RELEASED, "Its approval can still be taken back.")
+        self.until = until
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,7 @@ def grant_for(proposal: Proposal, *, now: datetime) -> Grant:
         digest=proposal.digest,
         created_at=now,
         expires_at=proposal.execute_by,
+        not_before=proposal.release_at,
     )
 
 
@@ -150,6 +160,7 @@ select v.run_id from {rows}
 join approvals_grant g on g.id = v.grant_id and g.run_id = v.run_id and g.call_id = v.call_id and g.tool = v.tool
     and g.contract_version = v.version and g.contract_digest = v.contract and g.digest = v.digest
     and g.source = 'proposal' and g.consumed_at is null and g.expires_at > v.at
+    and (g.not_before is null or g.not_before <= v.at)
 join tools_allowlistentry a on a.tenant_id = g.tenant_id and a.task_type_id = v.task_type_id and a.tool = v.tool
     and a.state in ('auto', 'gated') and a.min_version = v.min_version and a.max_version = v.max_version
 where not exists (select 1 from halts_halt h where h.tenant_id = g.tenant_id and h.settled_at is null)
@@ -209,6 +220,8 @@ def _check(grant: Grant, request: CallRequest, now: datetime, *, again: bool, ta
         raise PermitRefused(NOT_ALLOWED, f"The allowlist no longer lets {grant.tool} run this way.")
     if not rule.admits(contract.version):
         raise PermitRefused(CONTRACT_CHANGED, f"Version {contract.version} is outside the allowed range now.")
+    if grant.not_before is not None and grant.not_before > now:
+        raise NotReleased(grant.not_before)
     if grant.expires_at <= now:
         raise PermitRefused(GRANT_EXPIRED, "The time to execute this has passed.")
 

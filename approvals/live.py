@@ -42,7 +42,10 @@ MOST_REMEMBERED: Final = 1_000
 """How far a look reaches back: event ids are given out before their transactions commit, which is in any order."""
 
 ACTION: Final = "queue.view"
-_PROPOSAL = (events.CallProposed, events.ProposalDecided, events.ProposalExpired, events.ProposalWithdrawn)
+_PROPOSAL = (
+    *(events.CallProposed, events.ProposalDecided, events.ProposalUndone),
+    *(events.ProposalExpired, events.ProposalWithdrawn),
+)
 _RUN = (
     *(events.RunSubmitted, events.RunWaiting, events.RunSucceeded, events.RunFailed, events.RunCancelled),
     *(events.RunPaused, events.RunResumed, events.RunRequeued),

@@ -134,6 +134,22 @@ class Proposal(TenantModel):
     thawed_to = models.DateTimeField(
         null=True, blank=True, help_text="Stops and pauses up to this moment have moved the deadlines already."
     )
+    release_at = models.DateTimeField(
+        null=True, blank=True, help_text="Until this moment an approval can be taken back, and nothing starts."
+    )
+    needs_role = models.CharField(
+        max_length=16, blank=True, default="", db_default="", help_text="Only people with this role decide it now."
+    )
+    votes = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How many verdicts were given on it, whatever became of them."
+    )
+    handled = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How often somebody escalated, extended, edited or asked about it."
+    )
+    remind_at = models.DateTimeField(null=True, blank=True, help_text="When the next rung of reminders is due.")
+    reminded = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How many rungs of reminders and escalation it has been through."
+    )
 
     class Meta:
         constraints = (
@@ -199,6 +215,11 @@ class Proposal(TenantModel):
                 condition=_PENDING & Q(held_until__isnull=False),
                 name="proposal_by_hold",
             ),
+            models.Index(
+                fields=("tenant", "remind_at"),
+                condition=Q(status=Status.PENDING, remind_at__isnull=False),
+                name="proposal_reminder",
+            ),
         )
 
     def __str__(self) -> str:
@@ -207,12 +228,12 @@ class Proposal(TenantModel):
     @property
     def argument_values(self) -> JSONObject:
         """The frozen arguments, parsed."""
-        return _values(self.arguments)
+        return values_of(self.arguments)
 
     @property
     def original_values(self) -> JSONObject:
         """The arguments as the agent proposed them, parsed."""
-        return _values(self.original_arguments)
+        return values_of(self.original_arguments)
 
     @property
     def edited(self) -> bool:
@@ -220,12 +241,17 @@ class Proposal(TenantModel):
         return self.arguments != self.original_arguments
 
 
-def _values(text: str) -> JSONObject:
+def values_of(text: str) -> JSONObject:
+    """Read the canonical text of frozen arguments."""
     return as_object(parse_json(text, max_bytes=_MAX_TEXT))
 
 
 class Decision(TenantModel):
-    """One person's final verdict on one version of a proposal, by the digest of what they saw."""
+    """One person's verdict on one version of a proposal, by the digest of what they saw.
+
+    `final` is the one that closed the proposal; where several people have to approve, the earlier ones are not. One
+    that was taken back stays, with the moment.
+    """
 
     tenant = TenantForeignKey(db_index=False)
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -238,10 +264,21 @@ class Decision(TenantModel):
     digest = models.CharField(max_length=64)
     patch = models.JSONField(default=list, help_text="JSON Patch (RFC 6902) from the agent's arguments to these.")
     at = models.DateTimeField()
+    final = models.BooleanField(default=True, db_default=True)
+    view = models.UUIDField(null=True, blank=True, help_text="The card it was given on; each card serves once.")
+    undone_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(fields=("proposal",), name="decision_once"),
+            models.UniqueConstraint(
+                fields=("proposal",), condition=Q(final=True, undone_at__isnull=True), name="decision_once"
+            ),
+            models.UniqueConstraint(
+                fields=("proposal", "version", "user"),
+                condition=Q(undone_at__isnull=True),
+                name="decision_once_each",
+            ),
+            models.UniqueConstraint(fields=("proposal", "view"), name="decision_one_per_card"),
             models.CheckConstraint(condition=Q(verdict__in=Verdict.values), name="decision_verdict_known"),
             models.CheckConstraint(
                 condition=Q(verdict=Verdict.REJECT, reason_code__in=RejectReason.values)
@@ -270,6 +307,7 @@ class Grant(TenantModel):
     digest = models.CharField(max_length=64)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
+    not_before = models.DateTimeField(null=True, blank=True, help_text="Its decision can be taken back until then.")
     consumed_at = models.DateTimeField(null=True, blank=True)
     thawed_to = models.DateTimeField(
         null=True, blank=True, help_text="Stops and pauses up to this moment have moved `expires_at` already."
@@ -407,3 +445,181 @@ class SavedView(TenantModel):
 
     def __str__(self) -> str:
         return self.name
+
+
+# --- what a tenant's people agreed on ---------------------------------------------------------------------------------
+
+
+class StepUp(models.TextChoices):
+    """When somebody has to say again who they are."""
+
+    NEVER = "never", "Never"
+    RECENT = "recent", "When they last did more than 30 minutes ago"
+    ALWAYS = "always", "For every decision"
+
+
+class BandRule(TenantModel):
+    """What a tenant changes about the friction of a band (`approvals.ladder`). Empty keeps the default.
+
+    Only the release delay may be shorter than the default; everything else only gets stricter.
+    """
+
+    band = models.CharField(max_length=10, choices=_BANDS)
+    release_s = models.PositiveSmallIntegerField(
+        "release delay", null=True, blank=True, help_text="Seconds in which an approval can be taken back, 0 to 900."
+    )
+    reading_s = models.PositiveSmallIntegerField(
+        "reading window", null=True, blank=True, help_text="Seconds from opening the card to the earliest approval."
+    )
+    rationale_chars = models.PositiveSmallIntegerField(
+        "reason", null=True, blank=True, help_text="Characters of a reason that an approval needs."
+    )
+    attestations = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="How many values have to be picked out of near misses."
+    )
+    approvers = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="How many people have to approve; none of them sees what the others said."
+    )
+    step_up = models.CharField("sign in again", max_length=10, choices=StepUp, blank=True)
+
+    class Meta:
+        verbose_name = "friction of a band"
+        verbose_name_plural = "friction of bands"
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "band"), name="bandrule_once"),
+            models.CheckConstraint(
+                condition=Q(release_s__isnull=True) | Q(release_s__lte=900), name="bandrule_release_bounded"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"Friction of {self.get_band_display()}"
+
+
+class Viewing(TenantModel):
+    """Which sections of one card, as it was served to one person, that person has opened: name -> when (RFC 3339)."""
+
+    tenant = TenantForeignKey(db_index=False)
+    id = models.UUIDField(primary_key=True, editable=False)
+    proposal = models.ForeignKey(Proposal, on_delete=models.CASCADE, related_name="viewings")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    version = models.PositiveIntegerField()
+    opened = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"{self.user_id} on {self.proposal_id}"
+
+
+class Handling(TenantModel):
+    """What was done about an open proposal without deciding it. `user` is empty for what the ladder did by itself."""
+
+    class Kind(models.TextChoices):
+        """What it was."""
+
+        ESCALATE = "escalate", "Escalated"
+        EXTEND = "extend", "Deadline extended"
+        EDIT = "edit", "Edited"
+        REMIND = "remind", "Reminded"
+
+    tenant = TenantForeignKey(db_index=False)
+    proposal = models.ForeignKey(Proposal, on_delete=models.CASCADE, related_name="handlings")
+    kind = models.CharField(max_length=10, choices=Kind)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    version = models.PositiveIntegerField()
+    at = models.DateTimeField()
+    reason = models.TextField(blank=True)
+    until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = (models.Index(fields=("tenant", "kind", "-at"), name="handling_by_kind"),)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(kind__in=("escalate", "extend", "edit", "remind")),
+                name="handling_kind_known",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} ({self.proposal_id})"
+
+
+# --- who is told, and instead of whom ---------------------------------------------------------------------------------
+
+
+class Shift(TenantModel):
+    """Somebody is on call: reminded first of what waits too long."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "on-call shift"
+        constraints = (
+            models.CheckConstraint(condition=Q(ends_at__gt=models.F("starts_at")), name="shift_has_a_length"),
+        )
+        indexes = (models.Index(fields=("tenant", "ends_at"), name="shift_by_end"),)
+
+    def __str__(self) -> str:
+        return f"{self.user} from {self.starts_at:%Y-%m-%d %H:%M}"
+
+
+class Absence(TenantModel):
+    """Somebody is away, and `delegate` is told in their place. It gives nobody a right they do not have."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    delegate = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=Q(ends_at__gt=models.F("starts_at")), name="absence_has_a_length"),
+            models.CheckConstraint(condition=~Q(user=models.F("delegate")), name="absence_by_somebody_else"),
+        )
+        indexes = (models.Index(fields=("tenant", "ends_at"), name="absence_by_end"),)
+
+    def __str__(self) -> str:
+        return f"{self.user} until {self.ends_at:%Y-%m-%d %H:%M}"
+
+
+class Preference(TenantModel):
+    """What one person wants in one tenant. No row means the defaults."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)
+    undo_s = models.PositiveSmallIntegerField(
+        default=0, help_text="Seconds in which my approvals can be taken back, if that is longer than the band's."
+    )
+    reminders = models.BooleanField(default=True, help_text="Send me e-mails about what waits too long.")
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "user"), name="preference_once"),
+            models.CheckConstraint(condition=Q(undo_s__lte=120), name="preference_undo_bounded"),
+        )
+
+    def __str__(self) -> str:
+        return f"Preferences of {self.user}"
+
+
+class Notification(TenantModel):
+    """An e-mail to be sent: that something waits, with a link. It carries no decision and no arguments."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)
+    proposal = models.ForeignKey(Proposal, on_delete=models.CASCADE, related_name="notifications", db_index=False)
+    rung = models.PositiveSmallIntegerField()
+    created_at = models.DateTimeField()
+    taken_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("proposal", "user", "rung"), name="notification_once"),)
+        indexes = (
+            models.Index(fields=("tenant", "id"), condition=Q(sent_at__isnull=True), name="notification_to_send"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user_id} about {self.proposal_id}"

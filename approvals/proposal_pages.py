@@ -9,6 +9,7 @@ from agentops.tenancy.requests import TenantRequest
 from approvals import selectors
 from approvals.card import Draft, Notice, card_of
 from approvals.models import Proposal
+from approvals.sight import Sight
 
 
 def fetch(pk: UUID | None) -> Proposal:
@@ -20,8 +21,16 @@ def fetch(pk: UUID | None) -> Proposal:
 
 
 def card_answer(
-    request: TenantRequest, found: Proposal, notice: Notice | None = None, draft: Draft | None = None, *, status: int
+    request: TenantRequest,
+    found: Proposal,
+    notice: Notice | None = None,
+    draft: Draft | None = None,
+    *,
+    status: int,
+    sight: Sight | None = None,
+    intent: str = "",
 ) -> HttpResponse:
-    """Render the card; `found` comes from `fetch`."""
-    context = {"card": card_of(found, request.actor, notice=notice, draft=draft)}
+    """Render the card of what `fetch` returned; `intent` is a verdict that waits for a password."""
+    card = card_of(found, request.actor, notice=notice, draft=draft, sight=sight)
+    context = {"card": card | {"intent": intent}}
     return answer(request, "approvals/proposal.html", "approvals/_card.html", context, status=status)

@@ -121,7 +121,7 @@ def _open_one(request: TenantRequest, context: dict[str, Any], page: QueuePage, 
         return
     chosen = form.opened or (page.rows[0].pk if page.rows else None)
     if chosen is not None:
-        context["selected"] = card_of(fetch(chosen), request.actor)
+        context["selected"] = card_of(fetch(chosen), request.actor, chosen=form.opened is not None)
         _mark(context["items"], chosen)
 
 

@@ -175,12 +175,14 @@ def find(proposal_id: UUID) -> Proposal | None:
 
 def decision_on(proposal: Proposal) -> Decision | None:
     """Return the final decision on a proposal."""
-    return Decision.objects.select_related("user").filter(proposal_id=proposal.pk).first()
+    counted = Decision.objects.filter(proposal_id=proposal.pk, final=True, undone_at__isnull=True)
+    return counted.select_related("user").first()
 
 
 def last_decision() -> Decision | None:
     """Return the newest decision of the tenant."""
-    return Decision.objects.select_related("user").order_by("-id").first()
+    counted = Decision.objects.filter(final=True, undone_at__isnull=True)
+    return counted.select_related("user").order_by("-id").first()
 
 
 def task_type_choices() -> list[tuple[str, str]]:

@@ -1,35 +1,44 @@
 """The page of one proposal, and the decision."""
 
-from typing import Any
+import logging
+from datetime import datetime
+from typing import Any, TypedDict
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from django.contrib import messages
+from django.db import DatabaseError
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from agentops.accounts import authenticated_at
 from agentops.runs.pages import is_fragment, unstored
-from agentops.tenancy.access import require
+from agentops.tenancy.access import Actor, require
 from agentops.tenancy.requests import TenantRequest
 from approvals import claims, selectors, services
-from approvals.answers import Answer, answer_to, headline, incomplete, leased
+from approvals.answers import Answer, answer_to, headline, incomplete, leased, unrecorded
+from approvals.bar import undo_url as bar_undo
 from approvals.card import Draft, Notice
 from approvals.filters import BadFilter, Filters, parse
-from approvals.forms import DecisionForm, read_edit, typed_values
+from approvals.forms import DecisionForm, brought, read_edit, typed_values
+from approvals.friction import Evidence, shown_again
+from approvals.intents import sign_intent
 from approvals.models import Proposal, Status
-from approvals.proposal_pages import card_answer as _card_answer
-from approvals.proposal_pages import fetch as _found
+from approvals.outcomes import StepUpNeeded
+from approvals.proposal_pages import card_answer, fetch
 from tools.registry import registry
+
+logger = logging.getLogger(__name__)
 
 
 @require_safe
 @require("proposal.view")
 def proposal(request: TenantRequest, pk: UUID) -> HttpResponse:
     """Show one proposal: a page, or for htmx the card. Context: `card` (`card.card_of`)."""
-    return _card_answer(request, _found(pk), status=200)
+    return card_answer(request, fetch(pk), status=200)
 
 
 @require_POST
@@ -37,62 +46,85 @@ def proposal(request: TenantRequest, pk: UUID) -> HttpResponse:
 def decide(request: TenantRequest, pk: UUID) -> HttpResponse:
     """Take a person's verdict on the version and digest they saw.
 
-    200 with the next card (htmx) or a redirect to the queue; 409 when somebody was first or the proposal has changed;
-    410 when it has expired or was withdrawn; 423 while somebody else has it; 422 when the verdict cannot be taken as it
-    is; 403 when this person may not, with the rule. All but the first show the proposal as it is now, with what was
-    typed.
+    200 with the next card (htmx) or a redirect to the queue; 202 when others have to agree as well; 409 when somebody
+    was first or the proposal has changed; 410 when it has expired or was withdrawn; 412 when what it would touch has
+    changed; 422 when a gate of the band is not open or the verdict cannot be taken as it is; 423 while somebody else
+    has it; 428 when the person has to say who they are first; 403 when this person may not, with the rule; 503 when
+    nothing can be recorded. All but the first show the proposal as it is now, with what was typed.
     """
-    found = _found(pk)
-    form = DecisionForm(request.POST)
-    draft = _draft(request.POST)
+    return take(request, pk, request.POST, authenticated_at(request))
+
+
+def take(request: TenantRequest, pk: UUID, posted: QueryDict, proved_at: datetime | None) -> HttpResponse:
+    """Take a verdict as it was posted by somebody who last proved at `proved_at` who they are."""
+    found = fetch(pk)
+    form = DecisionForm(posted)
+    draft = _draft(posted)
     if (taken := claims.taken_by_another(found, request.actor, timezone.now())) is not None:
-        return _refuse(request, found, leased(taken, draft))
+        return _refuse(request, found, leased(taken, draft), posted)
     if not form.is_valid():
-        return _refuse(request, found, incomplete(draft, {n: str(e[0]) for n, e in form.errors.items() if n == "note"}))
-    outcome = _verdict(request, found, form.cleaned_data, draft)
+        wrong = {n: str(e[0]) for n, e in form.errors.items() if n == "note"}
+        return _refuse(request, found, incomplete(draft, wrong), posted)
+    try:
+        outcome = _verdict(request, found, form.cleaned_data, draft, brought(posted, authenticated_at=proved_at))
+    except DatabaseError:
+        logger.exception("a verdict on proposal %s could not be recorded", pk)
+        return _refuse(request, found, unrecorded(draft), posted)
     if isinstance(outcome, Answer):
-        return _refuse(request, found, outcome)
-    now = _found(pk)
+        return _refuse(request, found, outcome, posted)
+    now = fetch(pk)
     if isinstance(outcome, services.Decided):
         return _decided(request, now, headline(outcome, now.tool))
-    return _refuse(request, now, answer_to(outcome, now, draft, request.actor.name))
+    told = answer_to(outcome, now, draft, request.actor.name)
+    return _refuse(request, now, told, posted, intent=isinstance(outcome, StepUpNeeded))
 
 
 def _draft(posted: QueryDict) -> Draft:
+    said = brought(posted, authenticated_at=None)
+    decision = str(posted.get("decision", ""))
     return Draft(
         reason_code=str(posted.get("reason_code", ""))[:40],
         note=str(posted.get("note", ""))[:20_000],
         values=typed_values({name: str(posted[name]) for name in posted}),
-        open={"edit": "edit", "reject": "reject"}.get(str(posted.get("decision", "")), ""),
+        open=decision if decision in ("edit", "reject") else "",
+        answers=said.answers,
+        facts=said.facts,
     )
 
 
-def _verdict(request: TenantRequest, found: Proposal, said: dict[str, Any], draft: Draft) -> services.Outcome | Answer:
-    version, digest, note, actor = said["version"], said["args_digest"], said["note"], request.actor
+def _verdict(
+    request: TenantRequest, found: Proposal, said: dict[str, Any], draft: Draft, evidence: Evidence
+) -> services.Outcome | Answer:
+    seen = Seen(proposal_id=found.pk, actor=request.actor, version=said["version"], digest=said["args_digest"])
     match said["decision"]:
         case "approve":
-            return services.approve(proposal_id=found.pk, actor=actor, version=version, digest=digest, note=note)
+            return services.approve(**seen, note=said["note"], evidence=evidence)
         case "edit":
             contract = registry.get(found.tool, found.contract_version)
             edit = read_edit(contract, found.argument_values, draft.values)
-            if edit.errors and (found.version, found.digest) == (version, digest):
+            if edit.errors and (found.version, found.digest) == (seen["version"], seen["digest"]):
                 return incomplete(draft, dict(edit.errors))
-            return services.edit_and_approve(
-                proposal_id=found.pk, actor=actor, version=version, digest=digest, arguments=edit.arguments, note=note
-            )
+            return services.edit_and_approve(**seen, arguments=edit.arguments, note=said["note"], evidence=evidence)
         case _:
-            return services.reject(
-                proposal_id=found.pk,
-                actor=actor,
-                version=version,
-                digest=digest,
-                reason_code=said["reason_code"],
-                note=note,
-            )
+            return services.reject(**seen, reason_code=said["reason_code"], note=said["note"])
 
 
-def _refuse(request: TenantRequest, found: Proposal, told: Answer) -> HttpResponse:
-    return _card_answer(request, found, told.notice, told.draft, status=told.status)
+class Seen(TypedDict):
+    """Who answers which version of what."""
+
+    proposal_id: UUID
+    actor: Actor
+    version: int
+    digest: str
+
+
+def _refuse(
+    request: TenantRequest, found: Proposal, told: Answer, posted: QueryDict, *, intent: bool = False
+) -> HttpResponse:
+    """Show the card with what was typed; it stays the same card, so that its time to read goes on."""
+    sight = shown_again(found, request.actor, str(posted.get("view_token", "")))
+    waiting = sign_intent(request, found, posted) if intent else ""
+    return card_answer(request, found, told.notice, told.draft, status=told.status, sight=sight, intent=waiting)
 
 
 def _decided(request: TenantRequest, found: Proposal, title: str) -> HttpResponse:
@@ -108,18 +140,19 @@ def _decided(request: TenantRequest, found: Proposal, title: str) -> HttpRespons
     filters = filters_of_the_page(request)
     following = _next(request, found, filters) if filters is not None else None
     if following is None:
-        return _card_answer(request, found, Notice("ok", title), status=200)
+        return card_answer(request, found, Notice("ok", title), status=200)
     decided_url = reverse("proposal", args=[found.pk])
-    notice = Notice("ok", title, "This is the next one.", url=decided_url, link="See what was decided")
-    return _card_answer(request, following, notice, status=200)
+    undo = bar_undo(found, request.actor)
+    notice = Notice("ok", title, "This is the next one.", url=decided_url, link="See what was decided", undo_url=undo)
+    return card_answer(request, following, notice, status=200)
 
 
 def _next(request: TenantRequest, found: Proposal, filters: Filters) -> Proposal | None:
     if found.served_at is not None and found.leased_by_id == request.actor.user_id:
         served = claims.serve_next(actor=request.actor, filters=filters)
-        return _found(served.proposal_id) if isinstance(served, claims.Done) else None
+        return fetch(served.proposal_id) if isinstance(served, claims.Done) else None
     following = selectors.next_after(found, filters, now=timezone.now())
-    return _found(following.pk) if following is not None else None
+    return fetch(following.pk) if following is not None else None
 
 
 def filters_of_the_page(request: TenantRequest) -> Filters | None:

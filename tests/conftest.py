@@ -6,6 +6,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if "AGENTOPS_TEST_DATA_DIR" not in os.environ:
 os.environ["AGENTOPS_DATA_DIR"] = os.environ["AGENTOPS_TEST_DATA_DIR"]
 os.environ["DJANGO_SETTINGS_MODULE"] = "agentops.settings"
 os.environ["SECRET_KEY"] = "only-for-tests-" * 4
+# Approved calls start at once, unless a test is about the delay.
+os.environ["RELEASE_DELAYS_S"] = "0,0,0,0"
 for _name in (
     "AGENTOPS_MODEL",
     "AGENTOPS_MODEL_API_KEY",
@@ -75,8 +78,10 @@ def _fast_and_alone(settings: Any) -> None:
 
     from agentops.budgets import snapshot
     from agentops.halts import covering
+    from approvals import ladder
 
     covering.forget()
+    ladder.forget()
 
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
@@ -186,6 +191,10 @@ def signed_in() -> Callable[["User"], "Client"]:
     def make(user: "User") -> Client:
         client = Client()
         client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+        session = client.session
+        session["account_authentication_methods"] = [{"method": "password", "at": time.time()}]
+        session["account_authentication_methods_user"] = str(user.pk)
+        session.save()
         return client
 
     return make

@@ -304,6 +304,23 @@ class ProposalDecided:
     """JSON Patch (RFC 6902) from what the agent proposed to what was approved."""
     reviewer_s: int | None = None
     """Seconds of attention it took; None where nobody measured them, and then what was set aside counts."""
+    release_at: str = ""
+    """Before this moment (RFC 3339) the call does not start, and the decision can be taken back."""
+    view: JSONObject = field(default_factory=dict)
+    """What the person was shown: when, for how long, which sections they opened, which values they confirmed."""
+    others: list[JSONObject] = field(default_factory=list)
+    """Who else approved this version before, where several people have to: {"by", "at", "note"} each."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalUndone:
+    """An approval was taken back before its call could start; the proposal waits for a person again."""
+
+    type: ClassVar[str] = "proposal.undone"
+    proposal_id: str
+    call_id: str
+    version: int
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -458,6 +475,7 @@ Event = (
     | CallGranted
     | CallProposed
     | ProposalDecided
+    | ProposalUndone
     | ProposalExpired
     | ProposalWithdrawn
     | CallDeferred

@@ -35,6 +35,7 @@ from agentops.engine.events import (
     PlanMade,
     ProposalDecided,
     ProposalExpired,
+    ProposalUndone,
     ProposalWithdrawn,
     RunCancelled,
     RunClaimed,
@@ -472,6 +473,8 @@ def _apply(state: State, event: Event) -> State:
             return _selected(state, event)
         case ProposalDecided():
             return _resume_after_people(_decided(state, event))
+        case ProposalUndone():
+            return _undone(state, event)
         case ProposalExpired(call_id=call_id):
             expired = _closed(state, call_id, CallState.EXPIRED, "nobody_answered")
             return _resume_after_people(_attended(expired, call_id, 0))
@@ -775,6 +778,8 @@ def _decided(state: State, event: ProposalDecided) -> State:
         rejected = replace(call, state=change_call(call.state, CallState.REJECTED), code="rejected", note=note)
         return replace(_put(state, rejected), feedback=(*state.feedback, f"A reviewer rejected {call.tool}: {note}"))
     granted = replace(call, state=change_call(call.state, CallState.GRANTED), grant_id=event.grant_id, note=event.note)
+    if event.release_at:
+        granted = replace(granted, retry_at=datetime.fromisoformat(event.release_at))
     if event.verdict == "edit":
         granted = replace(
             granted,
@@ -785,6 +790,19 @@ def _decided(state: State, event: ProposalDecided) -> State:
             edited=tuple(str(change["path"]) for change in event.patch if "path" in change),
         )
     return _put(state, granted)
+
+
+def _undone(state: State, event: ProposalUndone) -> State:
+    """Put a call that was approved before a person again; a run that waited for its moment waits for people."""
+    call = _call(state, event.call_id)
+    if call.proposal_id != event.proposal_id or call.attempts:
+        raise IllegalTransition(f"the decision about {event.call_id} cannot be taken back any more")
+    asked = replace(call, state=change_call(call.state, CallState.PROPOSED), grant_id="", note="", retry_at=None)
+    state = _put(state, replace(asked, deferred=""))
+    if state.state not in (RunState.QUEUED, RunState.WAITING_RETRY):
+        return state
+    waiting = change_run(state.state, RunState.AWAITING_APPROVAL)
+    return replace(state, state=waiting, waiting_since=state.waiting_since or state.clock)
 
 
 def _closed(state: State, call_id: str, new: CallState, code: str) -> State:

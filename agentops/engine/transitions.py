@@ -67,9 +67,10 @@ _ENDS = frozenset({_R.SUCCEEDED, _R.FAILED, _R.CANCELLED})
 _WAITS = frozenset({_R.WAITING_RETRY, _R.AWAITING_APPROVAL, _R.AWAITING_RECONCILIATION})
 
 RUN_TRANSITIONS: Final[Mapping[RunState, frozenset[RunState]]] = {
-    _R.QUEUED: frozenset({_R.RUNNING, _R.CANCELLED, _R.FAILED}),
+    # Back to people when a decision is taken back before its call could start.
+    _R.QUEUED: frozenset({_R.RUNNING, _R.AWAITING_APPROVAL, _R.CANCELLED, _R.FAILED}),
     _R.RUNNING: _WAITS | _ENDS | {_R.QUEUED},
-    _R.WAITING_RETRY: frozenset({_R.QUEUED, _R.RUNNING, _R.CANCELLED, _R.FAILED}),
+    _R.WAITING_RETRY: frozenset({_R.QUEUED, _R.RUNNING, _R.AWAITING_APPROVAL, _R.CANCELLED, _R.FAILED}),
     _R.AWAITING_APPROVAL: frozenset({_R.QUEUED, _R.CANCELLED, _R.FAILED}),
     _R.AWAITING_RECONCILIATION: frozenset({_R.QUEUED, _R.CANCELLED, _R.FAILED}),
     _R.SUCCEEDED: frozenset(),
@@ -97,7 +98,11 @@ CALL_TRANSITIONS: Final[Mapping[CallState, frozenset[CallState]]] = {
     _C.SELECTED: frozenset({_C.DENIED, _C.GRANTED, _C.PROPOSED}),
     _C.PROPOSED: frozenset({_C.GRANTED, _C.REJECTED, _C.EXPIRED, _C.WITHDRAWN}),
     _C.GRANTED: frozenset(
-        {_C.EXECUTING, _C.SUCCEEDED, _C.FAILED, _C.RETRYING, _C.UNKNOWN, _C.DENIED, _C.EXPIRED, _C.WITHDRAWN}
+        {
+            *(_C.EXECUTING, _C.SUCCEEDED, _C.FAILED, _C.RETRYING, _C.UNKNOWN, _C.DENIED, _C.EXPIRED, _C.WITHDRAWN),
+            # A decision that is taken back before its release.
+            _C.PROPOSED,
+        }
     ),
     _C.EXECUTING: frozenset({_C.EXECUTING, _C.SUCCEEDED, _C.FAILED, _C.UNKNOWN, _C.RETRYING, _C.GRANTED}),
     _C.RETRYING: frozenset({_C.EXECUTING, _C.SUCCEEDED, _C.FAILED, _C.RETRYING, _C.DENIED, _C.WITHDRAWN, _C.UNKNOWN}),

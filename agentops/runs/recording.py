@@ -35,6 +35,7 @@ from agentops.engine.events import (
     PlanMade,
     ProposalDecided,
     ProposalExpired,
+    ProposalUndone,
     ProposalWithdrawn,
     RunClaimed,
     RunSubmitted,
@@ -189,7 +190,7 @@ def record_outside(
             Upsert(call_table([(run_id, after, stamps)]), CALL_KEY),
         ]
     )
-    if after.state is RunState.QUEUED and not after.paused:
+    if after.state is RunState.QUEUED and not after.paused and _ready_at(after) == after.clock:
         ring(current_tenant_id(), run_id)
     return after
 
@@ -359,7 +360,7 @@ def _notable(event: Event) -> bool:
 
 def _subject(run_id: UUID, event: Event) -> tuple[str, str]:
     match event:
-        case CallProposed() | ProposalDecided() | ProposalExpired() | ProposalWithdrawn():
+        case CallProposed() | ProposalDecided() | ProposalUndone() | ProposalExpired() | ProposalWithdrawn():
             return "proposal", event.proposal_id
         case _ if (call_id := _call_id(event)) is not None:
             return "call", call_id
@@ -386,6 +387,7 @@ def _call_id(event: Event) -> str | None:
             | CallAdopted()
             | CallWithdrawn()
             | ProposalDecided()
+            | ProposalUndone()
             | ProposalExpired()
             | ProposalWithdrawn()
         ):
@@ -431,7 +433,8 @@ def projection(before: State, after: State, events: Sequence[Stamped]) -> dict[s
     elif after.state is RunState.WAITING_RETRY:
         changes |= {"not_before": _retry_at(after), "rung_at": None}
     elif after.state is RunState.QUEUED and before.state is not RunState.QUEUED:
-        changes |= {"not_before": after.clock, "rung_at": after.clock}
+        ready = _ready_at(after)
+        changes |= {"not_before": ready, "rung_at": after.clock if ready == after.clock else None}
     return changes
 
 
@@ -441,6 +444,15 @@ def agrees(run: Run, state: State) -> bool:
     halt = int(state.paused_by_halt or 0) or None
     used = (state.steps_used, state.calls_used, state.denied_calls)
     return said == (state.state.value, state.phase.value, *used, state.paused_at, halt)
+
+
+def _ready_at(state: State) -> datetime | None:
+    """When a queued run has something to do: now, or once all that is open in its step may start."""
+    waiting = state.open_calls(CallState.GRANTED, CallState.RETRYING, CallState.EXECUTING)
+    moments = [call.retry_at for call in waiting if call.retry_at is not None]
+    if state.clock is None or not moments or len(moments) < len(waiting):
+        return state.clock
+    return max(state.clock, min(moments))
 
 
 def _retry_at(state: State) -> datetime | None:

@@ -33,6 +33,7 @@ from agentops.engine.events import (
     PlanMade,
     ProposalDecided,
     ProposalExpired,
+    ProposalUndone,
     ProposalWithdrawn,
     RunCancelled,
     RunClaimed,
@@ -281,7 +282,7 @@ class _Teller:
                 return "Verified", "ok", ""
             case StepVerified(message=message):
                 return f"Not verified{': ' + message if message else ''}", "error", ""
-            case CallProposed() | ProposalDecided() | ProposalExpired() | ProposalWithdrawn():
+            case CallProposed() | ProposalDecided() | ProposalUndone() | ProposalExpired() | ProposalWithdrawn():
                 return *self.proposal_words(event, one), self.proposal_url(event.proposal_id)
             case _:
                 return *self.call_words(event, one), ""
@@ -316,7 +317,9 @@ class _Teller:
                 return f"Cancelled by {who}{': ' + reason if reason else ''}", "error"
 
     def proposal_words(
-        self, event: CallProposed | ProposalDecided | ProposalExpired | ProposalWithdrawn, one: Recorded
+        self,
+        event: CallProposed | ProposalDecided | ProposalUndone | ProposalExpired | ProposalWithdrawn,
+        one: Recorded,
     ) -> tuple[str, Tone]:
         tool, at, who = self.tool(event.call_id), one.at, _who(one)
         match event:
@@ -329,6 +332,8 @@ class _Teller:
                 return f"{tool} changed and approved by {who}{self.waited(event.proposal_id, at)}", "gate"
             case ProposalDecided(reason_code=code, note=note):
                 return f"{tool} rejected by {who}, {code.replace('_', ' ')}{': ' + note if note else ''}", "error"
+            case ProposalUndone():
+                return f"{who} took back the approval of {tool} before it could start", "gate"
             case ProposalExpired():
                 return f"Nobody decided about {tool} in time, so it will not run", "error"
             case ProposalWithdrawn(reason=reason):

@@ -635,6 +635,11 @@ class Session:
             spending.after_call(held, contract, reached=False, unknown=False, now=self.driver.now())
             yield from self.stopped(refusal.stop)
             return False
+        except grants.NotReleased as refusal:
+            self.forgo(call, admission)
+            spending.after_call(held, contract, reached=False, unknown=False, now=self.driver.now())
+            self.note(CallDeferred(call.call_id, refusal.code, refusal.message, _rfc3339(refusal.until)))
+            return True
         except executor.PermitRefused as refusal:
             self.forgo(call, admission)
             yield from self.refuse(call, refusal.code, refusal.message)

@@ -27,12 +27,16 @@ from approvals.claims import end_holds
 from approvals.deadlines import expire_due
 from approvals.freezing import FINAL
 from approvals.halting import settle_lifted
+from approvals.notices import send_due
+from approvals.reminders import remind_due
 from tools.contracts import Effect
 
 logger = logging.getLogger(__name__)
 
 RING_AGAIN: Final = timedelta(seconds=5)
 BATCH: Final = 200
+MAILS: Final = 20
+"""E-mails of one tenant in one sweep; a mail server that is slow holds nothing else up for long."""
 
 
 def sweep(now: datetime | None = None) -> int:
@@ -57,6 +61,8 @@ def sweep_tenant(tenant: Tenant, now: datetime) -> int:
         settle_lifted(now, BATCH)
         expire_due(now, BATCH)
         end_holds(now, BATCH)
+        remind_due(now, BATCH)
+        send_due(now, MAILS)
         settle_leftovers(now)
         expire_facts(now, BATCH)
         spending.sweep(now)

@@ -41,12 +41,22 @@
     go: { able: () => one(".rail"), run: () => { leader = true; setTimeout(() => { leader = false; }, 1000); } },
     help: { able: () => sheet, run: () => { fit(); sheet.showModal(); } },
     stop: { able: () => rail("stop"), run: () => rail("stop").click() },
-    approve: { able: approve, run: () => { const button = approve(); if (!button.disabled && !button.hasAttribute("data-armed")) button.click(); } },
+    approve: {
+      able: () => approve() || panel("approve"),
+      run: () => { const button = approve(); if (!button) open("approve"); else if (!button.disabled && !button.hasAttribute("data-armed")) button.click(); },
+    },
+    taint: { able: () => one("[data-xray]"), run: () => document.dispatchEvent(new CustomEvent("desk:xray")) },
+    escalate: { able: () => panel("handle"), run: () => open("handle") },
+    undo: { able: () => one("[data-undo]"), run: () => one("[data-undo]").click() },
+    seen: {
+      able: () => one("#card details[data-must-see]:not([open])"),
+      run: () => { const next = one("#card details[data-must-see]:not([open])"); next.open = true; next.scrollIntoView({ block: "start" }); },
+    },
     "section-next": { able: card, run: () => section(1) },
     "section-previous": { able: card, run: () => section(-1) },
     copy: { able: card, run: () => navigator.clipboard?.writeText(new URL(card().dataset.url, location.href).href).then(() => toast("Link copied.")) },
   };
-  for (const name of ["reject", "edit", "ask", "escalate", "hold", "note"]) {
+  for (const name of ["reject", "edit", "ask", "hold", "note"]) {
     acts[name] = { able: () => panel(name) || press(name), run: () => (panel(name) ? open(name) : press(name).click()) };
   }
   const act = (name) => acts[name] ?? { able: () => press(name), run: () => press(name).click() };

@@ -15,21 +15,10 @@ from agentops.tenancy.access import SYSTEM, WORKER, Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from approvals.models import Decision, Grant, Proposal, RejectReason, Verdict
-from approvals.services import (
-    Decided,
-    Expired,
-    Forbidden,
-    Invalid,
-    Lost,
-    Outcome,
-    Stale,
-    approve,
-    edit_and_approve,
-    reject,
-    withdraw_proposals,
-)
+from approvals.services import Decided, Expired, Forbidden, Invalid, Lost, Outcome, Stale, reject, withdraw_proposals
 from tests.approvals.conftest import NOW, Desk, make_desk
 from tests.approvals.contracts import MAIL, arguments, origin
+from tests.deciding import approve, edit_and_approve
 
 Actors = Callable[[User], Actor]
 SOON = NOW + timedelta(minutes=5)

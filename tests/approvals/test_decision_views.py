@@ -1,11 +1,13 @@
 """Deciding in the browser: every answer a person can get, with and without scripts, and nothing typed is ever lost."""
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -15,8 +17,9 @@ from agentops.tenancy.models import Tenant
 from agentops.wire.ids import uuid7
 from approvals import services
 from approvals.intervention import cancel_run
-from approvals.models import Decision, Proposal
-from tests.conftest import person
+from approvals.models import Decision, Proposal, Viewing
+from tests.conftest import PASSWORD, person
+from tests.deciding import edit_and_approve, posted
 from tests.shop import drive, only_proposal, open_shop, receive, start
 from tools.backoffice.models import Refund
 
@@ -47,7 +50,10 @@ def form(proposal: Proposal, decision: str, **more: str) -> dict[str, str]:
 
 
 def post(desk: Client, proposal: Proposal, decision: str, headers: dict[str, str] | None = None, /, **more: str) -> Any:
-    return desk.post(f"/t/acme/proposals/{proposal.pk}/decide", form(proposal, decision, **more), headers=headers)
+    person = int(desk.session["_auth_user_id"])
+    brought = {} if decision == "reject" else posted(proposal, Actor("user", str(person), "", user_id=person))
+    fields = form(proposal, decision) | brought | more
+    return desk.post(f"/t/acme/proposals/{proposal.pk}/decide", fields, headers=headers)
 
 
 def text(answer: Any) -> str:
@@ -165,7 +171,7 @@ def test_a_verdict_on_an_older_version_is_told_what_changed_and_keeps_the_draft(
 ) -> None:
     Proposal.objects.filter(pk=proposal.pk).update(band_rank=0, risk_band="low")
     changed = proposal.argument_values | {"reason": "Goodwill"}
-    outcome = services.edit_and_approve(
+    outcome = edit_and_approve(
         proposal_id=proposal.pk, actor=reviewer, version=1, digest=proposal.digest, arguments=changed
     )
     assert isinstance(outcome, services.Reconfirm)
@@ -352,3 +358,129 @@ def test_a_viewer_sees_the_card_of_another_persons_decision(
     post(desk, proposal, "reject", reason_code="duplicate", note="Refunded by phone.")
     page = text(signed_in(person("vera", acme, "viewer")).get(f"/t/acme/proposals/{proposal.pk}"))
     assert "rejected by bob, duplicate: Refunded by phone." in page
+
+
+# --- gates in the browser -------------------------------------------------------------------------------------------
+
+
+def test_a_section_is_opened_on_the_record_and_the_gates_say_so(proposal: Proposal, desk: Client) -> None:
+    page = desk.get(f"/t/acme/proposals/{proposal.pk}")
+    bar = page.context["card"]["bar"]
+    assert bar["unseen"] == ["arguments", "evidence"]
+    seen = {"view_token": bar["token"], "section": "arguments"}
+    gates = desk.post(f"/t/acme/proposals/{proposal.pk}/seen", seen, headers=CARD)
+    assert gates.status_code == 200
+    assert 'id="gates"' in text(gates)
+    assert [one["done"] for one in gates.context["gates"]] == [False, True, False]
+    again = desk.post(f"/t/acme/proposals/{proposal.pk}/seen", seen | {"section": "evidence"})
+    assert again.context["card"]["bar"]["token"] == bar["token"]
+    assert again.context["card"]["bar"]["unseen"] == []
+
+
+@pytest.mark.parametrize("broken", [{"section": "history"}, {"view_token": "x"}, {"view_token": ""}])
+def test_a_section_that_is_none_or_somebody_elses_card_is_not_recorded(
+    proposal: Proposal, desk: Client, broken: dict[str, str]
+) -> None:
+    token = desk.get(f"/t/acme/proposals/{proposal.pk}").context["card"]["bar"]["token"]
+    fields = {"view_token": token, "section": "arguments"} | broken
+    assert desk.post(f"/t/acme/proposals/{proposal.pk}/seen", fields, headers=CARD).status_code in (409, 422)
+    assert not Viewing.objects.exists()
+
+
+def test_a_refused_approval_keeps_the_card_its_time_and_what_was_typed(proposal: Proposal, desk: Client) -> None:
+    token = desk.get(f"/t/acme/proposals/{proposal.pk}").context["card"]["bar"]["token"]
+    fields = form(proposal, "approve") | {"view_token": token, "note": "Too early, but my words."}
+    answer = desk.post(f"/t/acme/proposals/{proposal.pk}/decide", fields, headers=CARD)
+    assert answer.status_code == 422
+    card = answer.context["card"]
+    assert (card["bar"]["token"], card["open"]) == (token, "approve")
+    assert "Too early, but my words.</textarea>" in text(answer)
+    assert "Read it first" in text(answer)
+
+
+def test_the_password_is_asked_for_and_the_verdict_goes_on_as_it_was_sent(proposal: Proposal, desk: Client) -> None:
+    session = desk.session
+    session["account_authentication_methods"] = []
+    session.save()
+    asked = post(desk, proposal, "approve", CARD, note="The parcel arrived broken.")
+    assert asked.status_code == 428
+    assert status(proposal) == "pending"
+    intent = asked.context["card"]["intent"]
+    address = f"/t/acme/proposals/{proposal.pk}/step-up"
+    wrong = desk.post(address, {"intent": intent, "password": "guess"}, headers=CARD)
+    assert wrong.status_code == 428
+    assert "That is not your password." in text(wrong)
+    forged = desk.post(address, {"intent": intent[:-2] + "xx", "password": PASSWORD}, headers=CARD)
+    assert forged.status_code == 422
+    right = desk.post(address, {"intent": intent, "password": PASSWORD}, headers=CARD)
+    assert right.status_code == 200
+    decision = Decision.objects.get()
+    assert (decision.verdict, decision.note) == ("approve", "The parcel arrived broken.")
+
+
+def test_another_persons_intent_is_nobodys(
+    proposal: Proposal, desk: Client, sam: User, signed_in: Callable[[User], Client]
+) -> None:
+    session = desk.session
+    session["account_authentication_methods"] = []
+    session.save()
+    intent = post(desk, proposal, "approve", CARD).context["card"]["intent"]
+    hers = signed_in(sam).post(
+        f"/t/acme/proposals/{proposal.pk}/step-up", {"intent": intent, "password": PASSWORD}, headers=CARD
+    )
+    assert hers.status_code == 422
+    assert status(proposal) == "pending"
+
+
+def signed_in_before(client: Client) -> None:
+    """Say that somebody signed in ten minutes ago, before they opened the card."""
+    session = client.session
+    session["account_authentication_methods"] = [{"method": "password", "at": time.time() - 600}]
+    session.save()
+
+
+def test_the_first_of_two_approvals_counts_and_the_second_person_does_not_see_it(
+    proposal: Proposal, desk: Client, sam: User, signed_in: Callable[[User], Client]
+) -> None:
+    Proposal.objects.filter(pk=proposal.pk).update(band_rank=3, risk_band="critical")
+    proposal.refresh_from_db()
+    secret = "Bob looked at the order and at the parcel."
+    signed_in_before(desk)
+    first = post(desk, proposal, "approve", CARD, note=secret)
+    assert first.status_code == 428  # critical asks for the password every time
+    address = f"/t/acme/proposals/{proposal.pk}/step-up"
+    counted = desk.post(address, {"intent": first.context["card"]["intent"], "password": PASSWORD}, headers=CARD)
+    assert counted.status_code == 202
+    assert "1 of 2" in text(counted)
+    hers = signed_in(sam)
+    signed_in_before(hers)
+    card = text(hers.get(f"/t/acme/proposals/{proposal.pk}"))
+    assert secret not in card
+    assert "1 of 2" not in card
+    assert "bob" not in card.lower().replace("bobbin", "")
+    assert secret not in text(hers.get(f"/t/acme/runs/{proposal.run_id}"))
+    second = post(hers, proposal, "approve", CARD, note="I called the customer and checked the order.")
+    done = hers.post(address, {"intent": second.context["card"]["intent"], "password": PASSWORD}, headers=CARD)
+    assert done.status_code == 200
+    assert status(proposal) == "approved"
+
+
+def test_when_nothing_can_be_recorded_nothing_is_decided_and_the_draft_is_kept(
+    proposal: Proposal, desk: Client
+) -> None:
+    person_id = int(desk.session["_auth_user_id"])
+    brought = posted(proposal, Actor("user", str(person_id), "", user_id=person_id))
+    broken = "create trigger no_record before insert on audit_event begin select raise(abort, 'disk full'); end"
+    if connection.vendor == "postgresql":
+        broken = (
+            "create function no_record() returns trigger language plpgsql as $$ begin raise 'disk full'; end $$;"
+            "create trigger no_record before insert on audit_event for each row execute function no_record()"
+        )
+    with connection.cursor() as cursor:
+        cursor.execute(broken)
+    fields = form(proposal, "approve") | brought | {"note": "Nobody will ever know."}
+    answer = desk.post(f"/t/acme/proposals/{proposal.pk}/decide", fields, headers=CARD)
+    assert answer.status_code == 503
+    assert "Nobody will ever know.</textarea>" in text(answer)
+    assert status(proposal) == "pending"
+    assert not Decision.objects.exists()

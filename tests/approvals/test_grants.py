@@ -13,10 +13,10 @@ from agentops.tenancy.scope import tenant_scope
 from agentops.wire.ids import uuid7
 from approvals import grants
 from approvals.models import Grant
-from approvals.services import approve
 from tests.approvals.conftest import NOW, Desk, seen
 from tests.approvals.contracts import NOTE, arguments, contract, do_nothing, no_trace
 from tests.approvals.threads import at_once
+from tests.deciding import approve
 from tools.executor import PermitRefused
 from tools.models import AllowlistEntry, AllowlistState
 from tools.registry import registry

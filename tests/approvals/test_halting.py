@@ -41,8 +41,9 @@ from approvals.halting import (
 )
 from approvals.intervention import cancel_run, pause_run, resume_run
 from approvals.models import Grant, Proposal
-from approvals.services import Decided, Expired, approve, expire
+from approvals.services import Decided, Expired, expire
 from tests.conftest import person
+from tests.deciding import approve
 from tests.shop import AGENT, Clock, drive, only_proposal, open_shop, start, task_type
 from tools.allowlist import AllowlistState
 from tools.backoffice.models import Refund, Ticket

@@ -43,7 +43,8 @@ from approvals.intervention import (
     resume_run,
 )
 from approvals.models import Grant, Proposal
-from approvals.services import Decided, approve, withdraw_proposals
+from approvals.services import Decided, withdraw_proposals
+from tests.deciding import approve
 from tests.shop import AGENT, Clock, drive, only_proposal, open_shop, start
 from tools import executor
 from tools.backoffice.models import Refund

@@ -18,21 +18,11 @@ from agentops.tenancy.access import SYSTEM, Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from approvals.models import Decision, Grant, Proposal
-from approvals.services import (
-    Decided,
-    Lost,
-    Outcome,
-    Reconfirm,
-    Stale,
-    approve,
-    edit_and_approve,
-    expire,
-    reject,
-    withdraw_proposals,
-)
+from approvals.services import Decided, Lost, Outcome, Reconfirm, Stale, expire, reject, withdraw_proposals
 from tests.approvals.conftest import NOW, Desk, seen
 from tests.approvals.contracts import arguments
 from tests.approvals.threads import at_once
+from tests.deciding import approve, edit_and_approve
 
 pytestmark = [
     pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time"),

@@ -17,7 +17,7 @@ from agentops.tenancy.models import Tenant
 from approvals import live, selectors, unknowns
 from approvals.filters import Filters
 from approvals.models import Grant, Proposal
-from approvals.services import approve
+from tests.deciding import approve
 from tests.shop import drive, only_proposal, open_shop, start
 from tools.backoffice.models import Refund
 

@@ -18,8 +18,9 @@ from agentops.tenancy.services import add_member, create_tenant
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject
 from approvals.models import Proposal, Status
-from approvals.services import Decided, approve
+from approvals.services import Decided
 from tests.bench.contracts import LOOK, PAY
+from tests.deciding import approve
 from tools.builtin.shapes import closed, text
 from tools.models import AllowlistEntry, AllowlistState
 

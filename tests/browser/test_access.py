@@ -17,10 +17,10 @@ from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
 from approvals.models import Proposal
-from approvals.services import approve
 from tests.browser import hostile
 from tests.browser.conftest import OpenBrowser
 from tests.conftest import person
+from tests.deciding import approve
 from tests.shop import drive, only_proposal, receive, start, task_type
 from tools.allowlist import AllowlistState
 from tools.backoffice.models import InboxMessage
@@ -75,7 +75,13 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
         "high, editing": f"proposals/{high.pk}?open=edit",
         "medium": f"proposals/{medium.pk}",
         "medium, rejecting": f"proposals/{medium.pk}?open=reject",
+        "high, approving": f"proposals/{high.pk}?open=approve",
+        "medium, handing on": f"proposals/{medium.pk}?open=handle",
         "receipt": f"proposals/{decided.pk}",
+        "my decisions": "me",
+        "escalations": "escalations",
+        "reject several": "queue/reject",
+        "friction": "admin/approvals/bandrule/add/",
         "waiting run": f"runs/{waiting.pk}",
         "finished run": f"runs/{finished.pk}",
         "run with notes": f"runs/{learning.pk}",

@@ -13,9 +13,10 @@ from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSONObject
 from approvals.models import Decision, Proposal
-from approvals.services import Reconfirm, edit_and_approve
+from approvals.services import Reconfirm
 from tests.browser.conftest import OpenBrowser, Watch
 from tests.browser.desk import approve, button, live_card, rows, sign_in, until
+from tests.deciding import edit_and_approve
 from tests.shop import drive, only_proposal, start
 from tools.backoffice.models import Refund, Ticket
 

@@ -15,9 +15,9 @@ from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSONObject
 from approvals.halting import Target, lift, stop
 from approvals.models import Grant
-from approvals.services import approve
 from tests.browser.conftest import OpenBrowser
 from tests.browser.desk import button, rows
+from tests.deciding import approve
 from tests.shop import drive, only_proposal, start
 from tools.backoffice.models import Refund
 

@@ -27,8 +27,9 @@ def main() -> None:
     from agentops.tenancy.scope import tenant_scope
     from approvals.intervention import Answered, reconcile_call
     from approvals.models import Proposal, Status
-    from approvals.services import Decided, approve, reject
+    from approvals.services import Decided, reject
     from tests.chaos import contracts, workload
+    from tests.deciding import approve
 
     going = [True]
     signal.signal(signal.SIGTERM, lambda *_: going.clear())

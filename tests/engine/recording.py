@@ -33,10 +33,13 @@ from agentops.wire.parse import JSON, JSONObject
 from agentops.worker.driver import Driver
 from agentops.worker.planners import planner_for
 from agentops.worker.sweeper import settle_leftovers
-from approvals import halting
+from approvals import halting, ladder
 from approvals.intervention import cancel_run, pause_run, reconcile_call, requeue_run, resume_run
-from approvals.models import Proposal
-from approvals.services import approve, edit_and_approve, expire, reject
+from approvals.models import BandRule, Proposal
+from approvals.release import undo
+from approvals.risk import Band
+from approvals.services import expire, reject
+from tests.deciding import approve, edit_and_approve
 from tests.shop import Clock, open_shop, start, task_type
 from tools import executor, health
 from tools.allowlist import AllowlistState
@@ -169,6 +172,25 @@ def refund_rejected(desk: Desk) -> Run:
         now=desk.clock(),
     )
     return desk.drive(run)
+
+
+@scenario
+def approval_taken_back(desk: Desk) -> Run:
+    """Somebody thinks better of it before the call could start, and approves it again later."""
+    BandRule.objects.bulk_create([BandRule(band=band.value, release_s=30) for band in Band])
+    ladder.forget()
+    run = desk.drive(desk.start("goodwill-refund", {**GOODWILL, "amount_minor": 5000}))
+    proposal = desk.pending(run)
+    desk.approve(run)
+    desk.clock.forward(seconds=5)
+    desk.drive(run)
+    undo(proposal_id=proposal.pk, actor=desk.people["bob"], now=desk.clock())
+    desk.clock.forward(seconds=60)
+    desk.drive(run)
+    desk.approve(run)
+    ended = desk.later(run)
+    ladder.forget()
+    return ended
 
 
 @scenario

@@ -13,8 +13,9 @@ from agentops.runs.models import Origin, Run, TaskType
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
-from approvals.services import Decided, approve
+from approvals.services import Decided
 from tests.budgets.lab import budget
+from tests.deciding import approve
 from tests.gateway.conftest import JOB, MAIL, Program, program
 from tests.shop import drive, only_proposal
 

@@ -34,6 +34,7 @@ def environment(data: Path, more: Mapping[str, str]) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         "AGENTOPS_DATA_DIR": str(data),
         "DJANGO_SETTINGS_MODULE": "agentops.settings",
+        "RELEASE_DELAYS_S": "0,0,0,0",
         **more,
     }
 

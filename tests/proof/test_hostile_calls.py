@@ -18,7 +18,8 @@ from agentops.tenancy.access import SYSTEM, Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
 from approvals.models import Grant, Proposal
-from approvals.services import Decided, Invalid, approve, edit_and_approve
+from approvals.services import Decided, Invalid
+from tests.deciding import approve, edit_and_approve
 from tests.proof.planning import Answers, drive_on, events_of
 from tests.shop import AGENT, Clock, drive, only_proposal, start, task_type
 from tests.stubs.model_server import Call, Says, in_turn, plan

@@ -50,7 +50,8 @@ from agentops.worker.driver import Driver
 from agentops.worker.sweeper import sweep_tenant
 from approvals.intervention import Verdict, cancel_run, reconcile_call
 from approvals.models import Grant, Proposal, Status
-from approvals.services import approve, edit_and_approve, expire, reject
+from approvals.services import expire, reject
+from tests.deciding import approve, edit_and_approve
 from tests.replaying import problems_of
 from tests.shop import Clock, start, task_type
 from tests.worker.test_flaky_tool import LOOK, PAY, PUT

@@ -130,7 +130,7 @@ class Desk:
         for proposal in run["proposals"]:
             if proposal["status"] != "pending":
                 continue
-            answer = self.operator.press(proposal["url"], "decision", "approve")
+            answer = self.operator.approve(proposal["url"])
             assert answer.status == 302, answer.text
             self.decided.add(proposal["id"])
 

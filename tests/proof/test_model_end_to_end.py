@@ -10,7 +10,8 @@ from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSONObject
 from approvals.models import Proposal
-from approvals.services import Decided, approve, reject
+from approvals.services import Decided, reject
+from tests.deciding import approve
 from tests.proof.planning import STEPWISE, Answers, drive_on, events_of
 from tests.shop import Clock, only_proposal, start
 from tests.stubs.model_server import (

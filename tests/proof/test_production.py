@@ -108,7 +108,7 @@ class Deployment:
     def approve(self, run_id: str) -> str:
         """Approve what a run waits for, in the site; return the address of the card."""
         card = self.proposal(run_id)
-        answer = self.operator.press(card, "decision", "approve")
+        answer = self.operator.approve(card)
         assert (answer.status, answer.location) == (302, f"/t/{self.slug}/queue"), answer.text
         return card
 

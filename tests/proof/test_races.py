@@ -32,8 +32,9 @@ from agentops.worker.driver import Driver
 from agentops.worker.sweeper import RING_AGAIN, sweep
 from approvals.intervention import Answered, NotUnknown, Verdict, cancel_run, reconcile_call
 from approvals.models import Grant, Proposal
-from approvals.services import Decided, Expired, Lost, Outcome, approve, expire
+from approvals.services import Decided, Expired, Lost, Outcome, expire
 from tests.approvals.threads import at_once
+from tests.deciding import approve
 from tests.proof.planning import events_of
 from tests.shop import Clock, open_shop, start, task_type
 from tools import executor, health

@@ -61,8 +61,8 @@ from approvals.intervention import (
     resume_run,
 )
 from approvals.models import Grant, Proposal
-from approvals.services import approve
 from tests.approvals.threads import at_once
+from tests.deciding import approve
 from tests.proof.planning import events_of
 from tests.shop import open_shop, start, task_type
 from tools.allowlist import AllowlistState

@@ -17,7 +17,7 @@ from agentops.runs.recording import state_of
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSONObject, as_object
-from approvals.services import edit_and_approve
+from tests.deciding import edit_and_approve
 from tests.shop import drive, only_proposal, open_shop, receive, start, task_type
 from tools.allowlist import AllowlistState
 

@@ -23,8 +23,9 @@ from agentops.tenancy.services import issue_token
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSONObject
 from approvals.models import Proposal
-from approvals.services import approve, reject
+from approvals.services import reject
 from tests.conftest import person
+from tests.deciding import approve
 from tests.shop import drive, only_proposal, open_shop, start, task_type
 from tools.allowlist import AllowlistState
 from tools.models import AllowlistEntry

@@ -22,8 +22,8 @@ from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSONObject
 from agentops.worker.driver import Driver
 from approvals.intervention import pause_run
-from approvals.services import approve
 from tests.budgets.lab import budget
+from tests.deciding import approve
 from tests.engine.recording import EXCHANGE, USAGE, Scripted
 from tests.shop import only_proposal, open_shop, start, task_type
 from tools.allowlist import AllowlistState

@@ -29,7 +29,7 @@ from agentops.tenancy.models import Membership, Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.services import add_member, issue_token
 from agentops.wire.ids import uuid7
-from approvals.models import Proposal, RiskWeights, SavedView
+from approvals.models import Absence, BandRule, Proposal, RiskWeights, SavedView, Shift
 from tests.conftest import person
 from tests.shop import drive, open_shop, start
 from tools.backoffice import models as backoffice
@@ -46,6 +46,12 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "risk_decide": RiskWeights,
     **dict.fromkeys(("claim", "release", "renew", "assign", "hold", "resume"), Proposal),
     "view_remove": SavedView,
+    "section_seen": Proposal,
+    "step_up": Proposal,
+    "undo": Proposal,
+    "escalate": Proposal,
+    "extend": Proposal,
+    "absence_end": Absence,
     "run": Run,
     "run_artifacts": Run,
     "run_cancel": Run,
@@ -71,8 +77,8 @@ OBJECTS: Mapping[str, type[models.Model]] = {
 POSTED = frozenset(
     {
         *("decide", "risk_decide", "fact_curate", "unknown_answer", "stop_lift", "run_exchange"),
-        *("decide", "fact_curate", "unknown_answer", "stop_lift", "run_exchange"),
         *("claim", "release", "renew", "assign", "hold", "resume", "view_remove"),
+        *("section_seen", "step_up", "undo", "escalate", "extend", "absence_end"),
         *("run_cancel", "run_pause", "run_resume", "run_requeue"),
     }
 )
@@ -172,6 +178,14 @@ def build(tenant: Tenant) -> World:
             ToolHealth(tool="mail.read"),
             ModelPrice(pattern="*", input_micros=1, output_micros=1, valid_from=run.created_at),
             RiskWeights(version=1, body={}, note="n", proposed_by_id=whoever(tenant), proposed_at=run.created_at),
+            BandRule(band="low", rationale_chars=5),
+            Shift(user_id=whoever(tenant), starts_at=run.created_at, ends_at=run.created_at + timedelta(days=1)),
+            Absence(
+                user_id=whoever(tenant),
+                delegate=person(f"deputy-{tenant.slug}", tenant, "viewer"),
+                starts_at=run.created_at,
+                ends_at=run.created_at + timedelta(days=1),
+            ),
             budget := Budget(measure="runs", period="day", hard=1000),
             Account(budget=budget, period_start=run.created_at),
             Halt(
@@ -320,7 +334,7 @@ def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World,
     client = Client()
     client.force_login(bob, backend="allauth.account.auth_backends.AuthenticationBackend")
     unknown: dict[type[models.Model], object] = {Run: uuid7(), Proposal: uuid7(), RiskWeights: uuid7()}
-    unknown |= dict.fromkeys((Event, Fact, ToolCall, Halt, SavedView), 2**40)
+    unknown |= dict.fromkeys((Event, Fact, ToolCall, Halt, SavedView, Absence), 2**40)
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)
         if route in API_ROUTES:

@@ -16,7 +16,8 @@ from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.worker.driver import Driver
 from agentops.worker.sweeper import sweep
-from approvals.services import Decided, approve
+from approvals.services import Decided
+from tests.deciding import approve
 from tests.shop import only_proposal, open_shop, start
 from tools.backoffice.models import Refund
 

@@ -37,7 +37,8 @@ from agentops.worker.driver import ConnectionBroken, Crew, Driver
 from agentops.worker.sweeper import settle_leftovers
 from approvals.intervention import Answered, NotUnknown, Paused, cancel_run, pause_run, reconcile_call
 from approvals.models import Grant, Proposal
-from approvals.services import Decided, approve, edit_and_approve, reject
+from approvals.services import Decided, reject
+from tests.deciding import approve, edit_and_approve
 from tests.shop import Clock, drive, only_proposal, open_shop, start, task_type
 from tools import executor
 from tools.allowlist import AllowlistState

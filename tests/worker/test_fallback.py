@@ -21,7 +21,8 @@ from agentops.wire.parse import JSON, JSONObject
 from agentops.worker.driver import Driver
 from agentops.worker.planners import planner_for
 from approvals.models import Grant, Proposal
-from approvals.services import Decided, Lost, approve, reject
+from approvals.services import Decided, Lost, reject
+from tests.deciding import approve
 from tests.engine.recording import Scripted
 from tests.shop import Clock, only_proposal, open_shop, start, task_type
 from tools import health

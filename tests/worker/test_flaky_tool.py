@@ -27,8 +27,9 @@ from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSONObject
 from agentops.worker.driver import Driver
 from approvals.models import Grant
-from approvals.services import Decided, approve
+from approvals.services import Decided
 from tests.approvals.threads import at_once
+from tests.deciding import approve
 from tests.shop import Clock, only_proposal, start, task_type
 from tools import executor, health
 from tools.allowlist import AllowlistState

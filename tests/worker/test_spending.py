@@ -25,8 +25,9 @@ from approvals.attention import REVIEW_S
 from approvals.intervention import requeue_run
 from approvals.models import Grant, Proposal
 from approvals.risk import Band
-from approvals.services import Decided, approve, withdraw_proposals
+from approvals.services import Decided, withdraw_proposals
 from tests.budgets.lab import books, budget, contract
+from tests.deciding import approve
 from tests.shop import AGENT, only_proposal, task_type
 from tests.worker.paid import (
     AUTO,

@@ -16,7 +16,7 @@ from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSONObject
 from agentops.worker.driver import Driver
-from approvals.services import approve
+from tests.deciding import approve
 from tests.engine.recording import Scripted
 from tests.shop import Clock, drive, only_proposal, open_shop, start, task_type
 from tools.allowlist import AllowlistState

@@ -1,0 +1,88 @@
+"""Everything that stands between a person's click and a recorded approval, in one place and in order.
+
+Duties first (403), then the gates of the band (422), then whether the person has proved who they are (428), then
+whether the target is still as it was shown (412), then whether enough people agree (202).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+from agentops.audit.services import record_in_tenant_stream
+from agentops.tenancy.access import Actor
+from agentops.wire.parse import JSONObject
+from approvals import duties, friction, quorum
+from approvals.friction import Evidence
+from approvals.ladder import Rung, rung_of
+from approvals.models import Proposal
+from approvals.outcomes import Forbidden, Gated, Moved, Refusal, Seconded, StepUpNeeded
+from approvals.preconditions import moved
+from approvals.release import release_at
+from approvals.sight import Sight
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """Nothing is in the way. The rest is what the decision and its event keep."""
+
+    sight: Sight
+    view: JSONObject
+    facts: tuple[str, ...]
+    others: list[JSONObject]
+    release_at: datetime | None
+
+
+def clear(
+    proposal: Proposal,
+    actor: Actor,
+    note: str,
+    evidence: Evidence,
+    *,
+    now: datetime,
+    typed: Sequence[str] = (),
+    edits: bool = False,
+) -> Cleared | Seconded | Refusal:
+    """Say whether this person may approve this now.
+
+    Must run inside `atomic`, under the run's lock, on a proposal that `opening.opened_for` has returned. An approval
+    that counts without being the last one is recorded here (`Seconded`), as is a value that was picked wrongly. `typed`
+    are the pointers of values an edit changes; `edits` says that this is one, which never counts as a vote.
+    """
+    rung = rung_of(proposal.risk_band)
+    if rule := duties.conflict(proposal, actor, rung, now=now):
+        return Forbidden(rule)
+    match friction.check(proposal, actor, note, evidence, rung, now=now, typed=typed):
+        case friction.Shut(issues=issues, missed=missed):
+            if missed:
+                _record_missed(proposal, actor, missed)
+            return Gated(issues, missed)
+        case friction.Looked() as looked:
+            pass
+        case unreachable:
+            assert_never(unreachable)
+    if friction.steps_up(rung, looked.sight, evidence, now=now):
+        return StepUpNeeded()
+    if edits:
+        return Cleared(looked.sight, looked.record, looked.facts, [], release_at(rung, actor, now))
+    if rung.must_see and (changed := moved(proposal, actor, now=now)) is not None:
+        return Moved(*changed)
+    return _counted(proposal, actor, note, rung, looked, now)
+
+
+def _counted(
+    proposal: Proposal, actor: Actor, note: str, rung: Rung, looked: friction.Looked, now: datetime
+) -> Cleared | Seconded | Forbidden:
+    said = quorum.second(proposal, actor, note, rung, view=looked.sight.id, record=looked.record, now=now)
+    if not isinstance(said, quorum.Enough):
+        return said
+    return Cleared(looked.sight, looked.record, looked.facts, said.to_json(), release_at(rung, actor, now))
+
+
+def _record_missed(proposal: Proposal, actor: Actor, missed: Sequence[str]) -> None:
+    record_in_tenant_stream(
+        "proposal.attest_missed",
+        {"run": str(proposal.run_id), "version": proposal.version, "arguments": list(missed)},
+        subject=("proposal", str(proposal.pk)),
+        actor=actor,
+    )

@@ -1,0 +1,229 @@
+"""Take a person's answer to a proposal: approve, edit and approve, or reject.
+
+What has to be there before an approval counts is asked of `clearance.clear`, and nowhere else.
+
+A decision, its grant and its event are written in one transaction that holds the lock of the run's stream, so of two
+people who decide at the same moment one wins and the other is told who it was. Whoever else locks both a run's stream
+and its proposals takes the stream first.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from django.db import transaction
+
+from agentops import clock
+from agentops.engine.events import ProposalDecided
+from agentops.runs.recording import record_outside
+from agentops.runs.statements import table_of
+from agentops.tenancy.access import Actor
+from agentops.wire.parse import JSON, clean_text
+from approvals import duties
+from approvals.clearance import Cleared, clear
+from approvals.editing import changed_leaves, edited_by, revise
+from approvals.ending import closing
+from approvals.friction import NOTHING, Evidence
+from approvals.grants import grant_for
+from approvals.ladder import rung_of
+from approvals.models import Decision, Proposal, RejectReason, Status, Verdict
+from approvals.opening import opened_for, person_of
+from approvals.outcomes import Decided, Forbidden, Invalid, Outcome
+from approvals.patch import diff
+from approvals.risk import Band
+from tools.schema import Issue
+
+MAX_NOTE: Final = 2000
+_NOTE_REASONS: Final = frozenset({RejectReason.OTHER, RejectReason.SUSPECTED_INJECTION})
+
+
+def approve(
+    *,
+    proposal_id: UUID,
+    actor: Actor,
+    version: int,
+    digest: str,
+    note: str = "",
+    evidence: Evidence = NOTHING,
+    now: datetime | None = None,
+) -> Outcome:
+    """Approve exactly what was shown: the version and digest of the proposal, with evidence that it was looked at.
+
+    Writes the decision, a single-use grant and the event, and wakes the run. What a person has edited before is
+    recorded as an edit. Raises `Proposal.DoesNotExist` for an id of no proposal in the tenant.
+    """
+    moment = now or clock.now()
+    with transaction.atomic():
+        opened = opened_for(proposal_id, actor, version, digest, moment)
+        if not isinstance(opened, Proposal):
+            return opened
+        if len(note) > MAX_NOTE:
+            return Invalid((_too_long(),))
+        cleared = clear(opened, actor, note, evidence, now=moment)
+        if not isinstance(cleared, Cleared):
+            return cleared
+        return _approve(opened, actor, note, moment, {}, cleared)
+
+
+def edit_and_approve(
+    *,
+    proposal_id: UUID,
+    actor: Actor,
+    version: int,
+    digest: str,
+    arguments: JSON,
+    note: str = "",
+    evidence: Evidence = NOTHING,
+    now: datetime | None = None,
+) -> Outcome:
+    """Approve a call with other arguments than the agent proposed.
+
+    The new arguments pass the schema, the gate and the risk assessment again. Changed leaves count as typed by the
+    person, and typing a value attests it. When the band rises, or several people have to approve, nothing is approved
+    yet: the edited version is kept and has to be approved as shown (`Reconfirm`). Raises `Proposal.DoesNotExist` like
+    `approve`.
+    """
+    moment = now or clock.now()
+    with transaction.atomic():
+        opened = opened_for(proposal_id, actor, version, digest, moment)
+        if not isinstance(opened, Proposal):
+            return opened
+        if len(note) > MAX_NOTE:
+            return Invalid((_too_long(),))
+        edited = edited_by(opened, actor, arguments)
+        if isinstance(edited, Invalid):
+            return edited
+        same = edited.arguments == opened.arguments
+        typed = () if same else changed_leaves(opened, edited)
+        cleared = clear(opened, actor, note, evidence, now=moment, typed=typed, edits=not same)
+        if not isinstance(cleared, Cleared):
+            return cleared
+        if same:
+            return _approve(opened, actor, note, moment, {}, cleared)
+        if edited.risk.band.rank > opened.band_rank or rung_of(edited.risk.band.value).approvers > 1:
+            return revise(opened, actor, edited, now=moment)
+        return _approve(opened, actor, note, moment, edited.columns(), cleared)
+
+
+def reject(
+    *,
+    proposal_id: UUID,
+    actor: Actor,
+    version: int,
+    digest: str,
+    reason_code: str,
+    note: str = "",
+    now: datetime | None = None,
+) -> Outcome:
+    """Refuse a call. The agent is told the reason and the note, as quoted data.
+
+    A note is required for `other`, `suspected_injection` and from High upwards. Requesters may reject their own.
+    Raises `Proposal.DoesNotExist` like `approve`.
+    """
+    moment = now or clock.now()
+    with transaction.atomic():
+        opened = opened_for(proposal_id, actor, version, digest, moment)
+        if not isinstance(opened, Proposal):
+            return opened
+        if duties.lacks_role(opened, actor):
+            return Forbidden(duties.NEEDS_ROLE)
+        if issues := tuple(_reject_issues(opened, reason_code, note)):
+            return Invalid(issues)
+        return _reject(opened, actor, reason_code, clean_text(note.strip()), moment)
+
+
+def _approve(
+    proposal: Proposal, actor: Actor, note: str, now: datetime, edited: Mapping[str, object], cleared: Cleared
+) -> Decided:
+    person = person_of(actor)
+    release_at = cleared.release_at
+    execute_by = (release_at or now) + timedelta(seconds=proposal.task_type.execute_within_s)
+    changes = {
+        "status": Status.APPROVED,
+        "decided_at": now,
+        "decided_by": person,
+        "execute_by": execute_by,
+        "release_at": release_at,
+        "votes": proposal.votes + 1,
+    }
+    next_version = {"version": proposal.version + 1} if edited else {}
+    closed = closing(proposal, {**edited, **next_version, **changes})
+    grant = grant_for(proposal, now=now)
+    changed = diff(proposal.original_values, proposal.argument_values)
+    verdict = Verdict.EDIT if changed else Verdict.APPROVE
+    said = clean_text(note.strip())
+    decision = Decision(
+        proposal=proposal,
+        version=proposal.version,
+        verdict=verdict,
+        user_id=person,
+        note=said,
+        digest=proposal.digest,
+        patch=changed,
+        at=now,
+        view=cleared.sight.id,
+    )
+    decided = ProposalDecided(
+        proposal_id=str(proposal.pk),
+        call_id=proposal.call_id,
+        version=proposal.version,
+        verdict="edit" if changed else "approve",
+        digest=proposal.digest,
+        by=actor.name,
+        note=said,
+        grant_id=str(grant.pk),
+        arguments=proposal.argument_values if changed else None,
+        provenance=proposal.provenance if changed else {},
+        patch=changed,
+        release_at=release_at.isoformat() if release_at is not None else "",
+        view=cleared.view,
+        others=cleared.others,
+    )
+    beside = (closed, table_of([grant]), table_of([decision]))
+    record_outside(proposal.run_id, [decided], actor=actor, now=now, beside=beside)
+    return Decided(proposal.pk, verdict, proposal.version, proposal.digest, now, grant.pk, release_at)
+
+
+def _reject(proposal: Proposal, actor: Actor, reason_code: str, note: str, now: datetime) -> Decided:
+    person = person_of(actor)
+    closed = closing(proposal, {"status": Status.REJECTED, "decided_at": now, "decided_by": person})
+    decision = Decision(
+        proposal=proposal,
+        version=proposal.version,
+        verdict=Verdict.REJECT,
+        user_id=person,
+        reason_code=reason_code,
+        note=note,
+        digest=proposal.digest,
+        at=now,
+    )
+    decided = ProposalDecided(
+        proposal_id=str(proposal.pk),
+        call_id=proposal.call_id,
+        version=proposal.version,
+        verdict="reject",
+        digest=proposal.digest,
+        by=actor.name,
+        reason_code=reason_code,
+        note=note,
+    )
+    beside = (closed, table_of([decision]))
+    record_outside(proposal.run_id, [decided], actor=actor, now=now, beside=beside)
+    return Decided(proposal.pk, Verdict.REJECT, proposal.version, proposal.digest, now)
+
+
+def _reject_issues(proposal: Proposal, reason_code: str, note: str) -> list[Issue]:
+    issues: list[Issue] = []
+    if reason_code not in RejectReason.values:
+        issues.append(Issue("/reason_code", "enum", "Choose a reason."))
+    needed = reason_code in _NOTE_REASONS or proposal.band_rank >= Band.HIGH.rank
+    if needed and not note.strip():
+        issues.append(Issue("/note", "required", "Say in a note why: this reason or this risk needs one."))
+    if len(note) > MAX_NOTE:
+        issues.append(_too_long())
+    return issues
+
+
+def _too_long() -> Issue:
+    return Issue("/note", "maxLength", f"Keep the note within {MAX_NOTE} characters.")

@@ -1,0 +1,118 @@
+"""What goes with a verdict: opening a section, saying who one is, and taking an approval back."""
+
+from typing import assert_never
+from uuid import UUID
+
+from allauth.account.forms import ReauthenticateForm
+from allauth.account.internal.flows.reauthentication import reauthenticate_by_password
+from allauth.core import ratelimit
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.http import HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from agentops import clock
+from agentops.audit.services import record_in_tenant_stream
+from agentops.runs.pages import is_fragment, unstored
+from agentops.tenancy.access import require
+from agentops.tenancy.requests import TenantRequest
+from approvals import friction, release
+from approvals.bar import gates_of
+from approvals.card import RULES, Notice
+from approvals.forms import SeenForm, StepUpForm
+from approvals.intents import read_intent, sign_intent
+from approvals.ladder import rung_of
+from approvals.outcomes import Forbidden
+from approvals.proposal_pages import card_answer, fetch
+from approvals.views import take
+
+
+@require_POST
+@require("proposal.decide")
+def section_seen(request: TenantRequest, pk: UUID) -> HttpResponse:
+    """Record that a section of a card was opened.
+
+    For htmx the list of gates; otherwise the same card again, its time to read going on. 409 when the proposal is not
+    as it was shown any more, 422 for a form that is none of ours.
+    """
+    found = fetch(pk)
+    form = SeenForm(request.POST)
+    if not form.is_valid():
+        return card_answer(request, found, Notice("error", "There is no such section."), status=422)
+    token, section = form.cleaned_data["view_token"], form.cleaned_data["section"]
+    now = clock.now()
+    with transaction.atomic():
+        sight = friction.open_section(found, request.actor, token, section, now=now)
+    if sight is None:
+        return card_answer(request, found, Notice("error", "This has changed since you opened it."), status=409)
+    if not is_fragment(request):
+        return card_answer(request, found, status=200, sight=sight)
+    rung = rung_of(found.risk_band)
+    opened = friction.opened_sections(sight)
+    seen = {name: name in opened for name in friction.must_see(found, rung)}
+    context = {"gates": gates_of(found, rung, sight, seen, now)}
+    return unstored(render(request, "approvals/_gates.html", context))
+
+
+@require_POST
+@require("proposal.decide")
+def step_up(request: TenantRequest, pk: UUID) -> HttpResponse:
+    """Check the password of somebody whose verdict waits for it, and take the verdict as it was posted before.
+
+    428 for a wrong password, 429 for too many, 422 for an intent that is not this person's or too old, 403 for an
+    account without a password; then as `views.decide`.
+    """
+    found = fetch(pk)
+    form = StepUpForm(request.POST)
+    posted = read_intent(request, found, form.cleaned_data["intent"]) if form.is_valid() else None
+    if posted is None:
+        notice = Notice("error", "That took too long.", "Decide again; you will be asked for your password once more.")
+        return card_answer(request, found, notice, status=422)
+    if not isinstance(request.user, User) or not request.user.has_usable_password():
+        notice = Notice("error", "You may not decide this.", RULES["no_password"])
+        return card_answer(request, found, notice, status=403)
+    if not ratelimit.consume(request, action="reauthenticate", user=request.user):
+        return _again(request, pk, posted, Notice("error", "Too many tries.", "Wait a minute."), status=429)
+    password = ReauthenticateForm(data={"password": request.POST.get("password", "")}, user=request.user)
+    if not password.is_valid():
+        with transaction.atomic():
+            record_in_tenant_stream("auth.step_up_failed", {}, subject=("proposal", str(found.pk)), actor=request.actor)
+        return _again(request, pk, posted, Notice("error", "That is not your password."), status=428)
+    reauthenticate_by_password(request)
+    with transaction.atomic():
+        record_in_tenant_stream("auth.step_up", {}, subject=("proposal", str(found.pk)), actor=request.actor)
+    return take(request, pk, posted, clock.now())
+
+
+def _again(request: TenantRequest, pk: UUID, posted: QueryDict, notice: Notice, *, status: int) -> HttpResponse:
+    found = fetch(pk)
+    sight = friction.shown_again(found, request.actor, str(posted.get("view_token", "")))
+    intent = sign_intent(request, found, posted)
+    return card_answer(request, found, notice, status=status, sight=sight, intent=intent)
+
+
+@require_POST
+@require("proposal.decide")
+def undo(request: TenantRequest, pk: UUID) -> HttpResponse:
+    """Take an approval back before its call starts: 200 with the card, or a redirect to it; 409 when it is too late."""
+    found = fetch(pk)
+    outcome = release.undo(proposal_id=found.pk, actor=request.actor)
+    now = fetch(pk)
+    match outcome:
+        case release.Undone():
+            if not is_fragment(request):
+                messages.success(request, "Taken back. Nothing was executed; it waits for a decision again.")
+                return unstored(redirect(reverse("proposal", args=[pk])))
+            notice = Notice("ok", "Taken back.", "Nothing was executed; it waits for a decision again.")
+            return card_answer(request, now, notice, status=200)
+        case release.Released():
+            notice = Notice("error", "There is nothing to take back any more.", "The history says what happened.")
+            return card_answer(request, now, notice, status=409)
+        case Forbidden(rule=rule):
+            notice = Notice("error", "You may not take this back.", RULES.get(rule, rule))
+            return card_answer(request, now, notice, status=403)
+        case _:
+            assert_never(outcome)

@@ -1,0 +1,53 @@
+"""Separation of duties: who may not approve this, whatever they have read."""
+
+from datetime import datetime
+
+from django.db.models import CharField, Q
+from django.db.models.functions import Cast
+
+from agentops.audit.models import Event
+from agentops.tenancy.access import Actor
+from approvals.ladder import POLICY_REST, Rung
+from approvals.models import Handling, Proposal
+from tools.models import AllowlistEntry
+
+SELF_APPROVAL = "self_approval"
+OWN_POLICY = "own_policy"
+OWN_EDIT = "own_edit"
+NEEDS_ROLE = "needs_role"
+
+
+def conflict(proposal: Proposal, actor: Actor, rung: Rung, *, now: datetime, rested: bool = True) -> str:
+    """Return the rule that keeps this person from approving, empty if none does.
+
+    Queries only from High upwards, unless `rested` is off, and for proposals that were edited.
+    """
+    own = proposal.requested_by_id is not None and proposal.requested_by_id == actor.user_id
+    if own and not proposal.task_type.allow_self_approval:
+        return SELF_APPROVAL
+    if lacks_role(proposal, actor):
+        return NEEDS_ROLE
+    if rested and rung.rested and _changed_the_rules(proposal, actor, now):
+        return OWN_POLICY
+    if rung.approvers > 1 and proposal.handled and _edited_it(proposal, actor):
+        return OWN_EDIT
+    return ""
+
+
+def lacks_role(proposal: Proposal, actor: Actor) -> bool:
+    """Say whether the proposal has been escalated to people of a role that this person does not have."""
+    return bool(proposal.needs_role) and proposal.needs_role not in actor.roles
+
+
+def _changed_the_rules(proposal: Proposal, actor: Actor, now: datetime) -> bool:
+    entries = AllowlistEntry.objects.filter(task_type_id=proposal.task_type_id, tool=proposal.tool)
+    named = entries.values(name=Cast("pk", CharField()))
+    rules = Q(subject_kind="tasktype", subject_id=str(proposal.task_type_id))
+    rules |= Q(subject_kind="allowlistentry", subject_id__in=named)
+    changes = Event.objects.filter(rules, type="admin.changed", actor_kind="user", actor_id=actor.id)
+    return changes.filter(at__gt=now - POLICY_REST).exists()
+
+
+def _edited_it(proposal: Proposal, actor: Actor) -> bool:
+    edits = Handling.objects.filter(proposal=proposal, kind=Handling.Kind.EDIT, version=proposal.version)
+    return edits.filter(user_id=actor.user_id or 0).exists()

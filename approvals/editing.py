@@ -1,0 +1,111 @@
+"""Other arguments than the agent proposed: checked, classified and assessed like the agent's own."""
+
+from datetime import datetime
+
+from agentops import clock
+from agentops.audit.services import record_in_tenant_stream
+from agentops.engine.transitions import CallState
+from agentops.guardrails.provenance import Provenance, SourceKind
+from agentops.guardrails.provenance import provenance as single_provenance
+from agentops.runs.models import ToolCall
+from agentops.tenancy.access import Actor
+from agentops.wire.canonical import canonical
+from agentops.wire.parse import JSON, WireError, as_object, guard
+from approvals import gate as gates
+from approvals.ending import close
+from approvals.gate import Candidate, Deny, Pin, classify, leaves
+from approvals.models import Handling, Proposal, values_of
+from approvals.opening import too_late
+from approvals.outcomes import Invalid, Reconfirm, TooLate
+from approvals.patch import diff
+from approvals.proposing import Frozen, freeze
+from tools.allowlist import lookup
+from tools.registry import registry
+from tools.schema import Issue
+
+
+def edited_by(proposal: Proposal, actor: Actor, arguments: JSON) -> Frozen | Invalid:
+    """Send edited arguments through everything that the agent's went through."""
+    try:
+        wanted = guard(arguments)
+    except WireError as error:
+        return Invalid((Issue(error.path, str(error.code), error.message),))
+    contract = registry.get(proposal.tool, proposal.contract_version)
+    provenance = after_edit(proposal, actor, wanted)
+    verdict = classify(
+        Candidate(
+            contract=contract,
+            pinned=Pin(proposal.contract_version, proposal.contract_digest),
+            arguments=wanted,
+            provenance=provenance,
+            planned=True,
+            allow=lookup(proposal.task_type_id, proposal.tool),
+            calls_so_far=ToolCall.objects.filter(run_id=proposal.run_id, tool=proposal.tool)
+            .exclude(call_id=proposal.call_id)
+            .exclude(state__in=[CallState.DENIED.value, CallState.WITHDRAWN.value])
+            .count(),
+        )
+    )
+    if isinstance(verdict, Deny):
+        return Invalid(verdict.issues or (Issue("", verdict.code, verdict.message),))
+    if contract is None:
+        return Invalid((Issue("", "unknown_tool", f"There is no tool {proposal.tool} any more."),))
+    return freeze(
+        tenant_id=proposal.tenant_id,
+        contract=contract,
+        arguments=as_object(wanted),
+        provenance=provenance,
+        verdict=verdict,
+        task_type_id=proposal.task_type_id,
+        now=clock.now(),
+    )
+
+
+def after_edit(proposal: Proposal, actor: Actor, arguments: JSON) -> dict[str, Provenance]:
+    """Leaves that stayed keep their provenance; those that changed were typed by the person.
+
+    A value that only moved within its argument, because a member of a list was taken out before it, has stayed.
+    """
+    before = {path: canonical(value) for path, value in leaves(proposal.argument_values)}
+    known = {path: Provenance.from_json(raw) for path, raw in proposal.provenance.items()}
+    # Of two places with the same value the untrusted one counts.
+    moved = sorted(before, key=lambda path: known.get(path, gates.UNVOUCHED).untrusted)
+    places = {(path.split("/")[1], before[path]): path for path in moved if path.count("/") > 1}
+    after: dict[str, Provenance] = {}
+    for path, value in leaves(arguments):
+        text = canonical(value)
+        was_at = path if before.get(path) == text else places.get((path.split("/")[1] if path else "", text))
+        typed = single_provenance(SourceKind.OPERATOR, f"{actor.kind}:{actor.id}", path)
+        after[path] = typed if was_at is None else known.get(was_at, gates.UNVOUCHED)
+    return after
+
+
+def changed_leaves(proposal: Proposal, edited: Frozen) -> tuple[str, ...]:
+    """Return the pointers of the leaves that an edit changes."""
+    before = {path: canonical(value) for path, value in leaves(proposal.argument_values)}
+    now = {path: canonical(value) for path, value in leaves(values_of(edited.arguments))}
+    return tuple(path for path in {**before, **now} if before.get(path) != now.get(path))
+
+
+def revise(proposal: Proposal, actor: Actor, edited: Frozen, *, now: datetime) -> Reconfirm | TooLate:
+    """Keep an edit as the next version, for a decision on what it is now: it is riskier, or others have to agree."""
+    changes = {**edited.columns(), "version": proposal.version + 1, "handled": proposal.handled + 1}
+    if not close(proposal, changes):
+        return too_late(proposal)
+    Handling.objects.create(
+        proposal=proposal, kind=Handling.Kind.EDIT, user_id=actor.user_id, version=proposal.version, at=now
+    )
+    record_in_tenant_stream(
+        "proposal.revised",
+        {
+            "run": str(proposal.run_id),
+            "call_id": proposal.call_id,
+            "version": proposal.version,
+            "digest": proposal.digest,
+            "band": proposal.risk_band,
+            "patch": list[JSON](diff(proposal.original_values, proposal.argument_values)),
+        },
+        subject=("proposal", str(proposal.pk)),
+        actor=actor,
+    )
+    return Reconfirm(proposal.version, proposal.digest, edited.risk.band)

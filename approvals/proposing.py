@@ -1,0 +1,135 @@
+"""Freeze a call for a person: all that a reviewer is shown follows from contract, arguments and provenance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from agentops.guardrails.provenance import Provenance
+from agentops.runs.models import Run
+from agentops.tenancy.models import ServiceToken
+from agentops.wire.canonical import canonical
+from agentops.wire.parse import JSON, JSONObject, as_object, clean_text, guard
+from approvals.consequence import preview
+from approvals.gate import Auto, Gate, per_leaf
+from approvals.models import Proposal
+from approvals.risk import Risk
+from approvals.search import found_by
+from approvals.sentence import render
+from approvals.weighing import assessed
+from tools.contracts import ToolContract, action_digest
+
+MAX_EXPLANATION: Final = 20_000
+FIRST_REMINDER: Final = 0.5
+"""After this share of the time to decide, people are reminded (`approvals.reminders`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """Everything a reviewer is shown that follows from the contract, the arguments and their provenance."""
+
+    arguments: str
+    digest: str
+    provenance: Mapping[str, Provenance]
+    consequence: JSONObject
+    sentence: list[JSON]
+    risk: Risk
+    verdict: Gate | Auto
+
+    def columns(self) -> dict[str, object]:
+        """The columns of a proposal that an edit changes."""
+        attacked = self.verdict.attacked if isinstance(self.verdict, Gate) else ()
+        sensitivity = self.verdict.sensitivity if isinstance(self.verdict, Gate) else ()
+        return {
+            "arguments": self.arguments,
+            "digest": self.digest,
+            "provenance": {path: one.to_json() for path, one in self.provenance.items()},
+            "sentence": self.sentence,
+            "consequence": self.consequence,
+            "risk_score": self.risk.score,
+            "risk_band": self.risk.band.value,
+            "band_rank": self.risk.band.rank,
+            "risk": self.risk.to_json(),
+            "sensitivity": [str(one) for one in sensitivity],
+            "policy_rule": self.verdict.rule,
+            "reasons": list(self.verdict.reasons),
+            "attacked": list(attacked),
+            "tainted": any(one.untrusted for one in self.provenance.values()),
+            **found_by(self.arguments, self.sentence, self.consequence),
+        }
+
+
+def freeze(
+    *,
+    tenant_id: int,
+    contract: ToolContract,
+    arguments: JSONObject,
+    provenance: Mapping[str, Provenance],
+    verdict: Gate | Auto,
+    task_type_id: int,
+    now: datetime,
+) -> Frozen:
+    leafwise = per_leaf(arguments, provenance)
+    found = preview(contract, arguments)
+    return Frozen(
+        arguments=canonical(arguments),
+        digest=action_digest(tenant_id=tenant_id, tool=contract.name, version=contract.version, arguments=arguments),
+        provenance=leafwise,
+        consequence=found.shown,
+        sentence=[dict[str, JSON](part.items()) for part in render(contract, arguments)],  # type: ignore[arg-type]
+        risk=assessed(contract, arguments, leafwise, found.consequence, task_type_id=task_type_id, now=now),
+        verdict=verdict,
+    )
+
+
+def draft_proposal(
+    *,
+    run: Run,
+    call_id: str,
+    step_id: str,
+    contract: ToolContract,
+    arguments: JSON,
+    provenance: Mapping[str, Provenance],
+    gate: Gate,
+    explanation: str,
+    now: datetime,
+) -> Proposal:
+    """Freeze a call for a person and return the row, to be saved with the `call.proposed` event.
+
+    Asks the tool for a preview (queries); one that crashes makes the proposal uninspectable and at least High. Whoever
+    made a token counts as the requester of what the token submitted.
+    """
+    frozen = freeze(
+        tenant_id=run.tenant_id,
+        contract=contract,
+        arguments=as_object(guard(arguments)),
+        provenance=provenance,
+        verdict=gate,
+        task_type_id=run.task_type_id,
+        now=now,
+    )
+    decide_by = now + timedelta(seconds=run.task_type.decide_within_s)
+    return Proposal(
+        tenant_id=run.tenant_id,
+        run=run,
+        call_id=call_id,
+        step_id=step_id,
+        task_type_id=run.task_type_id,
+        tool=contract.name,
+        contract_version=contract.version,
+        contract_digest=contract.digest,
+        original_arguments=frozen.arguments,
+        explanation=clean_text(explanation)[:MAX_EXPLANATION],
+        requested_by_id=_requester(run),
+        decide_by=decide_by,
+        execute_by=decide_by + timedelta(seconds=run.task_type.execute_within_s),
+        created_at=now,
+        remind_at=now + (decide_by - now) * FIRST_REMINDER,
+        **frozen.columns(),
+    )
+
+
+def _requester(run: Run) -> int | None:
+    if run.requested_by_id is None and run.requested_by_token.isdecimal():
+        return ServiceToken.objects.filter(pk=int(run.requested_by_token)).values_list("created_by", flat=True).first()
+    return run.requested_by_id

@@ -1,0 +1,85 @@
+"""Several people approve what is critical, none of them knowing what the others said.
+
+Votes count for the version they were given on, so an edit voids them. What an earlier approver wrote is sealed until
+the last one has spoken: it stands in no event and on no card before that.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import F
+
+from agentops.audit.services import record_in_tenant_stream
+from agentops.tenancy.access import Actor
+from agentops.wire.parse import JSONObject, clean_text
+from approvals.ladder import Rung
+from approvals.models import Decision, Proposal, Verdict
+from approvals.opening import person_of
+from approvals.outcomes import Forbidden, Seconded
+
+ONCE_EACH = "once_each"
+
+
+@dataclass(frozen=True, slots=True)
+class Enough:
+    """With this person's approval there are enough; `others` are those who approved before, oldest first."""
+
+    others: tuple[Decision, ...]
+
+    def to_json(self) -> list[JSONObject]:
+        """Return what the event says about the others."""
+        return [
+            {"by": one.user.get_username(), "at": one.at.isoformat(), "note": one.note, "view": str(one.view or "")}
+            for one in self.others
+        ]
+
+
+def votes_on(proposal: Proposal) -> Sequence[Decision]:
+    """Return the approvals that count on the version at hand, without the one that closed it. No query without any."""
+    if not proposal.votes:
+        return ()
+    counted = Decision.objects.filter(proposal=proposal, version=proposal.version, final=False, undone_at__isnull=True)
+    return tuple(counted.select_related("user").order_by("at", "id"))
+
+
+def second(
+    proposal: Proposal, actor: Actor, note: str, rung: Rung, *, view: UUID, record: JSONObject, now: datetime
+) -> Enough | Seconded | Forbidden:
+    """Count one person's approval, or say that with it there are enough.
+
+    Must run inside `atomic`, under the run's lock. Nothing is written when there are enough.
+    """
+    if rung.approvers <= 1:
+        return Enough(())
+    votes = votes_on(proposal)
+    if any(vote.user_id == actor.user_id for vote in votes):
+        return Forbidden(ONCE_EACH)
+    if len(votes) + 1 >= rung.approvers:
+        return Enough(tuple(votes))
+    Decision.objects.create(
+        proposal=proposal,
+        version=proposal.version,
+        verdict=Verdict.APPROVE,
+        user_id=person_of(actor),
+        note=clean_text(note.strip()),
+        digest=proposal.digest,
+        at=now,
+        final=False,
+        view=view,
+    )
+    Proposal.objects.filter(pk=proposal.pk).update(votes=F("votes") + 1)
+    record_in_tenant_stream(
+        "proposal.seconded",
+        {
+            "run": str(proposal.run_id),
+            "call_id": proposal.call_id,
+            "version": proposal.version,
+            "digest": proposal.digest,
+            "view": record,
+        },
+        subject=("proposal", str(proposal.pk)),
+        actor=actor,
+    )
+    return Seconded(proposal.pk, len(votes) + 1, rung.approvers, now)

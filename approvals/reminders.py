@@ -1,0 +1,107 @@
+"""What happens while nobody decides: after half of the time people are reminded, after four fifths the seniors decide.
+
+Silence never approves anything; at the end it denies (`approvals.deadlines`). While a stop or a pause keeps the clock
+still, nobody is reminded.
+"""
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from agentops.tenancy.access import ACTIONS_BY_ROLE, SYSTEM
+from agentops.tenancy.models import Membership, Role
+from approvals import freezing
+from approvals.ending import locked, run_ended
+from approvals.handling import escalate_by_itself, record
+from approvals.models import Absence, Handling, Notification, Preference, Proposal, Shift, Status
+
+logger = logging.getLogger(__name__)
+
+RUNGS: Final = (0.5, 0.8)
+"""Shares of the time to decide after which something is done; the last one escalates."""
+
+MOST_PEOPLE: Final = 50
+MOST_HOPS: Final = 5
+"""Of delegates who are away themselves."""
+
+LATER: Final = timedelta(minutes=1)
+
+
+def remind_due(now: datetime, limit: int) -> int:
+    """Do what is due for up to `limit` pending proposals of the open tenant scope; return for how many.
+
+    One transaction each, safe to run anywhere at any time. Trouble with one is logged and does not keep the others.
+    """
+    due = Proposal.objects.filter(status=Status.PENDING, remind_at__lte=now).order_by("remind_at")
+    done = 0
+    for proposal in due.only("pk", "tenant", "status", "run", "tool", "created_at", "decide_by", "thawed_to")[:limit]:
+        try:
+            if freezing.standing([proposal]):
+                Proposal.objects.filter(pk=proposal.pk).update(remind_at=now + LATER)
+                continue
+            done += _remind(proposal, now)
+        except Exception:
+            logger.exception("nobody could be reminded of proposal %s", proposal.pk)
+    return done
+
+
+def _remind(seen: Proposal, now: datetime) -> bool:
+    with transaction.atomic():
+        proposal = locked(seen.pk)
+        remind_at = Proposal.objects.values_list("remind_at", flat=True).get(pk=seen.pk)
+        if proposal.status != Status.PENDING or run_ended(proposal) or remind_at is None or remind_at > now:
+            return False
+        rung = min(proposal.reminded, len(RUNGS) - 1)
+        last = rung == len(RUNGS) - 1
+        total = proposal.decide_by - proposal.created_at
+        following = None if last else max(now, proposal.created_at + total * RUNGS[rung + 1])
+        Proposal.objects.filter(pk=proposal.pk).update(reminded=rung + 1, remind_at=following)
+        if last:
+            escalate_by_itself(proposal.pk, now)
+            proposal.needs_role = Role.SENIOR
+        people = told_about(proposal, now)
+        Notification.objects.bulk_create(
+            [Notification(user_id=one, proposal=proposal, rung=rung + 1, created_at=now) for one in people],
+            ignore_conflicts=True,
+        )
+        record(proposal, SYSTEM, Handling.Kind.REMIND, now)
+    return True
+
+
+def told_about(proposal: Proposal, now: datetime) -> list[int]:
+    """Return the ids of those who are reminded: who is on call, else everybody who may decide it.
+
+    Whoever is away is replaced by their delegate; whoever wants no e-mails is left out. Nobody is told who could not
+    decide.
+    """
+    roles = [Role.SENIOR.value] if proposal.needs_role else _DECIDING
+    able = set(Membership.objects.filter(role__in=roles, user__is_active=True).values_list("user_id", flat=True))
+    if proposal.requested_by_id is not None:
+        able.discard(proposal.requested_by_id)
+    on_call = Shift.objects.filter(starts_at__lte=now, ends_at__gt=now).values_list("user_id", flat=True)
+    chosen = [user for user in on_call if user in able] or sorted(able)
+    away = dict(Absence.objects.filter(starts_at__lte=now, ends_at__gt=now).values_list("user_id", "delegate_id"))
+    quiet = set(Preference.objects.filter(reminders=False).values_list("user_id", flat=True))
+    stand_ins = dict.fromkeys(_stand_in(user, away) for user in chosen)
+    return [user for user in stand_ins if user in able and user not in quiet][:MOST_PEOPLE]
+
+
+_DECIDING: Final = [role for role, actions in ACTIONS_BY_ROLE.items() if "proposal.decide" in actions]
+
+
+def _stand_in(user: int, away: dict[int, int]) -> int:
+    for _ in range(MOST_HOPS):
+        if user not in away:
+            break
+        user = away[user]
+    return user
+
+
+def on_call_now(now: datetime) -> Iterable[User]:
+    """Return who is on call, for pages."""
+    shifts = Shift.objects.filter(starts_at__lte=now, ends_at__gt=now).select_related("user").order_by("ends_at")
+    return [shift.user for shift in shifts]
