@@ -52,7 +52,7 @@ BUILT_IN: Final[Sequence[tuple[str, str]]] = (
     ("All", ""),
     ("Mine", "mine:yes"),
     ("High and critical", "band:high,critical"),
-    ("Untrusted text", "taint:yes"),
+    ("Untrusted", "taint:yes"),
     ("Held", "held:yes"),
 )
 

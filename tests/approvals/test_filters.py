@@ -10,6 +10,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.wire.ids import uuid7
@@ -191,14 +192,14 @@ def test_words_of_the_sentence_are_found_whole_or_by_their_beginning(waiting: Pr
 
 
 def test_terms_follow_the_proposal_for_as_long_as_it_waits(
-    waiting: Proposal, bob: User, actors: Callable[..., object]
+    waiting: Proposal, bob: User, actors: Callable[[User], Actor]
 ) -> None:
     mine = ProposalTerm.objects.filter(proposal=waiting)
     assert sorted(mine.values_list("term", flat=True)) == sorted(waiting.terms)
     assert waiting.terms == found_by(waiting.arguments, waiting.sentence, waiting.consequence)["terms"]
     Proposal.objects.filter(pk=waiting.pk).update(terms=["w:other", "w:other"])
     assert list(mine.values_list("term", flat=True)) == ["w:other"]
-    reject(**seen(waiting, actors(bob), timezone.now()), reason_code="duplicate", note="seen twice")  # type: ignore[arg-type]
+    reject(**seen(waiting, actors(bob), timezone.now()), reason_code="duplicate", note="seen twice")
     assert not mine.exists()
 
 
@@ -212,7 +213,7 @@ def test_terms_of_another_tenant_are_not_there(acme: Tenant, globex: Tenant) -> 
 
 
 def test_held_ones_come_back_when_their_time_is_over(
-    waiting: Proposal, bob: User, actors: Callable[..., object]
+    waiting: Proposal, bob: User, actors: Callable[[User], Actor]
 ) -> None:
     now = timezone.now()
     claims.hold(
@@ -220,7 +221,7 @@ def test_held_ones_come_back_when_their_time_is_over(
         actor=actors(bob),
         until=now + timedelta(minutes=20),
         reason="bank closed",
-        now=now,  # type: ignore[arg-type]
+        now=now,
     )
     later = now + timedelta(minutes=21)
     assert (found(""), found("held:yes")) == (0, 1)
