@@ -9,14 +9,15 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from agentops.halts.covering import Stop, first, hold_line
+from agentops.halts.covering import Stop, first, hold_line, shared_line
 from agentops.runs.models import Run
+from agentops.runs.statements import Column, Condition
 from agentops.tenancy.scope import current_tenant_id
 from agentops.wire.parse import WireError, guard, parse_json
 from approvals.freezing import catch_up, work_of
 from approvals.locking import lock_run
 from approvals.models import Grant, GrantSource, Proposal
-from tools.allowlist import AllowlistState, lookup
+from tools.allowlist import AllowlistRule, AllowlistState, lookup
 from tools.contracts import action_digest
 from tools.executor import CallRequest, Permit, PermitRefused
 from tools.registry import registry
@@ -46,12 +47,12 @@ class PolicyGrant:
     within: timedelta
 
 
-def issue_for(proposal: Proposal, *, now: datetime) -> Grant:
-    """Give a person's permission: for what the proposal says now, until its `execute_by`.
+def grant_for(proposal: Proposal, *, now: datetime) -> Grant:
+    """Return a person's permission for what the proposal says now, until its `execute_by`.
 
-    Must run in the transaction that records the decision. IntegrityError when the call has a grant.
+    The row is to be written together with the decision: IntegrityError then when the call has a grant.
     """
-    return Grant.objects.create(
+    return Grant(
         run_id=proposal.run_id,
         call_id=proposal.call_id,
         proposal=proposal,
@@ -109,6 +110,53 @@ def consume(
     if not usable.update(consumed_at=now):
         raise PermitRefused(GRANT_USED, "The permission for this call was used in the meantime.")
     return Permit(grant.pk, grant.digest)
+
+
+def usual(grant_id: str, request: CallRequest, rule: AllowlistRule, *, run: Run, now: datetime) -> Condition | None:
+    """Return what `consume` checks and writes for a person's grant that has not been used, as one SQL condition.
+
+    It holds only where nothing at all is unusual: no stop is open or still owes time, the allowlist is exactly what
+    `rule` says and lets it run, grant, contract and digest are as frozen and the time has not passed. In any other case
+    `consume` has to judge. None if the arguments or the contract themselves are not what was permitted.
+    """
+    contract = registry.get(request.tool, request.version)
+    states = (AllowlistState.AUTO, AllowlistState.GATED)
+    if contract is None or request.digest != _digest(request) or request.tenant_id != current_tenant_id():
+        return None
+    if rule.state not in states or not rule.admits(contract.version):
+        return None
+    frozen = (contract.name, contract.version, contract.digest, request.digest)
+    row = (
+        request.run_id,
+        request.call_id,
+        grant_id,
+        *frozen,
+        run.task_type_id,
+        rule.min_version,
+        rule.max_version,
+        now,
+    )
+    return Condition(_USED, [row], shared_line(), _USABLE, _USE)
+
+
+_USED: Final = (
+    *(Column("run_id", "uuid"), Column("call_id", "text"), Column("grant_id", "uuid")),
+    *(Column("tool", "text"), Column("version", "text"), Column("contract", "text"), Column("digest", "text")),
+    *(Column("task_type_id", "bigint"), Column("min_version", "text"), Column("max_version", "text")),
+    Column("at", "timestamptz"),
+)
+_USABLE: Final = """
+select v.run_id from {rows}
+join approvals_grant g on g.id = v.grant_id and g.run_id = v.run_id and g.call_id = v.call_id and g.tool = v.tool
+    and g.contract_version = v.version and g.contract_digest = v.contract and g.digest = v.digest
+    and g.source = 'proposal' and g.consumed_at is null and g.expires_at > v.at
+join tools_allowlistentry a on a.tenant_id = g.tenant_id and a.task_type_id = v.task_type_id and a.tool = v.tool
+    and a.state in ('auto', 'gated') and a.min_version = v.min_version and a.max_version = v.max_version
+where not exists (select 1 from halts_halt h where h.tenant_id = g.tenant_id and h.settled_at is null)
+"""
+_USE: Final = """
+update approvals_grant g set consumed_at = v.at from {rows} join kept k on k.id = v.run_id where g.id = v.grant_id
+"""
 
 
 def _of_policy(request: CallRequest, policy: PolicyGrant, now: datetime) -> Grant:

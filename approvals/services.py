@@ -21,6 +21,7 @@ from agentops.guardrails.provenance import Provenance, SourceKind
 from agentops.guardrails.provenance import provenance as single_provenance
 from agentops.runs.models import Run, ToolCall
 from agentops.runs.recording import record_outside, state_of
+from agentops.runs.statements import Change, change_of, table_of
 from agentops.tenancy.access import SYSTEM, Actor, can
 from agentops.tenancy.models import ServiceToken
 from agentops.wire.canonical import canonical
@@ -29,8 +30,8 @@ from approvals import freezing
 from approvals import gate as gates
 from approvals.consequence import preview
 from approvals.gate import Auto, Candidate, Deny, Gate, Pin, classify, leaves, per_leaf
-from approvals.grants import issue_for
-from approvals.locking import lock_run
+from approvals.grants import grant_for
+from approvals.locking import lock_run, lock_run_of
 from approvals.models import Decision, Proposal, RejectReason, Status, Verdict
 from approvals.patch import diff
 from approvals.risk import Band, Risk, Subject, assess
@@ -310,7 +311,8 @@ def expire(*, proposal_id: UUID, now: datetime) -> bool:
         if _run_ended(proposal):
             _withdraw_leftover(proposal, now)
             return False
-        return _expire(proposal, now)
+        _expire(proposal, now)
+        return True
 
 
 def withdraw_proposals(run_id: UUID, *, reason: str, now: datetime) -> int:
@@ -328,9 +330,27 @@ def withdraw_proposals(run_id: UUID, *, reason: str, now: datetime) -> int:
 
 
 def _locked(proposal_id: UUID) -> Proposal:
-    run_id = Proposal.objects.values_list("run_id", flat=True).get(pk=proposal_id)
-    lock_run(run_id)
-    return Proposal.objects.select_related("task_type", "run").get(pk=proposal_id)
+    lock_run_of(proposal_id)
+    return Proposal.objects.select_related("task_type", "run").only(*_FOR_A_DECISION).get(pk=proposal_id)
+
+
+_FOR_A_DECISION: Final = (
+    *("tenant", "run", "call_id", "task_type", "tool", "contract_version", "contract_digest", "digest", "version"),
+    *("arguments", "original_arguments", "risk_band", "band_rank", "status", "requested_by", "created_at"),
+    *(
+        "decide_by",
+        "execute_by",
+        "decided_at",
+        "decided_by",
+        "thawed_to",
+        "run__tenant",
+        "run__state",
+        "run__task_type",
+    ),
+    *("run__requested_by", "run__requested_by_token", "run__paused_at", "task_type__tenant"),
+    *("task_type__execute_within_s", "task_type__allow_self_approval"),
+)
+"""What a decision looks at; the rest is read when it is asked for."""
 
 
 def _open(proposal_id: UUID, actor: Actor, version: int, digest: str, now: datetime) -> Proposal | _TooLate | Forbidden:
@@ -394,20 +414,24 @@ def _close(proposal: Proposal, changes: Mapping[str, object]) -> bool:
     return True
 
 
-def _approve(
-    proposal: Proposal, actor: Actor, note: str, now: datetime, edited: Mapping[str, object]
-) -> Decided | _TooLate:
+def _closing(proposal: Proposal, changes: Mapping[str, object]) -> Change:
+    """Change the object of a pending proposal that was read under the stream's lock; return what is to be written."""
+    for name, value in changes.items():
+        setattr(proposal, "decided_by_id" if name == "decided_by" else name, value)
+    return change_of(proposal, changes)
+
+
+def _approve(proposal: Proposal, actor: Actor, note: str, now: datetime, edited: Mapping[str, object]) -> Decided:
     person = _person(actor)
     execute_by = now + timedelta(seconds=proposal.task_type.execute_within_s)
     closing = {"status": Status.APPROVED, "decided_at": now, "decided_by": person, "execute_by": execute_by}
     next_version = {"version": proposal.version + 1} if edited else {}
-    if not _close(proposal, {**edited, **next_version, **closing}):
-        return _too_late(proposal)
-    grant = issue_for(proposal, now=now)
+    closed = _closing(proposal, {**edited, **next_version, **closing})
+    grant = grant_for(proposal, now=now)
     changed = diff(proposal.original_values, proposal.argument_values)
     verdict = Verdict.EDIT if changed else Verdict.APPROVE
     said = clean_text(note.strip())
-    Decision.objects.create(
+    decision = Decision(
         proposal=proposal,
         version=proposal.version,
         verdict=verdict,
@@ -430,15 +454,15 @@ def _approve(
         provenance=proposal.provenance if changed else {},
         patch=changed,
     )
-    record_outside(proposal.run_id, [decided], actor=actor, now=now)
+    beside = (closed, table_of([grant]), table_of([decision]))
+    record_outside(proposal.run_id, [decided], actor=actor, now=now, beside=beside)
     return Decided(proposal.pk, verdict, proposal.version, proposal.digest, now, grant.pk)
 
 
-def _reject(proposal: Proposal, actor: Actor, reason_code: str, note: str, now: datetime) -> Decided | _TooLate:
+def _reject(proposal: Proposal, actor: Actor, reason_code: str, note: str, now: datetime) -> Decided:
     person = _person(actor)
-    if not _close(proposal, {"status": Status.REJECTED, "decided_at": now, "decided_by": person}):
-        return _too_late(proposal)
-    Decision.objects.create(
+    closed = _closing(proposal, {"status": Status.REJECTED, "decided_at": now, "decided_by": person})
+    decision = Decision(
         proposal=proposal,
         version=proposal.version,
         verdict=Verdict.REJECT,
@@ -458,7 +482,8 @@ def _reject(proposal: Proposal, actor: Actor, reason_code: str, note: str, now: 
         reason_code=reason_code,
         note=note,
     )
-    record_outside(proposal.run_id, [decided], actor=actor, now=now)
+    beside = (closed, table_of([decision]))
+    record_outside(proposal.run_id, [decided], actor=actor, now=now, beside=beside)
     return Decided(proposal.pk, Verdict.REJECT, proposal.version, proposal.digest, now)
 
 
@@ -474,12 +499,10 @@ def _reject_issues(proposal: Proposal, reason_code: str, note: str) -> list[Issu
     return issues
 
 
-def _expire(proposal: Proposal, now: datetime) -> bool:
-    if not _close(proposal, {"status": Status.EXPIRED, "decided_at": now}):
-        return False
+def _expire(proposal: Proposal, now: datetime) -> None:
+    closed = _closing(proposal, {"status": Status.EXPIRED, "decided_at": now})
     expired = ProposalExpired(str(proposal.pk), proposal.call_id)
-    record_outside(proposal.run_id, [expired], actor=SYSTEM, now=now)
-    return True
+    record_outside(proposal.run_id, [expired], actor=SYSTEM, now=now, beside=(closed,))
 
 
 def _run_ended(proposal: Proposal) -> bool:

@@ -6,10 +6,10 @@ event before it commits it.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agentops.engine import fallback
 from agentops.engine.events import (
@@ -68,8 +68,13 @@ from agentops.guardrails.provenance import CONSTANT, Integrity, Provenance, Sour
 from agentops.wire.canonical import digest
 from agentops.wire.parse import JSON, JSONObject
 
+if TYPE_CHECKING:
+    from dataclasses import replace  # so that names and types of fields are checked
+else:
+    from agentops.engine.copies import replace
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Call:
     """One tool call as far as the events tell."""
 
@@ -129,7 +134,7 @@ class StepProgress:
         return self.outcome != "pending"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class State:
     """A run, folded. `clock` is the time of the last event: the engine has no other."""
 

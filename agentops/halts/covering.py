@@ -114,13 +114,24 @@ def close_line() -> None:
     _lock("pg_advisory_xact_lock")
 
 
+def shared_line() -> tuple[str, tuple[int]]:
+    """Return the statement, with its parameter, that takes the shared side of the tenant's line on PostgreSQL.
+
+    What reads the stops in the same transaction, by a statement after this one, knows all that have begun.
+    """
+    return "select pg_advisory_xact_lock_shared(%s)", (_key(),)
+
+
+def _key() -> int:
+    return _LINE | (current_tenant_id() & 0xFFFFFFFF)
+
+
 def _lock(function: str) -> None:
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("The line is held until the transaction ends, so there is one.")
     if connection.vendor == "postgresql":
-        key = _LINE | (current_tenant_id() & 0xFFFFFFFF)
         with connection.cursor() as cursor:
-            cursor.execute(f"select {function}(%s)", [key])
+            cursor.execute(f"select {function}(%s)", [_key()])
 
 
 # --- the snapshot ---------------------------------------------------------------------------------------------------

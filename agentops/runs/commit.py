@@ -28,6 +28,7 @@ from agentops.runs.recording import (
     rows,
     stream_of,
 )
+from agentops.runs.statements import Condition, Table
 from agentops.tenancy.access import Actor
 from agentops.tenancy.scope import current_tenant_slug
 
@@ -63,13 +64,24 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortcut:
+    """What a write does besides, as rows: new ones of the run, and a condition with a single row of the run's.
+
+    Where the condition does not hold nothing is written, and `inside` and `beside` find out why.
+    """
+
+    table: Table | None = None
+    condition: Condition | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """What one run wants committed.
 
     `events` lead from the state as recorded to `after`. `columns` are all of `RUN_COLUMNS` as they will be. `inside`
     runs in the transaction before anything else is written; what it raises leaves this write out, and it must not
     have written anything then. `beside` runs after it, under the locks of the run's stream and row; the events it
-    returns are recorded as well.
+    returns are recorded as well. `shortcut` says the same as both of them for the case that nothing stands in the way.
     """
 
     lease: Lease
@@ -80,6 +92,12 @@ class Write:
     columns: Mapping[str, Any]
     inside: Callable[[], None] | None = None
     beside: Callable[[], Sequence[Event]] | None = None
+    shortcut: Shortcut | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether one statement can write all of it."""
+        return self.shortcut is not None or (self.inside is None and self.beside is None)
 
 
 def commit(writes: Sequence[Write]) -> list[Head | Exception]:
@@ -91,8 +109,8 @@ def commit(writes: Sequence[Write]) -> list[Head | Exception]:
     results: dict[int, Head | Exception] = {}
     pending = list(enumerate(writes))
     if connection.vendor == "postgresql":
-        # What needs nothing else in its transaction takes one statement, however many runs there are.
-        plain = [(index, write) for index, write in pending if write.inside is None and write.beside is None]
+        # What can be said in rows takes one statement, however many runs there are.
+        plain = [(index, write) for index, write in pending if write.plain]
         if plain:
             results |= _at_once(plain)
             pending = [one for one in pending if one[0] not in results]
@@ -109,7 +127,9 @@ def commit(writes: Sequence[Write]) -> list[Head | Exception]:
 
 
 def _at_once(plain: Sequence[tuple[int, Write]]) -> dict[int, Head | Exception]:
+    """Write what can be written; what is left out because its condition does not hold is not in the answer."""
     reached("in_transaction")
+    shortcuts = [write.shortcut for _, write in plain if write.shortcut is not None]
     with _with_texts([write for _, write in plain]):
         sealed = {index: _sealed(write) for index, write in plain if write.events}
         heads = {index: _head_after(write, sealed.get(index, ())) for index, write in plain}
@@ -127,17 +147,37 @@ def _at_once(plain: Sequence[tuple[int, Write]]) -> dict[int, Head | Exception]:
             event_table((write.head.stream_id, write.lease.run_id, one) for write, one in told),
             call_table((write.lease.run_id, write.after, write.events) for write, _ in told),
             key=CALL_KEY,
+            more=_joined([one.table for one in shortcuts if one.table is not None]),
+            condition=_of_all([one.condition for one in shortcuts if one.condition is not None]),
         )
     results: dict[int, Head | Exception] = {}
     for index, write in plain:
-        held, kept = found[write.lease.run_id]
-        if not held:
+        one = found[write.lease.run_id]
+        if not one.in_place:
             results[index] = StreamConflict(stream_of(write.lease.run_id), write.head.seq, -1)
-        elif not kept:
+        elif not one.allowed:
+            continue
+        elif not one.leased:
             results[index] = LeaseLost(f"run {write.lease.run_id} has another worker")
         else:
             results[index] = heads[index]
     return results
+
+
+def _joined(tables: Sequence[Table]) -> list[Table]:
+    """Put rows of the same table together."""
+    by_name: dict[str, Table] = {}
+    for table in tables:
+        known = by_name.get(table.name)
+        by_name[table.name] = table if known is None else replace(known, rows=[*known.rows, *table.rows])
+    return list(by_name.values())
+
+
+def _of_all(conditions: Sequence[Condition]) -> Condition | None:
+    """Return the conditions of several runs as one; there is but one kind of them."""
+    if not conditions:
+        return None
+    return replace(conditions[0], rows=[row for one in conditions for row in one.rows])
 
 
 def _with_texts(writes: Sequence[Write]) -> AbstractContextManager[Any]:

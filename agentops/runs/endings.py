@@ -29,7 +29,7 @@ def concerned(state: State) -> bool:
 def events_of_end(run_id: UUID, before: State, after: State) -> list[Event]:
     """Clear what ends with the run if these two states say that it has just ended; return the events to append.
 
-    Must run inside the transaction of the end, after the row of the run was written: whoever adds to a run's rows
+    Must run inside the transaction of the end, under the lock of the row of the run: whoever adds to a run's rows
     locks that row first, so nothing is added behind this back.
     """
     if before.state.terminal or not after.state.terminal:

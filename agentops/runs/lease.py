@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -10,7 +10,8 @@ from django.db.models import F, Q
 
 from agentops.engine.transitions import RunState
 from agentops.runs.models import Run, TaskType
-from agentops.runs.recording import Lease
+from agentops.runs.recording import History, Lease, history
+from agentops.runs.statements import fetch
 from agentops.tenancy.scope import current_tenant_id
 
 LEASE: Final = timedelta(seconds=90)
@@ -32,7 +33,15 @@ def due(now: datetime) -> Q:
     )
 
 
-def claim(run_id: UUID, *, owner: str, now: datetime) -> tuple[Run, Lease] | None:
+class Claimed(NamedTuple):
+    """A run that was taken up, the lease, and what is on record of it, where that was read in the same breath."""
+
+    run: Run
+    lease: Lease
+    history: History | None = None
+
+
+def claim(run_id: UUID, *, owner: str, now: datetime) -> Claimed | None:
     """Take the lease of a due run under one conditional update; None if there is nothing to take."""
     until = now + LEASE
     taken = Run.objects.filter(due(now), pk=run_id).update(
@@ -45,47 +54,70 @@ def claim(run_id: UUID, *, owner: str, now: datetime) -> tuple[Run, Lease] | Non
     if not taken:
         return None
     run = Run.objects.select_related("task_type").get(pk=run_id)
-    return run, Lease(run.pk, owner, run.fence, until)
+    return Claimed(run, Lease(run.pk, owner, run.fence, until))
 
 
-def claim_due(
-    *, owner: str, now: datetime, limit: int, kinds: dict[int, TaskType] | None = None
-) -> list[tuple[Run, Lease]]:
+def claim_due(*, owner: str, now: datetime, limit: int, kinds: dict[int, TaskType] | None = None) -> list[Claimed]:
     """Take the leases of up to `limit` due runs, urgent kinds of task first, then those that have waited longest.
 
-    What other workers are about to take is passed over. `kinds` keeps task types that were looked up already.
+    What other workers are about to take is passed over. `kinds` keeps task types that were looked up already. On
+    PostgreSQL it is one statement, and the histories come with it; one that was read just before somebody appended to
+    it is too short, which the first commit finds out.
     """
     until = now + LEASE
     if connection.vendor == "postgresql":
-        columns = ", ".join(f"r.{field.column}" for field in Run._meta.concrete_fields)
-        ready = [state.value for state in RunState if state.claimable]
-        taken = list(
-            Run.objects.raw(_CLAIM.format(columns=columns), [current_tenant_id(), ready, now, now, limit, owner, until])
+        fields = Run._meta.concrete_fields
+        # Written out, not given as a parameter: the partial index is for these states.
+        ready = ", ".join(f"'{state.value}'" for state in RunState if state.claimable)
+        columns = [field.column for field in fields]
+        sql = _CLAIM.format(
+            columns=", ".join(f"r.{name}" for name in columns),
+            claimed=", ".join(f"c.{name}" for name in columns),
+            ready=ready,
         )
+        rows = fetch(sql, [current_tenant_id(), now, now, limit, owner, until])
+        names = [field.attname for field in fields]
+        taken = [Run.from_db(connection.alias, names, row[: len(names)]) for row in rows]
+        histories: list[History | None] = [history(*row[len(names) : -1]) for row in rows]
     else:
         waiting = Run.objects.filter(due(now)).order_by("-priority", "not_before").values_list("pk", flat=True)
         found = (claim(run_id, owner=owner, now=now) for run_id in list(waiting[:limit]))
         taken = [one[0] for one in found if one is not None]
+        histories = [None] * len(taken)
     known = {} if kinds is None else kinds
     missing = {run.task_type_id for run in taken} - set(known)
     if missing:
         known |= TaskType.objects.in_bulk(missing)
     for run in taken:
         run.task_type = known[run.task_type_id]
-    return [(run, Lease(run.pk, owner, run.fence, until)) for run in taken]
+    return [
+        Claimed(run, Lease(run.pk, owner, run.fence, until), known_so_far)
+        for run, known_so_far in zip(taken, histories, strict=True)
+    ]
 
 
 _CLAIM: Final = """
 with due as (
     select id from runs_run
-    where tenant_id = %s and state = any(%s) and paused_at is null
+    where tenant_id = %s and state in ({ready}) and paused_at is null
       and (lease_until is null or lease_until < %s) and (not_before is null or not_before <= %s)
     order by priority desc, not_before limit %s for update skip locked
+),
+claimed as (
+    update runs_run r
+    set lease_owner = %s, lease_until = %s, fence = r.fence + 1, attempts = r.attempts + 1, last_owner = r.lease_owner
+    from due where r.id = due.id returning {columns}
 )
-update runs_run r
-set lease_owner = %s, lease_until = %s, fence = r.fence + 1, attempts = r.attempts + 1, last_owner = r.lease_owner
-from due where r.id = due.id returning {columns}
+select {claimed}, s.id, e.bodies, e.hashes, set_config('synchronous_commit', 'off', true)
+from claimed c
+left join audit_stream s on s.tenant_id = c.tenant_id and s.name = 'run:' || c.id
+left join lateral (
+    select array_agg(body order by seq) as bodies, array_agg(hash order by seq) as hashes
+    from audit_event where stream_id = s.id
+) e on true
+order by c.priority desc, c.not_before
 """
+# A claim need not wait for the disk: the log is in order, so whatever its worker records later makes it durable too.
 
 
 def renew(leases: Sequence[Lease], until: datetime) -> int:

@@ -7,7 +7,7 @@ The worker that holds the lease records with `runs.commit`; everybody else (a de
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -37,6 +37,7 @@ from agentops.engine.events import (
     ProposalExpired,
     ProposalWithdrawn,
     RunClaimed,
+    RunSubmitted,
     RunWaiting,
     Stamped,
     StepSkipped,
@@ -48,9 +49,24 @@ from agentops.engine.state import State, fold
 from agentops.engine.transitions import CallState, RunState
 from agentops.payloads.services import keep
 from agentops.runs.dispatch import ring
-from agentops.runs.endings import events_of_end
+from agentops.runs.endings import concerned, events_of_end
 from agentops.runs.models import Run
-from agentops.runs.statements import Column, Table, hold_stream, insert, move_streams, stream_rows, upsert
+from agentops.runs.statements import (
+    Change,
+    Column,
+    Table,
+    Upsert,
+    Writing,
+    hold_stream,
+    lock_row,
+    move_streams,
+    moved,
+    next_stream_id,
+    rows_of,
+    stream_rows,
+    table_of,
+    write,
+)
 from agentops.tenancy.access import Actor
 from agentops.tenancy.scope import current_tenant_id, current_tenant_slug
 
@@ -78,19 +94,39 @@ def load(run_id: UUID) -> list[Stamped]:
     return [stamped(recorded) for recorded in load_stream(stream_of(run_id))]
 
 
-def load_many(run_ids: Iterable[UUID]) -> dict[UUID, tuple[int, bytes, list[Stamped]]]:
-    """Return, for runs of the open tenant scope, the id of the stream, the hash of its last row and all its events.
+class History(NamedTuple):
+    """What is on record of a run: the id of the stream, the hash of its last row and all its events."""
 
-    One query, whatever the number of runs.
-    """
+    stream_id: int
+    last: bytes
+    events: list[Stamped]
+
+
+def history(stream_id: int | None, bodies: Sequence[bytes] | None, hashes: Sequence[bytes] | None) -> History | None:
+    """Read the rows of a stream, as they are stored; None if there are none, or one of them cannot be read."""
+    if stream_id is None or not bodies or not hashes:
+        return None
+    try:
+        events = [
+            stamped(one)
+            for body, digest in zip(bodies, hashes, strict=True)
+            for one in read(unpack(body), bytes(digest))
+        ]
+    except Exception:  # noqa: BLE001 - whoever reads it again finds out what is wrong with it
+        return None
+    return History(stream_id, bytes(hashes[-1]), events)
+
+
+def load_many(run_ids: Iterable[UUID]) -> dict[UUID, History]:
+    """Return the histories of runs of the open tenant scope. One query, whatever the number of runs."""
     by_name = {stream_of(run_id): run_id for run_id in run_ids}
     found = stream_rows(current_tenant_id(), list(by_name))
-    loaded: dict[UUID, tuple[int, bytes, list[Stamped]]] = {}
+    loaded: dict[UUID, History] = {}
     for name, stream_id, body, digest in found:
         known = loaded.get(by_name[name])
-        events = known[2] if known else []
+        events = known.events if known else []
         events.extend(stamped(one) for one in read(unpack(body), bytes(digest)))
-        loaded[by_name[name]] = (stream_id, bytes(digest), events)
+        loaded[by_name[name]] = History(stream_id, bytes(digest), events)
     return loaded
 
 
@@ -104,43 +140,107 @@ def stamped(recorded: Recorded) -> Stamped:
     return Stamped(recorded.seq, recorded.at, decode(recorded.type, recorded.data))
 
 
-def record_outside(run_id: UUID, events: Sequence[Event], *, actor: Actor, now: datetime) -> State:
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A run's stream, locked until the transaction ends: its id, the number of its last event, its last row's hash."""
+
+    stream_id: int
+    seq: int
+    head: bytes
+
+
+def record_outside(
+    run_id: UUID,
+    events: Sequence[Event],
+    *,
+    actor: Actor,
+    now: datetime,
+    held: Held | None = None,
+    beside: Sequence[Writing] = (),
+) -> State:
     """Append events to a run without holding its lease, and wake a worker if the run has work again.
 
     Must run inside `atomic`, before anything that depends on nobody else writing to the run: it locks the run's stream
-    until the transaction ends. Raises IllegalTransition if the history does not allow the events.
+    until the transaction ends, unless the caller has done so (`held`). What is `beside` is written together with the
+    events. Raises IllegalTransition if the history does not allow the events; nothing is written then.
     """
     if not connection.in_atomic_block:
         raise TransactionManagementError("Events are appended in the transaction of the change they tell about.")
-    stream_id, seq, head = _held(run_id)
-    known = load_many([run_id]).get(run_id)
-    state = fold(known[2]) if known is not None else State()
+    found = held or hold(run_id)
+    known = [stamped(one) for body, digest in rows_of(found.stream_id) for one in read(unpack(body), bytes(digest))]
+    state = fold(known)
     stamps = _stamps(state, events, now)
     after = fold(stamps, state)  # raises IllegalTransition before anything is written
-    sealed = seal(
-        rows(run_id, stamps, after),
-        tenant=current_tenant_slug(),
-        stream=stream_of(run_id),
-        seq=seq,
-        head=head,
-        actor=actor_json(actor),
-        run_id=run_id,
-        at=now,
-    )
-    insert_events([(stream_id, run_id, sealed)])
+    if concerned(after) and after.state.terminal and not state.state.terminal:
+        # Whoever adds to what ends with a run locks its row first.
+        lock_row("runs_run", run_id)
+    if late := events_of_end(run_id, state, after):
+        stamps += _stamps(after, late, after.clock or now)
+        after = fold(stamps[len(events) :], after)
+    sealed = _sealed(run_id, found, stamps, after, actor, now)
     changes = projection(state, after, stamps)
-    if changes:
-        Run.objects.filter(pk=run_id).update(**changes)
-    project_calls([(run_id, after, stamps)])
-    if (late := events_of_end(run_id, state, after)) and after.clock is not None:
-        return record_outside(run_id, late, actor=actor, now=after.clock)
+    run = Table("runs_run", [Column("id", "uuid"), *(_RUN[name] for name in changes)], [(run_id, *changes.values())])
+    write(
+        [
+            *beside,
+            event_table([(found.stream_id, run_id, sealed)]),
+            moved([(found.stream_id, sealed[-1].seq, sealed[-1].hash)]),
+            *([Change(run)] if changes else ()),
+            Upsert(call_table([(run_id, after, stamps)]), CALL_KEY),
+        ]
+    )
     if after.state is RunState.QUEUED and not after.paused:
         ring(current_tenant_id(), run_id)
     return after
 
 
-def _held(run_id: UUID) -> tuple[int, int, bytes]:
-    """Lock the run's stream, made if it is the first event's, and return its id, last number and hash."""
+def record_new(run: Run, submitted: RunSubmitted, *, actor: Actor, now: datetime) -> None:
+    """Write a run that is not there yet, with its stream and its first event, and wake a worker.
+
+    Must run inside `atomic`.
+    """
+    if not connection.in_atomic_block:
+        raise TransactionManagementError("Events are appended in the transaction of the change they tell about.")
+    name, slug = stream_of(run.pk), current_tenant_slug()
+    stream = Stream(name=name, head=genesis(slug, name), tenant_id=current_tenant_id())
+    if connection.vendor == "postgresql":
+        stream.pk = next_stream_id()
+    else:
+        stream.save(force_insert=True)
+    stamps = _stamps(State(), [submitted], now)
+    after = fold(stamps)
+    sealed = _sealed(run.pk, Held(stream.pk, 0, bytes(stream.head)), stamps, after, actor, now)
+    for column, value in projection(State(), after, stamps).items():
+        setattr(run, column, value)
+    last = (stream.pk, sealed[-1].seq, sealed[-1].hash)
+    new = Table("audit_stream", _STREAM_COLUMNS, [(stream.tenant_id, name, *last)])
+    write(
+        [
+            table_of([run]),
+            new if connection.vendor == "postgresql" else moved([last]),
+            event_table([(stream.pk, run.pk, sealed)]),
+        ]
+    )
+    ring(current_tenant_id(), run.pk)
+
+
+def _sealed(
+    run_id: UUID, held: Held, stamps: Sequence[Stamped], after: State, actor: Actor, now: datetime
+) -> list[Sealed]:
+    return seal(
+        rows(run_id, stamps, after),
+        tenant=current_tenant_slug(),
+        stream=stream_of(run_id),
+        seq=held.seq,
+        head=held.head,
+        actor=actor_json(actor),
+        run_id=run_id,
+        at=now,
+    )
+
+
+def hold(run_id: UUID) -> Held:
+    """Lock the run's stream until the transaction ends, made if it is the first event's."""
     name, tenant = stream_of(run_id), current_tenant_id()
     found = hold_stream(tenant, name)
     if found is None:
@@ -149,12 +249,24 @@ def _held(run_id: UUID) -> tuple[int, int, bytes]:
         Stream.objects.bulk_create([new], ignore_conflicts=True)
         found = hold_stream(tenant, name)
     assert found is not None
-    return found
+    return Held(*found)
 
 
 def _stamps(state: State, events: Sequence[Event], now: datetime) -> list[Stamped]:
     return [Stamped(state.seq + i, now, event) for i, event in enumerate(events, start=1)]
 
+
+_RUN: Final = {
+    column.name: column
+    for column in (
+        *(Column("state", "text"), Column("phase", "text"), Column("steps_used", "integer")),
+        *(Column("calls_used", "integer"), Column("denied_calls", "integer"), Column("attempts", "integer")),
+        *(Column("started_at", "timestamptz"), Column("ended_at", "timestamptz"), Column("paused_at", "timestamptz")),
+        *(Column("not_before", "timestamptz"), Column("rung_at", "timestamptz"), Column("halt_id", "bigint")),
+        *(Column("failure_code", "text"), Column("failure_message", "text"), Column("answer", "text")),
+    )
+}
+"""The columns of a run that its events project to."""
 
 _EVENT_COLUMNS: Final = (
     Column("tenant_id", "bigint"),
@@ -170,6 +282,13 @@ _EVENT_COLUMNS: Final = (
     Column("tool", "text"),
     Column("body", "bytea"),
     Column("hash", "bytea"),
+)
+_STREAM_COLUMNS: Final = (
+    Column("tenant_id", "bigint"),
+    Column("name", "text"),
+    Column("id", "bigint"),
+    Column("seq", "bigint"),
+    Column("head", "bytea"),
 )
 _SEARCHED: Final = ("type", "at", "actor_kind", "actor_id", "subject_kind", "subject_id", "tool")
 
@@ -190,8 +309,7 @@ def event_table(written: Iterable[tuple[int, UUID, Sequence[Sealed]]]) -> Table:
 
 def insert_events(written: Sequence[tuple[int, UUID, Sequence[Sealed]]]) -> None:
     """Store sealed rows of runs, given as (stream id, run id, rows), and move the streams on. The streams are held."""
-    table = event_table(written)
-    insert(table.name, table.columns, table.rows)
+    write([event_table(written)])
     move_streams([(stream_id, sealed[-1].seq, sealed[-1].hash) for stream_id, _, sealed in written])
 
 
@@ -364,9 +482,7 @@ def call_table(told: Iterable[tuple[UUID, State, Sequence[Stamped]]]) -> Table:
 
 def project_calls(told: Iterable[tuple[UUID, State, Sequence[Stamped]]]) -> None:
     """Write the rows of the calls that events of runs tell about: (run id, state after them, events)."""
-    table = call_table(told)
-    if table.rows:
-        upsert(table.name, table.columns, table.rows, key=CALL_KEY)
+    write([Upsert(call_table(told), CALL_KEY)])
 
 
 def call_rows(run_id: UUID, state: State, events: Sequence[Stamped]) -> list[tuple[Any, ...]]:

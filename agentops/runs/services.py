@@ -23,7 +23,7 @@ from agentops.engine.playbook import read_playbook
 from agentops.runs.issues import TaskIssue, criteria_issues, deadline_issues, out_of_reach, title_issues, tool_issues
 from agentops.runs.model_choice import chain_of, model_choice, model_issues, planned_by_model
 from agentops.runs.models import Origin, PlannerKind, Playbook, Run, TaskType
-from agentops.runs.recording import record_outside
+from agentops.runs.recording import record_new
 from agentops.tenancy.access import Actor
 from agentops.wire.canonical import canonical
 from agentops.wire.ids import uuid7
@@ -100,7 +100,8 @@ def submit(
         )
         if unpaid is not None:
             return InvalidTask((TaskIssue("", "budget_exceeded", unpaid.message),))
-        run = Run.objects.create(
+        run = Run(
+            tenant_id=task_type.tenant_id,
             id=run_id,
             task_type=task_type,
             origin=origin,
@@ -113,7 +114,7 @@ def submit(
             priority=task_type.priority,
             rung_at=moment,
         )
-        record_outside(run.id, [submitted], actor=actor, now=moment)
+        record_new(run, submitted, actor=actor, now=moment)
     return run
 
 

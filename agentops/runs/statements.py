@@ -6,6 +6,7 @@ row-level security on PostgreSQL, and ids that the caller read inside its tenant
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,9 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 import psycopg
-from django.db import connection
+from django.db import connection, models
+
+from agentops.tenancy.scope import TenantForeignKey
 
 _NEVER: Final = 1_000_000_000
 
@@ -25,6 +28,34 @@ class Column:
 
     name: str
     kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows to be written into a table, in the order of its columns."""
+
+    name: str
+    columns: Sequence[Column]
+    rows: Sequence[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """New values of rows that are there: the first column of the table is what they are found by."""
+
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Rows that are new, or are there already by `key`; a null does not overwrite what is known."""
+
+    table: Table
+    key: Sequence[str]
+
+
+Writing = Table | Change | Upsert
+"""Rows of one table to be written."""
 
 
 def fetch(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -53,10 +84,31 @@ def _executed(cursor: "psycopg.Cursor[tuple[Any, ...]]", sql: str, params: Seque
 def _prepared() -> "psycopg.Cursor[tuple[Any, ...]]":
     connection.ensure_connection()
     raw = cast("psycopg.Connection[tuple[Any, ...]]", connection.connection)
-    if raw.prepare_threshold is None:
+    plans: _Plans | None = getattr(raw, "agentops_plans", None)
+    if plans is None:
         # Django switches preparing off. Only what asks for it is prepared here, never what the ORM sends.
         raw.prepare_threshold = _NEVER
+        # Planning these again and again would cost more than running them; the ORM prepares nothing.
+        raw.execute("set plan_cache_mode = force_generic_plan")
+        raw.agentops_plans = _Plans(time.monotonic() + _FIRST_PLANS_S, _FIRST_PLANS_S)  # type: ignore[attr-defined]
+    elif time.monotonic() >= plans.until:
+        # What was planned for small tables is wrong for large ones, and tables grow fastest in the beginning.
+        raw.execute("discard plans")
+        plans.lasting = min(2 * plans.lasting, _PLANS_S)
+        plans.until = time.monotonic() + plans.lasting
     return psycopg.Cursor(raw)
+
+
+@dataclass(slots=True)
+class _Plans:
+    """Until when the plans of a session are used, and for how long they were meant to be."""
+
+    until: float
+    lasting: float
+
+
+_FIRST_PLANS_S: Final = 0.5
+_PLANS_S: Final = 120.0
 
 
 def lock_streams(ids: Iterable[int]) -> dict[int, int]:
@@ -80,29 +132,51 @@ def hold_stream(tenant_id: int, name: str) -> tuple[int, int, bytes] | None:
 
 def stream_rows(tenant_id: int, names: Sequence[str]) -> list[tuple[str, int, bytes, bytes]]:
     """Return the rows of streams by name, in order: (name, stream id, packed text, hash)."""
-    sql = (
-        "select s.name, s.id, e.body, e.hash from audit_stream s join audit_event e on e.stream_id = s.id"
-        " where s.tenant_id = %s and s.name {names} order by s.id, e.seq"
-    )
     if connection.vendor == "postgresql":
-        found = fetch(sql.format(names="= any(%s)"), [tenant_id, list(names)])
+        # Stream by stream, whatever the statistics of the tables say: a run has few rows, and they lie together.
+        sql = (
+            "select s.name, s.id, e.body, e.hash from audit_stream s cross join lateral"
+            " (select body, hash, seq from audit_event where stream_id = s.id order by seq) e"
+            " where s.tenant_id = %s and s.name = any(%s)"
+        )
+        found = fetch(sql, [tenant_id, list(names)])
     else:
-        found = fetch(sql.format(names=f"in ({', '.join(['%s'] * len(names))})"), [tenant_id, *names])
+        places = ", ".join(["%s"] * len(names))
+        sql = (
+            "select s.name, s.id, e.body, e.hash from audit_stream s join audit_event e on e.stream_id = s.id"  # noqa: S608
+            f" where s.tenant_id = %s and s.name in ({places}) order by s.id, e.seq"
+        )
+        found = fetch(sql, [tenant_id, *names])
     return cast("list[tuple[str, int, bytes, bytes]]", found)
+
+
+def rows_of(stream_id: int) -> list[tuple[bytes, bytes]]:
+    """Return the rows of one stream, in order: (packed text, hash)."""
+    found = fetch("select body, hash from audit_event where stream_id = %s order by seq", [stream_id])
+    return cast("list[tuple[bytes, bytes]]", found)
+
+
+def next_stream_id() -> int:
+    """Set the id of a stream aside that is about to be written. PostgreSQL only."""
+    [(number,)] = fetch("select nextval(pg_get_serial_sequence('audit_stream', 'id'))", [])
+    return int(number)
 
 
 def move_streams(heads: Sequence[tuple[int, int, bytes]]) -> None:
     """Set the last event's number and hash of streams: (id, seq, hash)."""
+    write([moved(heads)])
+
+
+def moved(heads: Sequence[tuple[int, int, bytes]]) -> Change:
+    """Return the change of streams to their last event's number and hash: (id, seq, hash)."""
+    columns = (Column("id", "bigint"), Column("seq", "bigint"), Column("head", "bytea"))
+    return Change(Table("audit_stream", columns, heads))
+
+
+def lock_row(table: str, row_id: UUID) -> None:
+    """Lock a row until the transaction ends. On SQLite a transaction that writes has the database to itself."""
     if connection.vendor == "postgresql":
-        columns = [Column("id", "bigint"), Column("seq", "bigint"), Column("head", "bytea")]
-        fetch(
-            f"update audit_stream s set seq = v.seq, head = {_read('head', 'bytea')}"  # noqa: S608 - our own names
-            f" from {_recordset(columns)} where s.id = v.id",
-            [_packed(columns, heads)],
-        )
-        return
-    for stream_id, seq, head in heads:
-        fetch("update audit_stream set seq = %s, head = %s where id = %s", [seq, head, stream_id])
+        fetch(f"select 1 from {table} where id = %s for update", [row_id])  # noqa: S608 - our own names
 
 
 def update_runs(written: Sequence[tuple[Any, ...]], columns: Mapping[str, str]) -> set[UUID]:
@@ -127,22 +201,45 @@ def update_runs(written: Sequence[tuple[Any, ...]], columns: Mapping[str, str]) 
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """Rows to be written into a table, in the order of its columns."""
+class Condition:
+    """What has to hold, in the same statement, for a run to be written at all, and what is used up with it.
 
-    name: str
+    `rows` have the run's id first, as `run_id`. `lock` is a statement that comes first in the same transaction: what it
+    waits for is seen by `holds`, a query for the ids of the runs that may go on, over the rows as `v` in `{rows}`.
+    `uses` changes what they use up, from `{rows}` joined with the runs that were written (`kept`, by `id`).
+    """
+
     columns: Sequence[Column]
     rows: Sequence[tuple[Any, ...]]
+    lock: tuple[str, Sequence[Any]]
+    holds: str
+    uses: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of one run: whether its stream was where it should be, its condition held, its lease was held."""
+
+    in_place: bool
+    allowed: bool
+    leased: bool
 
 
 def write_steps(
-    runs: Sequence[tuple[Any, ...]], columns: Mapping[str, str], events: Table, calls: Table, *, key: Sequence[str]
-) -> dict[UUID, tuple[bool, bool]]:
+    runs: Sequence[tuple[Any, ...]],
+    columns: Mapping[str, str],
+    events: Table,
+    calls: Table,
+    *,
+    key: Sequence[str],
+    more: Sequence[Table] = (),
+    condition: Condition | None = None,
+) -> dict[UUID, Written]:
     """Write what several runs did in one statement, which outside of a transaction is a transaction of its own.
 
     PostgreSQL only. `runs` are (id, fence, owner, stream id, number of the last event before, after, hash after,
-    *columns). A run whose stream has moved on, or whose lease is gone, is left out whole. Return for each run whether
-    its stream was where it should be, and whether its lease was still held. Events are the stream's, calls the run's.
+    *columns). A run whose stream has moved on, whose lease is gone or whose condition does not hold is left out whole.
+    Events are the stream's; calls and the rows of `more` are the run's, by their column `run_id`.
     """
     keys = (
         *(Column("run_id", "uuid"), Column("held_fence", "bigint"), Column("held_by", "text")),
@@ -151,21 +248,47 @@ def write_steps(
     )
     wanted = [*keys, *(Column(f"c_{name}", kind) for name, kind in columns.items())]
     sets = ", ".join(f"{name} = w.c_{name}" for name in columns)
+    ready, allowed, used = "", "true", ""
+    # Locks are taken in the order of the streams, so that two who write several runs never wait for each other.
+    params = [_packed(wanted, sorted(runs, key=lambda run: run[3]))]
+    if condition is not None:
+        rows = _recordset(condition.columns)
+        names = _names(condition.columns)
+        ready = f"""asked as materialized (select {names} from {rows}),
+        ready as (
+            select a.run_id, y.run_id is not null as holds
+            from asked a left join ({condition.holds.format(rows="asked as v")}) y on y.run_id = a.run_id
+        ),"""  # noqa: S608 - our own names
+        allowed = "not exists (select 1 from ready y where y.run_id = w.run_id and not y.holds)"
+        used = f"used as ({condition.uses.format(rows='asked as v')}),"
+        params.append(_packed(condition.columns, condition.rows))
+    also = "".join(
+        f"""also_{number} as (
+        insert into {table.name} ({_names(table.columns)})
+        select {_values(table.columns)} from {_recordset(table.columns)} join kept k on k.id = v.run_id
+    ),
+    """  # noqa: S608 - our own names
+        for number, table in enumerate(more)
+    )
     sql = f"""
     with wanted as (select * from {_recordset(wanted)}),
+    {ready}
     held as (
-        select s.id from audit_stream s join wanted w on w.stream_id = s.id where s.seq = w.from_seq
-        order by s.id for update of s
+        select h.id from wanted w cross join lateral (
+            select s.id from audit_stream s where s.id = w.stream_id and s.seq = w.from_seq for update of s
+        ) h
     ),
     kept as (
         update runs_run r set {sets} from wanted w join held h on h.id = w.stream_id
-        where r.id = w.run_id and r.fence = w.held_fence and r.lease_owner = w.held_by
+        where r.id = w.run_id and r.fence = w.held_fence and r.lease_owner = w.held_by and {allowed}
         returning r.id, w.stream_id
     ),
+    {used}
     moved as (
         update audit_stream s set seq = w.to_seq, head = decode(w.head, 'hex')
         from wanted w join kept k on k.stream_id = w.stream_id where s.id = w.stream_id and w.to_seq > w.from_seq
     ),
+    {also}
     told as (
         insert into {events.name} ({_names(events.columns)})
         select {_values(events.columns)} from {_recordset(events.columns)} join kept k on k.stream_id = v.stream_id
@@ -176,41 +299,109 @@ def write_steps(
         select {_values(calls.columns)} from {_recordset(calls.columns)} join kept k on k.id = v.run_id
         {_or_update(calls.name, calls.columns, key)}
     )
-    select w.run_id, h.id is not null, k.id is not null
+    select w.run_id, h.id is not null, {allowed}, k.id is not null
     from wanted w left join held h on h.id = w.stream_id left join kept k on k.id = w.run_id
     """  # noqa: S608 - our own names
-    found = fetch(
-        sql, [_packed(wanted, runs), _packed(events.columns, events.rows), _packed(calls.columns, calls.rows)]
-    )
-    return {run_id: (held, kept) for run_id, held, kept in found}
+    params += [_packed(table.columns, table.rows) for table in (*more, events, calls)]
+    found = fetch(sql, params) if condition is None else _after(condition.lock, sql, params)
+    return {run_id: Written(*told) for run_id, *told in found}
 
 
-def insert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows."""
-    _insert(table, columns, written, "")
+def _after(lock: tuple[str, Sequence[Any]], sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Run a lock and the statement that needs it in one transaction, sent in one go where none is open already."""
+    if connection.in_atomic_block:
+        fetch(*lock)
+        return fetch(sql, params)
+    first, then = _prepared(), _prepared()
+    raw = first.connection
+
+    def in_one_go(sql: str, params: Sequence[Any], many: bool, context: Any) -> Any:
+        try:
+            with raw.pipeline():
+                raw.execute("begin")
+                first.execute(cast(Any, lock[0]), lock[1], prepare=True)
+                then.execute(cast(Any, sql), params, prepare=True)
+                raw.execute("commit")
+        except BaseException:
+            raw.rollback()
+            raise
+
+    run: Callable[..., Any] = in_one_go
+    for wrapper in reversed(connection.execute_wrappers):
+        run = partial(wrapper, run)
+    run(sql, params, False, {"connection": connection, "cursor": then})
+    return then.fetchall()
 
 
-def upsert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, ...]], *, key: Sequence[str]) -> None:
-    """Insert rows, or update those that are there already; a null does not overwrite what is known."""
-    _insert(table, columns, written, _or_update(table, columns, key))
+def table_of(rows: Sequence[models.Model]) -> Table:
+    """Return new rows of one model as a table to be written, all columns as they are."""
+    fields = [field for field in rows[0]._meta.concrete_fields if not isinstance(field, models.AutoField)]
+    columns = [Column(str(field.column), _kind(field)) for field in fields]
+    return Table(rows[0]._meta.db_table, columns, [tuple(_value(field, row) for field in fields) for row in rows])
+
+
+def change_of(row: models.Model, names: Iterable[str]) -> Change:
+    """Return the change of these fields of a row to what its object says."""
+    fields = [row._meta.pk, *(cast("models.Field[Any, Any]", row._meta.get_field(name)) for name in names)]
+    columns = [Column(str(field.column), _kind(field)) for field in fields]
+    return Change(Table(row._meta.db_table, columns, [tuple(getattr(row, field.attname) for field in fields)]))
+
+
+def _value(field: "models.Field[Any, Any]", row: models.Model) -> Any:
+    value = field.pre_save(row, add=True)
+    if isinstance(field, TenantForeignKey):
+        field.get_db_prep_save(value, connection)  # raises where the row is another tenant's
+    return value
+
+
+def _kind(field: "models.Field[Any, Any]") -> str:
+    kind = str(field.db_type(connection))
+    return "text" if kind.startswith("varchar") else kind
+
+
+def write(statements: Sequence[Writing]) -> None:
+    """Insert, change and upsert rows of tables, none of which sees the others: one statement on PostgreSQL."""
+    wanted = [one for one in statements if (one if isinstance(one, Table) else one.table).rows]
+    if not wanted:
+        return
+    tables = [one if isinstance(one, Table) else one.table for one in wanted]
+    if connection.vendor == "postgresql":
+        written = [_written(one) for one in wanted]
+        before = ", ".join(f"w{number} as ({sql})" for number, sql in enumerate(written[:-1]))
+        sql = f"with {before} {written[-1]}" if before else written[-1]
+        fetch(sql, [_packed(table.columns, table.rows) for table in tables])
+        return
+    for one, table in zip(wanted, tables, strict=True):
+        sql = _lite_statement(one)
+        for row in table.rows:
+            fetch(sql, [*row[1:], row[0]] if isinstance(one, Change) else row)
+
+
+def _written(one: Writing) -> str:
+    table = one if isinstance(one, Table) else one.table
+    if isinstance(one, Change):
+        found_by = table.columns[0].name
+        sets = ", ".join(f"{c.name} = {_read(c.name, c.kind)}" for c in table.columns[1:])
+        source = _recordset(table.columns)
+        return f"update {table.name} t set {sets} from {source} where t.{found_by} = v.{found_by}"  # noqa: S608
+    conflict = _or_update(table.name, table.columns, one.key) if isinstance(one, Upsert) else ""
+    values, source = _values(table.columns), _recordset(table.columns)
+    return f"insert into {table.name} ({_names(table.columns)}) select {values} from {source}{conflict}"  # noqa: S608
+
+
+def _lite_statement(one: Writing) -> str:
+    table = one if isinstance(one, Table) else one.table
+    if isinstance(one, Change):
+        sets = ", ".join(f"{column.name} = %s" for column in table.columns[1:])
+        return f"update {table.name} set {sets} where {table.columns[0].name} = %s"  # noqa: S608 - our own names
+    conflict = _or_update(table.name, table.columns, one.key) if isinstance(one, Upsert) else ""
+    places = ", ".join(["%s"] * len(table.columns))
+    return f"insert into {table.name} ({_names(table.columns)}) values ({places}){conflict}"  # noqa: S608
 
 
 def _or_update(table: str, columns: Sequence[Column], key: Sequence[str]) -> str:
     sets = ", ".join(f"{c.name} = coalesce(excluded.{c.name}, {table}.{c.name})" for c in columns if c.name not in key)
     return f" on conflict ({', '.join(key)}) do update set {sets}"
-
-
-def _insert(table: str, columns: Sequence[Column], written: Sequence[tuple[Any, ...]], conflict: str) -> None:
-    names = _names(columns)
-    if connection.vendor == "postgresql":
-        fetch(
-            f"insert into {table} ({names}) select {_values(columns)} from {_recordset(columns)}{conflict}",  # noqa: S608
-            [_packed(columns, written)],
-        )
-        return
-    places = ", ".join(["%s"] * len(columns))
-    for row in written:
-        fetch(f"insert into {table} ({names}) values ({places}){conflict}", row)  # noqa: S608 - our own names
 
 
 # --- rows as one parameter: JSON, which is written in C here and read in C there --------------------------------------
@@ -252,4 +443,6 @@ def _lite(value: Any) -> Any:
         return value.hex
     if isinstance(value, datetime):
         return connection.ops.adapt_datetimefield_value(value)
+    if isinstance(value, list | dict):
+        return json.dumps(value)
     return value

@@ -6,9 +6,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, connection, models
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connection, models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.db.models.sql.compiler import SQLCompiler
+from django.dispatch import receiver
 from django_scopes import scope, scopes_disabled
 from django_scopes.exceptions import ScopeError
 from django_scopes.state import get_scope
@@ -42,7 +44,7 @@ def tenant_scope(tenant: "Tenant | int") -> Iterator[None]:
 
     The setting belongs to the database session of this thread, so threads open their own scope. Opening the same
     tenant again is harmless and free; another one raises `NestedTenantScope`. Costs two small statements on
-    PostgreSQL, none on SQLite.
+    PostgreSQL, none on SQLite; none either before the thread is connected: whatever connects inside is told first.
     """
     tenant_id = tenant if isinstance(tenant, int) else getattr(tenant, "pk", None)
     if not isinstance(tenant_id, int) or isinstance(tenant_id, bool):
@@ -50,14 +52,14 @@ def tenant_scope(tenant: "Tenant | int") -> Iterator[None]:
     outer = open_tenant_id()
     if outer is not None and outer != tenant_id:
         raise NestedTenantScope(f"The scope of tenant {outer} is open; tenant {tenant_id} cannot be entered inside it.")
-    if outer is not None and _said_by_this_thread() == (connection.connection, tenant_id):
+    if outer is not None and _wanted().get("app.tenant") == str(tenant_id):
         yield
         return
     slug = "" if isinstance(tenant, int) else tenant.slug
     with (
         scope(tenant=tenant_id),
         _remembering(slug),
-        _session_setting("app.tenant", tenant_id, nested=outer is not None),
+        _session_setting("app.tenant", tenant_id),
     ):
         yield
 
@@ -69,7 +71,7 @@ def user_scope(user_id: int) -> Iterator[None]:
     The ORM filter is off inside, so this is for the few selectors of this package. On PostgreSQL row-level security
     still shows nothing but the person's own memberships (`app.user`).
     """
-    with scopes_disabled(), _session_setting("app.user", user_id, nested=False):
+    with scopes_disabled(), _session_setting("app.user", user_id):
         yield
 
 
@@ -119,7 +121,6 @@ def give_back_connection() -> None:
             with connection.cursor() as cursor:
                 cursor.execute("select set_config('app.tenant', '', false), set_config('app.user', '', false)")
     finally:
-        connection.__dict__.pop("tenant_said", None)
         connection.close()
 
 
@@ -217,38 +218,62 @@ def _remembering(slug: str) -> Iterator[None]:
         _slug.reset(token)
 
 
-def _said_by_this_thread() -> tuple[object, int] | None:
-    """The database session and the tenant that this thread has named to it, if its outermost scope is still open."""
-    return connection.__dict__.get("tenant_said")
+def _wanted() -> dict[str, str]:
+    """What the database session of this thread has been told, or will be told as soon as there is one."""
+    found: dict[str, str] = connection.__dict__.setdefault("session_settings", {})
+    return found
 
 
 @contextmanager
-def _session_setting(name: str, value: int, *, nested: bool) -> Iterator[None]:
+def _session_setting(name: str, value: int) -> Iterator[None]:
     if connection.vendor != "postgresql":
         yield
         return
-    with connection.cursor() as cursor:
-        cursor.execute("select current_setting(%s, true), set_config(%s, %s, false)", [name, name, str(value)])
-        found = cursor.fetchone()[0] or ""
+    wanted = _wanted()
     # Outside of any scope the session ends up clean, whatever an earlier user of a pooled connection left in it.
-    previous = found if nested else ""
-    used = connection.connection
-    said = connection.__dict__.get("tenant_said")
-    if name == "app.tenant":
-        connection.__dict__["tenant_said"] = (used, value)
+    previous = wanted.get(name, "")
+    wanted[name] = str(value)
     try:
+        _tell(name, str(value))
         yield
     finally:
-        connection.__dict__["tenant_said"] = said
-        if connection.connection is used and used is not None:
+        if previous:
+            wanted[name] = previous
+        else:
+            del wanted[name]
+        if connection.connection is not None:
             _restore(name, previous)
+
+
+def _tell(name: str, value: str) -> None:
+    """Tell an open session; one that turns out to be dead is closed, and whatever connects next is told then."""
+    if connection.connection is None:
+        return
+    try:
+        _set(name, value)
+    except (DatabaseError, InterfaceError):
+        if connection.in_atomic_block or connection.is_usable():
+            raise
+        connection.close()
+
+
+@receiver(connection_created)
+def _greet(connection: BaseDatabaseWrapper, **_: object) -> None:
+    """Tell a new session whose scope is open."""
+    if connection.vendor == "postgresql" and connection.alias == DEFAULT_DB_ALIAS:
+        for name, value in _wanted().items():
+            _set(name, value)
+
+
+def _set(name: str, value: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("select set_config(%s, %s, false)", [name, value])
 
 
 def _restore(name: str, previous: str) -> None:
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("select set_config(%s, %s, false)", [name, previous])
-    except DatabaseError:
+        _set(name, previous)
+    except (DatabaseError, InterfaceError):
         # Inside a failed transaction nothing can be said any more; its rollback takes the setting back with it.
         # Anywhere else the session cannot be trusted to be clean, so it ends here.
         if not connection.in_atomic_block:

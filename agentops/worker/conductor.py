@@ -5,6 +5,7 @@ a time, and sets runs aside while a model thinks or a slow tool works. Leases of
 heartbeat. It sleeps when there is nothing to do; nothing here polls an idle system.
 """
 
+import gc
 import logging
 import os
 import threading
@@ -39,6 +40,11 @@ SLOW_TOOLS: Final = 8
 
 LOOK_ROUND_S: Final = 1.0
 """How often a busy worker looks for due runs of tenants whose rings may still be queued behind those of others."""
+
+ROUNDS: Final = 20
+"""Rounds that a tenant has in a row while nobody else wants anything."""
+
+BEAT_SOON_S: Final = 0.1
 
 PATIENCE: Final = 0.7
 """The share of the time to stop in which runs under way are still driven."""
@@ -99,6 +105,8 @@ class Conductor:
     # --- the thread -------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        # What is there by now stays: looking for rubbish in it again and again would hold runs up.
+        gc.freeze()
         try:
             while self._wait():
                 self._turn()
@@ -168,9 +176,12 @@ class Conductor:
         if crew is None:
             snapshot = self._snapshots.setdefault(tenant_id, Snapshot())
             crew = self._crews[tenant_id] = Crew(self.driver, self._slow, snapshot)
-        if not self._stopping:
-            self._take_up(tenant_id, crew, tenants)
-        crew.round()
+        for _ in range(ROUNDS):
+            if not self._stopping:
+                self._take_up(tenant_id, crew, tenants)
+            crew.round()
+            if crew.owes or not crew.ready or self._wanted_elsewhere(tenant_id):
+                break
         if self._impatient:
             self._let_go(crew)
         if crew.owes:
@@ -178,6 +189,12 @@ class Conductor:
             raise ConnectionBroken
         if not crew.busy:
             self._crews.pop(tenant_id, None)
+
+    def _wanted_elsewhere(self, tenant_id: int) -> bool:
+        """Whether another tenant waits for its turn, or something else than rounds is due."""
+        with self._bell:
+            others = any(other != tenant_id for other in (*self._rung, *self._crews))
+        return others or self._impatient or self._beat_in() <= BEAT_SOON_S
 
     def _room(self) -> int:
         """How many more runs could be taken up."""
@@ -258,7 +275,8 @@ class Conductor:
             return perform(need)
         finally:
             self._pace.took(need.request.tool, time.monotonic() - began)
-            give_back_connection()
+            if connection.errors_occurred:
+                give_back_connection()
 
 
 _of_process: tuple[int, Conductor] | None = None

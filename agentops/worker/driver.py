@@ -116,16 +116,17 @@ class Crew:
         """Whether a round would get anywhere."""
         return any(one.parked is None or one.parked.done() for one in self.active)
 
-    def take(self, claimed: Iterable[tuple[Run, Lease]]) -> None:
-        """Begin with claimed runs. One query for the events of all of them."""
+    def take(self, claimed: Iterable[leases.Claimed]) -> None:
+        """Begin with claimed runs. One query for the events of all whose history did not come with the claim."""
         taken = list(claimed)
         if not taken:
             return
         reached("claimed")
-        loaded = load_many([run.pk for run, _ in taken])
-        for run, lease in taken:
+        missing = [run.pk for run, _, history in taken if history is None]
+        loaded = load_many(missing) if missing else {}
+        for run, lease, history in taken:
             try:
-                stream_id, last, events = loaded[run.pk]
+                stream_id, last, events = history or loaded[run.pk]
                 state = fold(events)
                 if not agrees(run, state):
                     # Somebody wrote to the run after its row was read; what was read later is never older.

@@ -68,11 +68,12 @@ from agentops.engine.state import State, apply, fold
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.halts.covering import Stop
 from agentops.runs import lease as leases
-from agentops.runs.commit import RUN_COLUMNS, Head, Write
+from agentops.runs.commit import RUN_COLUMNS, Head, Shortcut, Write
 from agentops.runs.endings import concerned, events_of_end
 from agentops.runs.models import Run
 from agentops.runs.points import reached
 from agentops.runs.recording import Lease, load_many, projection
+from agentops.runs.statements import Condition, table_of
 from agentops.tenancy.access import WORKER, Actor
 from agentops.wire.canonical import digest
 from agentops.wire.ids import uuid7
@@ -237,17 +238,17 @@ class Session:
         busy: timedelta = timedelta(0),
         inside: Callable[[], None] | None = None,
         beside: Callable[[], Sequence[Event]] | None = None,
+        shortcut: Shortcut | None = None,
     ) -> Steps:
-        """Commit the buffer and the run's projection, together with what `inside` and `beside` do.
+        """Commit the buffer and the run's projection, together with what `inside` and `beside` do (`commit.Write`).
 
         `busy` is how long the worker may be inside a handler next; the lease outlasts that.
         """
         if release:
             reached("before_release")
         columns = self.columns(release=release, busy=busy)
-        write = Write(
-            self.lease, self.head, tuple(self.buffer), self.state, self.actor, columns, inside=inside, beside=beside
-        )
+        recorded = (self.lease, self.head, tuple(self.buffer), self.state, self.actor, columns)
+        write = Write(*recorded, inside=inside, beside=beside, shortcut=shortcut)
         self.head = yield Commit(write)
         for name, value in columns.items():
             setattr(self.run, name, value)
@@ -438,6 +439,7 @@ class Session:
                 yield from self.flush(
                     inside=partial(self.book_reviews, drafts),
                     beside=partial(_save, [draft for draft, _ in drafts]),
+                    shortcut=self.unbooked(drafts),
                     release=waits,
                 )
             except _Unreviewed as refusal:
@@ -492,6 +494,12 @@ class Session:
             )
             if refused is not None:
                 raise _Unreviewed(draft.call_id, *refused)
+
+    def unbooked(self, drafts: Sequence[tuple[Proposal, State]]) -> Shortcut | None:
+        """Return the rows of proposals for which nobody's attention is counted; None where it is."""
+        if any(spending.counts_review(run=self.run, state=state, band=draft.risk_band) for draft, state in drafts):
+            return None
+        return Shortcut(table_of([draft for draft, _ in drafts]))
 
     def must_settle(self, judged: Sequence[tuple[ToolContract | None, gate.GateVerdict]]) -> bool:
         """Whether the step before has to be committed now, because nothing else commits it before a tool is called.
@@ -664,8 +672,16 @@ class Session:
         def consume() -> None:
             grants.consume(request, policy=policy, again=again, run=self.run, now=self.driver.now())
 
+        rule = self.snapshot.rule(self.run.task_type_id, call.tool)
+        usual: Condition | None = None
+        if policy is None and not again:
+            usual = grants.usual(call.grant_id, request, rule, run=self.run, now=self.driver.now())
         try:
-            yield from self.flush(busy=timedelta(seconds=contract.timeout_s), inside=consume)
+            yield from self.flush(
+                busy=timedelta(seconds=contract.timeout_s),
+                inside=consume,
+                shortcut=Shortcut(condition=usual) if usual is not None else None,
+            )
         except executor.PermitRefused:
             self.state, self.buffer = self.recorded_with(self.buffer[:-1])
             raise

@@ -13,7 +13,7 @@ from agentops.runs.models import TaskType
 from tools.allowlist import AllowlistRule, AllowlistState, all_rules
 from tools.health import ailing
 
-FRESH_S: Final = 0.05
+FRESH_S: Final = 0.25
 
 
 class Snapshot:

@@ -261,6 +261,11 @@ def before_review(
     return (held.message, f"budget.{held.budget_id}") if isinstance(held, Refused) else None
 
 
+def counts_review(*, run: Run, state: State, band: str) -> bool:
+    """Say whether `before_review` would have anything to do or to refuse."""
+    return bool(review_refused(state, review_seconds(band))) or budgets.counted(run.task_type_id, {Measure.REVIEWER})
+
+
 # --- what dead workers left ------------------------------------------------------------------------------------------
 
 

@@ -86,7 +86,7 @@ class Deployment:
     @contextmanager
     def workers(self, count: int) -> Iterator[Process]:
         """Run a worker with so many processes."""
-        worker = self.process("worker", str(BIN / "celery"), *WORKER, "--concurrency", str(count))
+        worker = self.process("worker", str(BIN / "celery"), *WORKER, "-P", "solo")
         try:
             yield worker
         finally:
