@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connection, models
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connection, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.models.sql.compiler import SQLCompiler
@@ -220,7 +220,12 @@ def _remembering(slug: str) -> Iterator[None]:
 
 def _wanted() -> dict[str, str]:
     """What the database session of this thread has been told, or will be told as soon as there is one."""
-    found: dict[str, str] = connection.__dict__.setdefault("session_settings", {})
+    # The thread's own connection: attributes of the proxy `connection` itself are shared by all threads.
+    return _wanted_by(connections[DEFAULT_DB_ALIAS])
+
+
+def _wanted_by(own: BaseDatabaseWrapper) -> dict[str, str]:
+    found: dict[str, str] = own.__dict__.setdefault("session_settings", {})
     return found
 
 
@@ -261,7 +266,7 @@ def _tell(name: str, value: str) -> None:
 def _greet(connection: BaseDatabaseWrapper, **_: object) -> None:
     """Tell a new session whose scope is open."""
     if connection.vendor == "postgresql" and connection.alias == DEFAULT_DB_ALIAS:
-        for name, value in _wanted().items():
+        for name, value in _wanted_by(connection).items():
             _set(name, value)
 
 

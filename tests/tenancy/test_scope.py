@@ -183,3 +183,38 @@ def test_threads_do_not_share_a_scope(acme: Tenant, globex: Tenant, bob: User, c
             thread.join(30)
     assert names == {"acme": ["bob"], "globex": ["charlie"]}
     assert outside == [None, None]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_session_is_told_the_tenant_of_its_own_thread_only(acme: Tenant, globex: Tenant) -> None:
+    told: dict[str, list[str]] = {}
+    in_step = threading.Barrier(2, timeout=20)
+
+    def look(tenant: Tenant) -> None:
+        heard = told.setdefault(tenant.slug, [])
+        try:
+            # The scope of the main thread is open: a new session of another thread hears nothing of it.
+            heard.append(session_tenant())
+            in_step.wait()
+            with tenant_scope(tenant):
+                in_step.wait()
+                # A session that begins inside the scope.
+                connection.close()
+                heard.append(session_tenant())
+                in_step.wait()
+                with tenant_scope(tenant):
+                    heard.append(session_tenant())
+                in_step.wait()
+            heard.append(session_tenant())
+        finally:
+            connection.close()
+
+    with tenant_scope(acme):
+        threads = [threading.Thread(target=look, args=[tenant]) for tenant in (acme, globex)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert session_tenant() == str(acme.pk)
+    for tenant in (acme, globex):
+        assert told[tenant.slug] == ["", str(tenant.pk), str(tenant.pk), ""]
