@@ -13,6 +13,7 @@ from tests.proof.visitors import Page
 
 NOT_YET = 422
 PATIENCE_S = 40.0
+PASSWORD = "look-before-you-approve"
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 
 
@@ -20,6 +21,11 @@ def signed_in(user: User) -> Client:
     """Return a client of this process that is signed in."""
     client = Client(SERVER_NAME="127.0.0.1")
     client.force_login(user, backend=BACKEND)
+    session = client.session
+    # As the page for signing in notes it: with the password, just now.
+    session["account_authentication_methods"] = [{"method": "password", "at": time.time()}]
+    session["account_authentication_methods_user"] = str(user.pk)
+    session.save()
     return client
 
 

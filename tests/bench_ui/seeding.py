@@ -17,7 +17,7 @@ from typing import Any
 from tests.bench.copies import Copies, Template, spread
 from tests.bench_ui.world import DECIDED, WAITING, Place, Scene, open_place, play
 
-FRESH = timedelta(minutes=5)
+FRESH = timedelta(minutes=45)
 OLDEST_WAITING = timedelta(hours=23, minutes=40)
 YEAR = timedelta(days=365)
 SHARES = {scene.name: scene.share for scene in (*WAITING, *DECIDED)}

@@ -42,7 +42,7 @@ def asks(picked: Sequence[UUID], second_page: str) -> tuple[Ask, ...]:
         Ask("queue, whole page", lambda rng: "queue"),
         Ask("queue, list only", lambda rng: "queue", fragment | {"HX_Target": "list"}),
         Ask("queue, next page", lambda rng: second_page, fragment | {"HX_Target": "list"}),
-        Ask("queue, high only", lambda rng: "queue?band=high", fragment | {"HX_Target": "list"}),
+        Ask("queue, high only", lambda rng: "queue?band=high&q=band%3Ahigh", fragment | {"HX_Target": "list"}),
         Ask("card", lambda rng: f"proposals/{rng.choice(picked)}", fragment | {"HX_Target": "card"}),
         Ask("card, whole page", lambda rng: f"proposals/{rng.choice(picked)}"),
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -32,8 +33,11 @@ class Listener:
     begins_at: int | None = None
     last: int | None = None
     heard: list[int] = field(default_factory=list)
-    resyncs: int = 0
     opened: int = 0
+    refused: int = 0
+    gaps: int = 0
+    """Holes in the numbers that a stream gives to what it tells, where it does."""
+    _numbered: int | None = None
 
     async def listen(self) -> None:
         """Listen until it is cancelled."""
@@ -49,9 +53,12 @@ class Listener:
             head = f"GET {self.path} HTTP/1.1\r\nHost: {self.host}\r\nCookie: sessionid={self.cookie}\r\n{last}\r\n"
             writer.write(head.encode())
             status = await reader.readline()
-            assert b" 200 " in status, status
+            if b" 200 " not in status:
+                self.refused += 1
+                return
             self.opened += 1
             number: int | None = None
+            self._numbered = None
             while line := await reader.readline():
                 text = line.strip()
                 if text.startswith(b"id: "):
@@ -59,6 +66,8 @@ class Listener:
                 elif text.startswith(b"event: ") and number is not None:
                     self._take(text[7:].decode(), number)
                     number = None
+                elif text.startswith(b"data: "):
+                    self._count(json.loads(text[6:]).get("n"))
         finally:
             writer.close()
 
@@ -66,10 +75,13 @@ class Listener:
         self.last = number
         if self.begins_at is None:
             self.begins_at = number
-        if name == "resync":
-            self.resyncs += 1
-        elif name != "hello":
+        if name not in ("hello", "resync"):
             self.heard.append(number)
+
+    def _count(self, number: int | None) -> None:
+        if number is not None and self._numbered is not None:
+            self.gaps += number != self._numbered + 1
+        self._numbered = number
 
 
 def open_streams(site: Site, place: Place, *, count: int, minutes: float) -> Iterator[Row]:
@@ -86,7 +98,9 @@ def open_streams(site: Site, place: Place, *, count: int, minutes: float) -> Ite
     doubled = sum(len(one.heard) - len(set(one.heard)) for one in everybody)
     heard = statistics.median(len(one.heard) for one in everybody)
     name = f"{count} open for {minutes:g} min"
-    told = f"{heard:.0f} events on each, {sum(one.opened for one in everybody) - count} came back"
+    back, refused = sum(one.opened for one in everybody) - count, sum(one.refused for one in everybody)
+    told = f"{heard:.0f} events on each, {back} came back, {refused} times the server had no room at first"
+    missed += sum(one.gaps for one in everybody)
     yield Row("streams", f"{name}: missed events", missed, "", target="0", note=told)
     yield Row("streams", f"{name}: events told twice", doubled, "", target="0")
     quarter = max(len(memory) // 4, 1)
@@ -100,7 +114,8 @@ async def _hold(site: Site, place: Place, everybody: Sequence[Listener], memory:
     until = time.monotonic() + 60
     while any(one.begins_at is None for one in everybody):
         _fail(tasks)
-        assert time.monotonic() < until, f"{sum(one.begins_at is None for one in everybody)} streams did not open"
+        shut = sum(one.begins_at is None for one in everybody)
+        assert time.monotonic() < until, f"{shut} streams did not open:\n{site.web.said}"
         await asyncio.sleep(0.1)
     with arriving(site.deployment, place, a_second=A_SECOND):
         warm = time.monotonic() + min(WARM_UP_S, seconds / 4)

@@ -8,9 +8,11 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.utils import timezone
 
@@ -26,7 +28,7 @@ from agentops.worker.demo import SHOP, load_kinds
 from agentops.worker.sweeper import sweep_tenant
 from approvals.models import Proposal, Status
 from tests.bench.copies import Template, Values, Vary, read_template
-from tests.bench_ui.people import decide, signed_in
+from tests.bench_ui.people import PASSWORD, decide, signed_in
 from tests.proof.processes import eventually
 from tests.shop import drive, receive, start
 from tools.allowlist import AllowlistState
@@ -177,6 +179,8 @@ DECIDED = (
 )
 
 
+_hashed = cache(make_password)
+
 # --- making it --------------------------------------------------------------------------------------------------------
 
 
@@ -187,7 +191,9 @@ def open_place(number: int, records: int) -> Place:
     people = {}
     for name, role in (*((one, "operator") for one in OPERATORS), ("ada", "admin"), ("sven", "senior")):
         email = f"{name}@{slug}.example"
-        people[name] = User.objects.create_user(email, email, first_name=name.title())
+        people[name] = User.objects.create(
+            username=email, email=email, first_name=name.title(), password=_hashed(PASSWORD)
+        )
         add_member(tenant=tenant, user=people[name], role=role, actor=SYSTEM)
     place = Place(tenant, [people[name] for name in OPERATORS], records)
     with tenant_scope(tenant):
