@@ -23,7 +23,7 @@ from tests.bench.report import Row, number, table
 from tests.run import clean_environment
 
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
-NAMES = ("server", "statements", "paint", "keyboard", "shift", "weight", "streams")
+NAMES = ("audit", "server", "statements", "paint", "keyboard", "shift", "weight", "streams")
 IN_BROWSER = {"paint", "keyboard", "shift", "weight"}
 
 
@@ -87,11 +87,11 @@ def filled(deployment: Any, given: argparse.Namespace) -> None:
 
 def measured(deployment: Any, given: argparse.Namespace) -> list[Row]:
     """Measure what was asked for."""
-    from tests.bench_ui import server, site, streams, world
+    from tests.bench_ui import seeding, server, site, streams, world
 
     names = given.only or NAMES
     seconds = given.seconds if not given.tiny else 0.5
-    rows: list[Row] = []
+    rows: list[Row] = list(map(shown, seeding.verified(deployment.sql))) if "audit" in names else []
     with site.serving(deployment, say, processes=1 if given.tiny else site.CORES) as found:
         big = world.find_place(0)
         for name, act in (("server", partial(server.responses, seconds=seconds)), ("statements", server.statements)):

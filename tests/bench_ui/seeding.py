@@ -15,9 +15,10 @@ from datetime import timedelta
 from typing import Any
 
 from tests.bench.copies import Copies, Template, spread
+from tests.bench.report import Row
 from tests.bench_ui.world import DECIDED, WAITING, Place, Scene, open_place, play
 
-FRESH = timedelta(minutes=45)
+FRESH = timedelta(minutes=10)
 OLDEST_WAITING = timedelta(hours=23, minutes=40)
 YEAR = timedelta(days=365)
 SHARES = {scene.name: scene.share for scene in (*WAITING, *DECIDED)}
@@ -132,6 +133,28 @@ def counts(sql: Any) -> dict[str, int]:
     ).fetchall()
     names = ("tenants", "proposals", "waiting in one tenant", "rows of events", "decisions", "grants", "MB")
     return dict(zip(names, map(int, row), strict=True))
+
+
+def verified(sql: Any, count: int = 100) -> Iterator[Row]:
+    """Walk the chains of some streams picked at random, in any tenant."""
+    from agentops.audit.verify import verify_stream
+    from agentops.tenancy.models import Tenant
+    from agentops.tenancy.scope import tenant_scope
+
+    rows = sql.execute(
+        "select tenant_id, name from audit_stream where name <> 'tenant' "
+        "and id in (select floor(random() * m)::bigint from (select max(id) m from audit_stream) n, "
+        "generate_series(1, %s)) limit %s",
+        (count * 2, count),
+    ).fetchall()
+    events, broken = 0, []
+    for tenant_id, name in rows:
+        with tenant_scope(Tenant.objects.get(pk=tenant_id)):
+            report = verify_stream(name)
+        events += report.events
+        broken += [str(report.finding)] if report.finding else []
+    told = "; ".join([f"{events:,} events", *broken[:2]])
+    yield Row("audit", f"broken of {len(rows)} chains picked at random", len(broken), "", target="0", note=told)
 
 
 def _since(began: float) -> str:

@@ -42,7 +42,8 @@ def measured(directory: Path, *names: str) -> Figures:
 
 @pytest.mark.integration
 def test_the_server_answers_with_few_statements_and_streams_miss_nothing(tmp_path: Path) -> None:
-    found = measured(tmp_path, "server", "statements", "streams")
+    found = measured(tmp_path, "audit", "server", "statements", "streams")
+    assert list(found["audit"].values()) == [0]
     assert len(found["server"]) == 8
     assert all(value > 0 for value in found["server"].values())
     assert found["statements"].pop("with OFFSET or a COUNT without a limit") == 0
