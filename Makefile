@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench chaos install install-dev lint types fmt lock clean
+.PHONY: help demo test bench bench-ui chaos install install-dev lint types fmt lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -18,6 +18,9 @@ test: install-dev ## every check and test, on SQLite and on PostgreSQL
 
 bench: install-dev ## what a run costs, relative to the least that durable steps cost here (ARGS="--quick")
 	@exec $(BIN)/python -m tests.bench $(ARGS)
+
+bench-ui: install-dev ## what the desk costs with 100,000 proposals waiting, against a floor page (ARGS="--scale 0.1 --minutes 1")
+	@exec $(BIN)/python -m tests.bench_ui $(ARGS)
 
 chaos: install-dev ## kill workers, connections and brokers under 1,000 runs, and see every promise kept (ARGS="--on redis")
 	@exec $(BIN)/python -m tests.chaos $(ARGS)

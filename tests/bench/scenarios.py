@@ -26,10 +26,10 @@ from approvals.models import Proposal
 from approvals.selectors import PAGE, queue_page
 from tests.bench import workload
 from tests.bench.contracts import PAY, Note
+from tests.bench.copies import Copies, read_template, spread
 from tests.bench.costs import Meter
 from tests.bench.deployment import Deployment, cpu_seconds
 from tests.bench.floor import Floor
-from tests.bench.paused import Copies, read_template
 from tests.bench.report import Row
 from tests.proof.processes import ROOT, Process, eventually
 
@@ -269,15 +269,17 @@ def paused(site: Site) -> Iterator[Row]:
         asks = "select count(*) from approvals_proposal where status = 'pending' and run_id = %s"
         eventually(lambda: place.rows(asks, run_id) == [(1,)], within_s=60)
         eventually(lambda: place.rows("select lease_owner from runs_run where id = %s", run_id) == [("",)])
-        template = read_template(place.sql, run_id)
-        copies = Copies(place.sql, template)
+        copies = Copies(place.sql, [read_template(place.sql, run_id)])
+        # Their deadlines are a day later: they lie between half an hour and a day ahead.
+        ages, rng = {"since": timedelta(hours=23.5), "until": timedelta(0)}, random.Random(1)
         decided: list[UUID] = []
         there = 0
         for wanted in site.sizes.paused:
             [(before,)] = place.rows("select pg_database_size(current_database())")
             began = time.monotonic()
-            made = copies.write(wanted - there)
+            made = copies.write((0, moment) for moment in spread(wanted - there, rng=rng, **ages))
             made_in = time.monotonic() - began
+            place.rows("vacuum (analyze)")
             [(after,)] = place.rows("select pg_database_size(current_database())")
             grown = (after - before) / (wanted - there) / 1000
             there = wanted

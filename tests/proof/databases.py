@@ -28,11 +28,14 @@ class Database:
 
 
 @contextmanager
-def own_database(server_url: str, files: Path) -> Iterator[Database]:
-    """Make a database on this server: the owner migrates, `dbrole` makes the role that the processes have."""
+def own_database(server_url: str, files: Path, *, keep: str = "") -> Iterator[Database]:
+    """Make a database on this server: the owner migrates, `dbrole` makes the role that the processes have.
+
+    It is gone afterwards, unless it has a name to `keep` it under: then it is used as it is when it is there already.
+    """
     import psycopg
 
-    name, password = f"agentops_proof_{secrets.token_hex(4)}", secrets.token_hex(8)
+    name, password = keep or f"agentops_proof_{secrets.token_hex(4)}", secrets.token_hex(8)
     owner, runtime = f"{name}_owner", f"{name}_runtime"
     database = Database(
         database_url(name, user=owner, password=password, server=server_url),
@@ -40,18 +43,27 @@ def own_database(server_url: str, files: Path) -> Iterator[Database]:
         database_url(name, server=server_url),
     )
     with psycopg.connect(server_url, autocommit=True) as server:
-        server.execute(f"create role {owner} login createrole password '{password}'")
-        server.execute(f"create database {name} owner {owner}")
+        if server.execute("select 1 from pg_database where datname = %s", (name,)).fetchone():
+            server.execute(f"alter role {owner} password '{password}'")
+        else:
+            server.execute(f"create role {owner} login createrole password '{password}'")
+            server.execute(f"create database {name} owner {owner}")
         try:
             env = environment(files, {"DATABASE_URL": database.owner, "RUNTIME_ROLE_PASSWORD": password})
             for words in (["migrate", "--verbosity", "0"], ["dbrole", runtime]):
-                done = manage(*words, env=env)
+                done = manage(*words, env=env, within_s=120 if not keep else 1800)
                 assert done.returncode == 0, done.stderr
             yield database
         finally:
-            server.execute(f"drop database if exists {name} with (force)")
-            server.execute(f"drop role if exists {runtime}")
-            server.execute(f"drop role {owner}")
+            if not keep:
+                drop_database(server, name)
+
+
+def drop_database(server: Any, name: str) -> None:
+    """Remove a database of `own_database` with its roles; nothing happens when it is not there."""
+    server.execute(f"drop database if exists {name} with (force)")
+    server.execute(f"drop role if exists {name}_runtime")
+    server.execute(f"drop role if exists {name}_owner")
 
 
 def server_of_the_tests() -> str:

@@ -91,10 +91,10 @@ class Process:
         return self._popen.wait(within_s)
 
 
-def manage(*words: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def manage(*words: str, env: Mapping[str, str], within_s: float = 120) -> subprocess.CompletedProcess[str]:
     """Run a management command to its end."""
     return subprocess.run(
-        [sys.executable, "manage.py", *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120
+        [sys.executable, "manage.py", *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=within_s
     )
 
 
