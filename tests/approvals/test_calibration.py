@@ -60,8 +60,8 @@ def test_what_people_did_is_read_from_the_tenants_decisions(
 ) -> None:
     kept, edited, refused = (desk.propose(amount_minor=minor) for minor in (100, 200, 300))
     desk.propose(amount_minor=400)
-    services.approve(**seen(kept, actors(bob)))
-    services.edit_and_approve(arguments=edited.argument_values | {"amount_minor": 150}, **seen(edited, actors(bob)))
+    deciding.approve(**seen(kept, actors(bob)))
+    deciding.edit_and_approve(arguments=edited.argument_values | {"amount_minor": 150}, **seen(edited, actors(bob)))
     services.reject(reason_code="wrong_amount", note="no", **seen(refused, actors(bob)))
     found = calibrate(NOW + timedelta(days=1))
     assert (found.n, sum(one.changed for one in found.bands)) == (3, 2)

@@ -100,7 +100,7 @@ def test_facets_are_where_it_points_and_how_much() -> None:
 def test_the_record_is_the_tenants_own_newest_first(desk: Desk, bob: User, actors: Callable[[User], Actor]) -> None:
     for minor in (100, 200):
         proposal = desk.propose(amount_minor=minor)
-        services.approve(**seen(proposal, actors(bob), now=NOW + timedelta(seconds=minor)))
+        deciding.approve(**seen(proposal, actors(bob), now=NOW + timedelta(seconds=minor)))
     desk.propose(amount_minor=300)
     assert [one.facets.amounts["/amount_minor"] for one in decided_before("lab.refund")] == [200, 100]
     assert decided_before("lab.other") == []
@@ -110,7 +110,7 @@ def test_similar_decisions_say_who_what_differs_and_what_happened(
     desk: Desk, bob: User, actors: Callable[[User], Actor]
 ) -> None:
     near, far = desk.propose(amount_minor=5_000), desk.propose(amount_minor=5_000_000)
-    services.approve(**seen(near, actors(bob)))
+    deciding.approve(**seen(near, actors(bob)))
     services.reject(reason_code="wrong_amount", note="Far too much.", **seen(far, actors(bob)))
     first, second = similar_to(desk.propose(amount_minor=4_990), registry.get("lab.refund", "1.0.0"))
     assert (first["verdict"], first["by"], first["afterwards"]) == ("Approved", "Bob", "not executed yet")

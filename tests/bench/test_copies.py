@@ -16,10 +16,10 @@ from agentops.runs.recording import load, state_of, stream_of
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from approvals.models import Decision, Grant, Proposal
-from approvals.services import approve
 from tests.bench.copies import Copies, read_template, spread
 from tests.bench.workload import AGENT
 from tests.conftest import person
+from tests.deciding import approve
 from tests.shop import drive, only_proposal, open_shop, start
 from tools.contracts import action_digest
 

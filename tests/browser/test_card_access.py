@@ -97,7 +97,7 @@ def fill(desk: Desk, dana: User) -> dict[str, str]:
     for minor in range(25):
         one = desk.propose(amount_minor=1_000 + minor)
         if minor % 4:
-            services.approve(**seen(one, actor, now=NOW))
+            deciding.approve(**seen(one, actor, now=NOW))
         else:
             services.reject(reason_code="wrong_amount", note="no", **seen(one, actor, now=NOW))
     TaskType.objects.update(decide_within_s=86_400)

@@ -30,7 +30,7 @@ from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSON, JSONObject
-from approvals.services import edit_and_approve
+from tests.deciding import edit_and_approve
 from tests.memory.conftest import NOW, READ
 from tests.shop import drive, only_proposal, open_shop, receive, start, task_type
 from tools.allowlist import AllowlistState
