@@ -53,7 +53,7 @@ def similar_to(proposal: Proposal, contract: ToolContract | None) -> list[dict[s
 
 
 def _told(nearest: list[Past], proposal: Proposal, contract: ToolContract) -> list[dict[str, Any]]:
-    decision = Decision.objects.filter(proposal=OuterRef("pk"))
+    decision = Decision.objects.filter(proposal=OuterRef("pk"), final=True, undone_at__isnull=True)
     call = ToolCall.objects.filter(run=OuterRef("run"), call_id=OuterRef("call_id"))
     found = {
         one.pk: one

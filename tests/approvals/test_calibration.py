@@ -16,6 +16,7 @@ from approvals.calibration import Outcome, calibrate, rate, simulate, subject_of
 from approvals.models import Proposal
 from approvals.risk import band_of
 from approvals.weights import START, THRESHOLDS, WEIGHTS
+from tests import deciding
 from tests.approvals.conftest import NOW, Desk, seen
 from tests.approvals.contracts import MAIL, origin
 

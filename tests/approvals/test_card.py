@@ -16,6 +16,7 @@ from agentops.wire.parse import JSON, JSONObject
 from approvals import services
 from approvals.evidence import quoted
 from approvals.models import Proposal
+from tests import deciding
 from tests.approvals.conftest import Desk, seen
 from tests.approvals.contracts import MAIL, origin
 from tests.approvals.lab import FILE, LETTER, STATEMENT, TRANSFER, letter, put, registered

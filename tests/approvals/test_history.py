@@ -15,6 +15,7 @@ from approvals.history import ENOUGH, Past, decided_before, signals_of
 from approvals.signals import Signals
 from approvals.similar import similar_to
 from approvals.weights import START, Hours, Weights
+from tests import deciding
 from tests.approvals.conftest import NOW, Desk, seen
 from tests.approvals.contracts import REFUND, arguments
 from tests.approvals.lab import LETTER, letter

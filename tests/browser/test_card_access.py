@@ -13,6 +13,7 @@ from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSONObject
 from approvals import services, weighing
 from approvals.weights import WEIGHTS
+from tests import deciding
 from tests.approvals.conftest import NOW, Desk, make_desk, seen
 from tests.approvals.contracts import LOOK_UP, REFUND, do_nothing, no_trace
 from tests.approvals.lab import FILE, LETTER, REQUEST, STATEMENT, TRANSFER, letter, put, registered, wait
