@@ -11,13 +11,17 @@ from agentops.audit.models import Event
 from agentops.audit.services import TENANT_STREAM, Recorded, read
 from agentops.runs.timeline import Told
 from approvals import rendering
-from approvals.models import Proposal
+from approvals.models import Proposal, Status
 
 MOST: Final = 50
 _MOST_CHANGES: Final = 20
 
 _SAID: Final[Mapping[str, str]] = {"proposal.revised": "changed the arguments; this is version {version}, {band} risk"}
 """Event of the tenant's stream -> what is said of it; others are named by their type."""
+
+
+_BLIND: Final = frozenset({"proposal.seconded", "proposal.vote_taken_back", "proposal.attest_missed", "auth.step_up"})
+"""What would say how others see it; nobody is told before it is decided."""
 
 
 def past_of(proposal: Proposal, told: Told) -> list[dict[str, Any]]:
@@ -36,6 +40,8 @@ def _own(proposal: Proposal) -> Iterator[dict[str, Any]]:
     found = Event.objects.filter(subject_kind="proposal", subject_id=str(proposal.pk), stream__name=TENANT_STREAM)
     for body, digest in found.order_by("-id").values_list("body", "hash")[:MOST]:
         for event in read(body, bytes(digest)):
+            if proposal.status == Status.PENDING and event.type in _BLIND:
+                continue
             yield {
                 "at": event.at,
                 "actor": event.actor.get("name", ""),

@@ -24,6 +24,7 @@ from approvals.models import Proposal, Skip
 from tests.approvals.conftest import NOW, Desk
 from tests.approvals.threads import at_once
 from tests.conftest import person
+from tests.deciding import posted
 
 LATER = NOW + timedelta(minutes=3)
 
@@ -317,22 +318,25 @@ def waiting(desk: Desk) -> Proposal:
     return fresh(proposal)
 
 
-def verdict(proposal: Proposal) -> dict[str, object]:
-    return {"version": proposal.version, "args_digest": proposal.digest, "decision": "approve"}
+def verdict(proposal: Proposal, actor: Actor) -> dict[str, object]:
+    said = {"version": proposal.version, "args_digest": proposal.digest, "decision": "approve"}
+    return {**said, **posted(proposal, actor)}
 
 
-def test_nobody_decides_what_somebody_else_has(waiting: Proposal, browsers: tuple[Client, Client]) -> None:
+def test_nobody_decides_what_somebody_else_has(
+    waiting: Proposal, browsers: tuple[Client, Client], who: dict[str, Actor]
+) -> None:
     bobs, eds = browsers
     address = f"/t/acme/proposals/{waiting.pk}"
     assert bobs.post(f"{address}/claim").status_code == 302
-    refused = eds.post(f"{address}/decide", {**verdict(waiting), "note": "my draft"})
+    refused = eds.post(f"{address}/decide", {**verdict(waiting, who["ed"]), "note": "my draft"})
     assert refused.status_code == 423
     assert "bob has this until" in refused.content.decode()
     assert "my draft" in refused.content.decode()
     assert fresh(waiting).status == "pending"
     assert eds.post(f"{address}/claim", {"reason": "bob asked me to"}).status_code == 302
-    assert bobs.post(f"{address}/decide", verdict(waiting)).status_code == 423
-    assert eds.post(f"{address}/decide", verdict(waiting)).status_code == 302
+    assert bobs.post(f"{address}/decide", verdict(waiting, who["bob"])).status_code == 423
+    assert eds.post(f"{address}/decide", verdict(waiting, who["ed"])).status_code == 302
     assert fresh(waiting).status == "approved"
 
 
@@ -407,7 +411,7 @@ def test_next_opens_what_is_served_and_asks_why_when_it_is_left(
 
 
 def test_whoever_was_served_is_served_the_next_after_deciding(
-    waiting: Proposal, desk: Desk, browsers: tuple[Client, Client], bob: User
+    waiting: Proposal, desk: Desk, browsers: tuple[Client, Client], bob: User, who: dict[str, Actor]
 ) -> None:
     bobs, _ = browsers
     now = timezone.now()
@@ -415,19 +419,21 @@ def test_whoever_was_served_is_served_the_next_after_deciding(
     Proposal.objects.filter(pk=other.pk).update(created_at=now, decide_by=now + timedelta(hours=2))
     bobs.post("/t/acme/queue/next", {"q": ""})
     headers = {"HX-Request": "true", "HX-Current-URL": "http://testserver/t/acme/queue"}
-    decided = bobs.post(f"/t/acme/proposals/{waiting.pk}/decide", verdict(waiting), headers=headers)
+    decided = bobs.post(f"/t/acme/proposals/{waiting.pk}/decide", verdict(waiting, who["bob"]), headers=headers)
     assert decided.status_code == 200
     assert decided.context["card"]["p"]["id"] == other.pk
     assert fresh(other).leased_by_id == bob.pk
 
 
-def test_rows_say_who_has_it_and_what_became_of_it(waiting: Proposal, browsers: tuple[Client, Client]) -> None:
+def test_rows_say_who_has_it_and_what_became_of_it(
+    waiting: Proposal, browsers: tuple[Client, Client], who: dict[str, Actor]
+) -> None:
     bobs, eds = browsers
     bobs.post(f"/t/acme/proposals/{waiting.pk}/claim")
     rows = f"/t/acme/queue/rows?ids={waiting.pk},{uuid7()}"
     assert "has it" in eds.get(rows).content.decode()
     assert ">yours<" in bobs.get(rows).content.decode()
-    bobs.post(f"/t/acme/proposals/{waiting.pk}/decide", verdict(waiting))
+    bobs.post(f"/t/acme/proposals/{waiting.pk}/decide", verdict(waiting, who["bob"]))
     text = eds.get(rows).content.decode()
     assert 'class="row gone"' in text
     assert "approved by <bdi>bob</bdi>" in text

@@ -1,5 +1,6 @@
 """Deciding in the browser: every answer a person can get, with and without scripts, and nothing typed is ever lost."""
 
+import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -457,7 +458,8 @@ def test_the_first_of_two_approvals_counts_and_the_second_person_does_not_see_it
     card = text(hers.get(f"/t/acme/proposals/{proposal.pk}"))
     assert secret not in card
     assert "1 of 2" not in card
-    assert "bob" not in card.lower().replace("bobbin", "")
+    # Whom it could be given to says nothing about what anybody has said.
+    assert "bob" not in re.sub(r"<option[^>]*>[^<]*</option>", "", card.lower()).replace("bobbin", "")
     assert secret not in text(hers.get(f"/t/acme/runs/{proposal.run_id}"))
     second = post(hers, proposal, "approve", CARD, note="I called the customer and checked the order.")
     done = hers.post(address, {"intent": second.context["card"]["intent"], "password": PASSWORD}, headers=CARD)
