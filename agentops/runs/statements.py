@@ -73,7 +73,8 @@ def _executed(cursor: "psycopg.Cursor[tuple[Any, ...]]", sql: str, params: Seque
     """Execute as prepared, through the wrappers that whoever watches this connection has installed, as the ORM does."""
 
     def execute(sql: str, params: Sequence[Any], many: bool, context: Any) -> Any:
-        return cursor.execute(cast(Any, sql), params, prepare=True)
+        with connection.wrap_database_errors:
+            return cursor.execute(cast(Any, sql), params, prepare=True)
 
     run: Callable[..., Any] = execute
     for wrapper in reversed(connection.execute_wrappers):
@@ -317,7 +318,7 @@ def _after(lock: tuple[str, Sequence[Any]], sql: str, params: Sequence[Any]) -> 
 
     def in_one_go(sql: str, params: Sequence[Any], many: bool, context: Any) -> Any:
         try:
-            with raw.pipeline():
+            with connection.wrap_database_errors, raw.pipeline():
                 raw.execute("begin")
                 first.execute(cast(Any, lock[0]), lock[1], prepare=True)
                 then.execute(cast(Any, sql), params, prepare=True)

@@ -147,6 +147,7 @@ def test_the_x_ray_lights_what_untrusted_text_reached(
 ) -> None:
     page = open_browser(dana)
     page.goto(pages["letter"])
+    page.locator("#sec-arguments > summary").click()
     way = page.locator("#arg-to .way")
     expect(way).to_be_hidden()
     page.evaluate("document.dispatchEvent(new CustomEvent('desk:xray'))")
@@ -157,6 +158,7 @@ def test_the_x_ray_lights_what_untrusted_text_reached(
     plain = open_browser(dana, javascript=False)
     plain.goto(pages["letter"])
     plain.get_by_role("button", name="X-ray").click()
+    plain.locator("#sec-arguments > summary").click()
     expect(plain.locator("#arg-to .way")).to_be_visible()
 
 
