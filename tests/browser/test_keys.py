@@ -1,6 +1,7 @@
 """Keys: they do what the card says, and nothing before the card is live or inside a text field."""
 
 import re
+import time
 
 import pytest
 from django.contrib.auth.models import User
@@ -9,7 +10,7 @@ from playwright.sync_api import Page, expect
 from agentops.tenancy.models import Tenant
 from approvals.models import Proposal
 from tests.browser.conftest import OpenBrowser
-from tests.browser.desk import a_moment_later, button, live_card, rows
+from tests.browser.desk import a_moment_later, button, live_card, read, rows
 from tests.shop import drive, start
 
 pytestmark = pytest.mark.browser
@@ -55,6 +56,7 @@ def test_enter_opens_the_row_in_focus(page: Page, three: list[str]) -> None:
 
 
 def test_a_arms_enter_confirms_and_the_next_proposal_follows(page: Page, three: list[str]) -> None:
+    read(page)
     page.keyboard.press("a")
     expect(button(page, "Confirm: approve")).to_be_focused()
     a_moment_later(page)
@@ -125,8 +127,9 @@ def test_keys_are_dead_until_the_card_is_live(three: list[str], bob: User, open_
     page = open_browser(bob)
     page.clock.install(time=0)
     page.clock.pause_at(1000)
-    page.goto("queue")
+    page.goto(f"queue?open={Proposal.objects.order_by('created_at')[0].pk}")
     expect(button(page, "Approve")).to_be_visible()
+    time.sleep(2.2)  # the server's clock goes on, and its time to read passes
     for key in ("a", "Enter", "x", "e"):
         page.keyboard.press(key)
     expect(button(page, "Approve")).to_be_visible()

@@ -15,7 +15,7 @@ from agentops.wire.parse import JSONObject
 from approvals.models import Decision, Proposal
 from approvals.services import Reconfirm
 from tests.browser.conftest import OpenBrowser, Watch
-from tests.browser.desk import approve, button, live_card, rows, sign_in, until
+from tests.browser.desk import approve, button, live_card, read, rows, sign_in, until
 from tests.deciding import edit_and_approve
 from tests.shop import drive, only_proposal, start
 from tools.backoffice.models import Refund, Ticket
@@ -147,6 +147,7 @@ def test_an_edited_amount_is_what_executes_and_what_the_receipt_proves(
     page = open_browser(bob)
     page.goto("queue")
     live_card(page)
+    read(page)
     button(page, "Edit").click()
     form = page.get_by_role("region", name="Edit and approve")
     form.get_by_label("amount_minor").fill("12.34")
@@ -307,6 +308,7 @@ def test_a_proposal_that_changed_meanwhile_is_shown_as_it_is_now_with_the_draft_
     expect(told).to_contain_text("Somebody changed reason.")
     expect(form.get_by_label("Reason")).to_have_value("wrong_amount")
     expect(form.get_by_label("Note")).to_have_value("It was half of that")
+    page.locator("#sec-arguments > summary").click()
     expect(page.get_by_role("article").get_by_role("deletion")).to_have_text("Parcel was late")
 
     form.get_by_role("button", name="Reject this proposal").click()
