@@ -66,6 +66,7 @@ def test_stopping_and_lifting_without_scripts(shop: Tenant, sam: User, bob: User
     expect(other.get_by_text("Stopped: shop.issue_refund")).to_be_visible()
     expect(rows(other)).to_contain_text("clock stopped")
     rows(other).click()
+    other.wait_for_timeout(2_200)  # the time that a card of medium risk must have been open
     button(other, "Approve").click()
     expect(other.get_by_role("status").filter(has_text="Approved.")).to_be_visible()
     run = drive(Run.objects.get().pk)

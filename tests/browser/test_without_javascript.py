@@ -18,6 +18,9 @@ pytestmark = pytest.mark.browser
 GOODWILL: JSONObject = {"order_ref": "A-1002", "amount_minor": 5000, "reason": "Parcel was late"}
 
 
+READING_MS = 2_200  # a card of medium risk must have been open for two seconds
+
+
 @pytest.fixture
 def page(shop: Tenant, bob: User, open_browser: OpenBrowser) -> Page:
     page = open_browser(bob, javascript=False)
@@ -44,6 +47,7 @@ def test_approving(page: Page) -> None:
     expect(page.get_by_role("article").get_by_role("heading", level=2)).to_have_text(
         "Refund EUR 50.00 for order A-1002"
     )
+    page.wait_for_timeout(READING_MS)
     button(page, "Approve").click()
     expect(page.get_by_role("status")).to_contain_text("Approved. shop.issue_refund runs now.")
     expect(page.get_by_role("heading", name="Queue")).to_be_visible()
@@ -60,6 +64,7 @@ def test_editing(page: Page) -> None:
     rows(page).click()
     button(page, "Edit").click()
     form = page.get_by_role("region", name="Edit and approve")
+    page.wait_for_timeout(READING_MS)
     form.get_by_label("amount_minor").fill("12,5x")
     form.get_by_role("button", name="Approve with these values").click()
     expect(page.get_by_role("alert")).to_contain_text("Nothing was decided.")
@@ -95,6 +100,7 @@ def test_coming_second(page: Page, sam: User, open_browser: OpenBrowser) -> None
     page.goto(f"{address}?open=reject")
     other = open_browser(sam, javascript=False)
     other.goto(address)
+    other.wait_for_timeout(READING_MS)
     button(other, "Approve").click()
     expect(other.get_by_role("status")).to_contain_text("Approved.")
 
