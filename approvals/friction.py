@@ -90,6 +90,7 @@ def open_section(proposal: Proposal, actor: Actor, token: str, section: str, *, 
     row, _ = Viewing.objects.get_or_create(
         id=sight.id, defaults={"proposal": proposal, "user_id": actor.user_id, "version": proposal.version}
     )
+    row = Viewing.objects.select_for_update().get(pk=row.pk)  # two sections may be opened at the same moment
     if section not in row.opened:
         row.opened = {**row.opened, section: now.isoformat()}
         row.save(update_fields=["opened"])

@@ -69,6 +69,10 @@ def test_a_mail_that_attacks_from_every_part(shop: Tenant, bob: User, watch: Wat
     page = open_browser(bob)
     page.goto("queue")
     live_card(page)
+    for section in ("arguments", "preview", "evidence"):
+        closed = page.locator(f"#sec-{section}:not([open])")
+        if closed.count() > 0:
+            closed.locator("> summary").click()
     harmless(page, watch)
     told_apart(page)
     # Sources are quoted as they came, tags and all.

@@ -180,7 +180,7 @@ def test_a_task_goes_from_the_api_to_a_receipt(deployment: Deployment) -> None:
     assert deployment.refunds(run_id) == [("A-1001", 12_400)]
     receipt = deployment.operator.get(card).text
     assert "Approved digest = executed digest" in receipt
-    assert deployment.operator.press(reply, "decision", "approve").status == 302
+    assert deployment.operator.approve(reply).status == 302
     deployment.must_succeed(run_id)
     assert deployment.refunds(run_id) == [("A-1001", 12_400)]
     assert deployment.program.run(run_id)["answer"] == "Refunded order A-1001."

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.message import Message
 from html.parser import HTMLParser
 from http.client import HTTPMessage
@@ -15,8 +16,7 @@ from urllib.parse import urlencode, urljoin
 from urllib.request import HTTPCookieProcessor, HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 TIMEOUT_S = 30.0
-READING_S = 7.0
-"""Longer than a card of high risk has to be read."""
+LONGEST_READING_S = 60.0
 
 
 @dataclass
@@ -48,6 +48,12 @@ class Page:
     def form_with(self, name: str, value: str) -> Form | None:
         """Return the form that has a button with this name and value."""
         return next((form for form in self.forms if (name, value) in form.buttons), None)
+
+    @property
+    def reading_s(self) -> float:
+        """Return for how much longer the card in this page has to be read before it can be approved."""
+        opens = map(datetime.fromisoformat, re.findall(r'class="gate"[^>]* data-opens="([^"]+)"', self.text))
+        return max([0.0, *((moment - datetime.now(UTC)).total_seconds() + 0.05 for moment in opens)])
 
 
 class _Forms(HTMLParser):
@@ -149,7 +155,9 @@ class Browser:
             page = self.send(page, unseen)
         form = page.form_with("decision", "approve")
         assert form is not None, f"{path} ({page.status}) cannot be approved"
-        time.sleep(READING_S)
+        left = page.reading_s
+        assert left < LONGEST_READING_S
+        time.sleep(left)
         shown = page.text.split('<dl class="args">')[1].split("</dl>")[0]
         asked = re.findall(r'name="(attest:[^"]+)" value="(\d+)"[^>]*> <bdi class="data">([^<]*)</bdi>', page.text)
         true = {name: value for name, value, text in asked if f">{text}<" in shown}
