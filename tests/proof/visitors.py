@@ -158,7 +158,7 @@ class Browser:
         left = page.reading_s
         assert left < LONGEST_READING_S
         time.sleep(left)
-        shown = page.text.split('<dl class="args">')[1].split("</dl>")[0]
+        shown = re.sub("</?b>", "", page.text.split('<dl class="args">')[1].split("</dl>")[0])
         asked = re.findall(r'name="(attest:[^"]+)" value="(\d+)"[^>]*> <bdi class="data">([^<]*)</bdi>', page.text)
         true = {name: value for name, value, text in asked if f">{text}<" in shown}
         why = "Checked against the order in our own records."
