@@ -24,6 +24,7 @@ from agentops.tenancy.models import Membership
 from agentops.wire.parse import JSON, clean_text
 from approvals.filters import Filters
 from approvals.models import Proposal, Skip, SkipReason, Status
+from approvals.opening import person_of
 from approvals.selectors import free_for, in_order
 
 RIGHT: Final = "proposal.decide"
@@ -370,7 +371,7 @@ def _skip(row: Proposal, actor: Actor, reason: str, note: str, now: datetime) ->
         return _too_long()
     Proposal.objects.filter(pk=row.pk, leased_by=actor.user_id).update(**_NO_LEASE)
     Skip.objects.update_or_create(
-        proposal=row, user_id=_person(actor), defaults={"reason": reason, "note": note, "at": now}
+        proposal=row, user_id=person_of(actor), defaults={"reason": reason, "note": note, "at": now}
     )
     data: dict[str, JSON] = {"reason": reason}
     if note:
@@ -381,7 +382,7 @@ def _skip(row: Proposal, actor: Actor, reason: str, note: str, now: datetime) ->
 
 def _theirs(actor: Actor, now: datetime) -> Q:
     own = Q(requested_by=actor.user_id, requested_by__isnull=False, task_type__allow_self_approval=False)
-    skipped = Skip.objects.filter(proposal=OuterRef("pk"), user=_person(actor))
+    skipped = Skip.objects.filter(proposal=OuterRef("pk"), user=person_of(actor))
     unassigned = Q(assigned_to__isnull=True) | Q(assigned_to=actor.user_id)
     return free_for(actor.user_id, now) & unassigned & ~own & ~Exists(skipped) & Q(decide_by__gt=now)
 
@@ -393,12 +394,6 @@ def _may_not(actor: Actor) -> MayNot | None:
     if actor.kind != "user" or actor.user_id is None or not can(actor, RIGHT):
         return MayNot("Your roles in this tenant do not decide proposals; operators and seniors do.")
     return None
-
-
-def _person(actor: Actor) -> int:
-    if actor.user_id is None:
-        raise ValueError("only people take proposals")
-    return actor.user_id
 
 
 def _row(proposal_id: UUID) -> Proposal:

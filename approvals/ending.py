@@ -70,16 +70,19 @@ def close(proposal: Proposal, changes: Mapping[str, object]) -> bool:
     if not written:
         proposal.refresh_from_db()
         return False
-    for name, value in changes.items():
-        setattr(proposal, "decided_by_id" if name == "decided_by" else name, value)
+    _put(proposal, changes)
     return True
 
 
 def closing(proposal: Proposal, changes: Mapping[str, object]) -> Change:
     """Change the object of a pending proposal that was read under the stream's lock; return what is to be written."""
+    _put(proposal, changes)
+    return change_of(proposal, changes)
+
+
+def _put(proposal: Proposal, changes: Mapping[str, object]) -> None:
     for name, value in changes.items():
         setattr(proposal, "decided_by_id" if name == "decided_by" else name, value)
-    return change_of(proposal, changes)
 
 
 def expire_now(proposal: Proposal, now: datetime) -> None:

@@ -8,6 +8,7 @@ from agentops.tenancy.access import Actor
 from approvals.consequence import preview
 from approvals.ending import close
 from approvals.models import Proposal
+from approvals.proposing import risk_columns
 from approvals.search import found_by
 from approvals.weighing import assessed
 from tools.registry import registry
@@ -36,10 +37,7 @@ def moved(proposal: Proposal, actor: Actor, *, now: datetime) -> tuple[int, str]
     )
     changes = {
         "consequence": found.shown,
-        "risk_score": risk.score,
-        "risk_band": risk.band.value,
-        "band_rank": risk.band.rank,
-        "risk": risk.to_json(),
+        **risk_columns(risk),
         "version": proposal.version + 1,
         **found_by(proposal.arguments, proposal.sentence, found.shown),
     }

@@ -46,10 +46,7 @@ class Frozen:
             "provenance": {path: one.to_json() for path, one in self.provenance.items()},
             "sentence": self.sentence,
             "consequence": self.consequence,
-            "risk_score": self.risk.score,
-            "risk_band": self.risk.band.value,
-            "band_rank": self.risk.band.rank,
-            "risk": self.risk.to_json(),
+            **risk_columns(self.risk),
             "sensitivity": [str(one) for one in sensitivity],
             "policy_rule": self.verdict.rule,
             "reasons": list(self.verdict.reasons),
@@ -57,6 +54,16 @@ class Frozen:
             "tainted": any(one.untrusted for one in self.provenance.values()),
             **found_by(self.arguments, self.sentence, self.consequence),
         }
+
+
+def risk_columns(risk: Risk) -> dict[str, object]:
+    """The columns of a proposal that its risk is kept in."""
+    return {
+        "risk_score": risk.score,
+        "risk_band": risk.band.value,
+        "band_rank": risk.band.rank,
+        "risk": risk.to_json(),
+    }
 
 
 def freeze(

@@ -60,7 +60,6 @@ from agentops.runs.statements import (
     Writing,
     hold_stream,
     lock_row,
-    move_streams,
     moved,
     next_stream_id,
     rows_of,
@@ -108,11 +107,7 @@ def history(stream_id: int | None, bodies: Sequence[bytes] | None, hashes: Seque
     if stream_id is None or not bodies or not hashes:
         return None
     try:
-        events = [
-            stamped(one)
-            for body, digest in zip(bodies, hashes, strict=True)
-            for one in read(unpack(body), bytes(digest))
-        ]
+        events = _events(zip(bodies, hashes, strict=True))
     except Exception:  # noqa: BLE001 - whoever reads it again finds out what is wrong with it
         return None
     return History(stream_id, bytes(hashes[-1]), events)
@@ -126,9 +121,14 @@ def load_many(run_ids: Iterable[UUID]) -> dict[UUID, History]:
     for name, stream_id, body, digest in found:
         known = loaded.get(by_name[name])
         events = known.events if known else []
-        events.extend(stamped(one) for one in read(unpack(body), bytes(digest)))
+        events.extend(_events([(body, digest)]))
         loaded[by_name[name]] = History(stream_id, bytes(digest), events)
     return loaded
+
+
+def _events(stored: Iterable[tuple[bytes, bytes]]) -> list[Stamped]:
+    """Read rows of a stream as they are stored: (packed text, hash)."""
+    return [stamped(one) for body, digest in stored for one in read(unpack(body), bytes(digest))]
 
 
 def state_of(run_id: UUID) -> State:
@@ -156,20 +156,18 @@ def record_outside(
     *,
     actor: Actor,
     now: datetime,
-    held: Held | None = None,
     beside: Sequence[Writing] = (),
 ) -> State:
     """Append events to a run without holding its lease, and wake a worker if the run has work again.
 
     Must run inside `atomic`, before anything that depends on nobody else writing to the run: it locks the run's stream
-    until the transaction ends, unless the caller has done so (`held`). What is `beside` is written together with the
+    until the transaction ends. What is `beside` is written together with the
     events. Raises IllegalTransition if the history does not allow the events; nothing is written then.
     """
     if not connection.in_atomic_block:
         raise TransactionManagementError("Events are appended in the transaction of the change they tell about.")
-    found = held or hold(run_id)
-    known = [stamped(one) for body, digest in rows_of(found.stream_id) for one in read(unpack(body), bytes(digest))]
-    state = fold(known)
+    held = _hold(run_id)
+    state = fold(_events(rows_of(held.stream_id)))
     stamps = _stamps(state, events, now)
     after = fold(stamps, state)  # raises IllegalTransition before anything is written
     if concerned(after) and after.state.terminal and not state.state.terminal:
@@ -178,14 +176,14 @@ def record_outside(
     if late := events_of_end(run_id, state, after):
         stamps += _stamps(after, late, after.clock or now)
         after = fold(stamps[len(events) :], after)
-    sealed = _sealed(run_id, found, stamps, after, actor, now)
+    sealed = _sealed(run_id, held, stamps, after, actor, now)
     changes = projection(state, after, stamps)
     run = Table("runs_run", [Column("id", "uuid"), *(_RUN[name] for name in changes)], [(run_id, *changes.values())])
     write(
         [
             *beside,
-            event_table([(found.stream_id, run_id, sealed)]),
-            moved([(found.stream_id, sealed[-1].seq, sealed[-1].hash)]),
+            event_table([(held.stream_id, run_id, sealed)]),
+            moved([(held.stream_id, sealed[-1].seq, sealed[-1].hash)]),
             *([Change(run)] if changes else ()),
             Upsert(call_table([(run_id, after, stamps)]), CALL_KEY),
         ]
@@ -240,7 +238,7 @@ def _sealed(
     )
 
 
-def hold(run_id: UUID) -> Held:
+def _hold(run_id: UUID) -> Held:
     """Lock the run's stream until the transaction ends, made if it is the first event's."""
     name, tenant = stream_of(run_id), current_tenant_id()
     found = hold_stream(tenant, name)
@@ -310,8 +308,8 @@ def event_table(written: Iterable[tuple[int, UUID, Sequence[Sealed]]]) -> Table:
 
 def insert_events(written: Sequence[tuple[int, UUID, Sequence[Sealed]]]) -> None:
     """Store sealed rows of runs, given as (stream id, run id, rows), and move the streams on. The streams are held."""
-    write([event_table(written)])
-    move_streams([(stream_id, sealed[-1].seq, sealed[-1].hash) for stream_id, _, sealed in written])
+    heads = [(stream_id, sealed[-1].seq, sealed[-1].hash) for stream_id, _, sealed in written]
+    write([event_table(written), moved(heads)])
 
 
 def rows(run_id: UUID, events: Sequence[Stamped], after: State) -> list[NewEvent | Packed]:

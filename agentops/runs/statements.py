@@ -58,6 +58,10 @@ Writing = Table | Change | Upsert
 """Rows of one table to be written."""
 
 
+def _table(one: Writing) -> Table:
+    return one if isinstance(one, Table) else one.table
+
+
 def fetch(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Run a statement with `%s` places, prepared on PostgreSQL, and return its rows, if it has any."""
     if connection.vendor != "postgresql":
@@ -65,21 +69,22 @@ def fetch(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
             cursor.execute(sql, [_lite(value) for value in params])
             return cast("list[tuple[Any, ...]]", cursor.fetchall() if cursor.description else [])
     prepared = _prepared()
-    _executed(prepared, sql, params)
+
+    def execute(sql: str, params: Sequence[Any], many: bool, context: Any) -> None:
+        with connection.wrap_database_errors:
+            prepared.execute(cast(Any, sql), params, prepare=True)
+
+    _watched(execute, prepared, sql, params)
     return prepared.fetchall() if prepared.description else []
 
 
-def _executed(cursor: "psycopg.Cursor[tuple[Any, ...]]", sql: str, params: Sequence[Any]) -> None:
-    """Execute as prepared, through the wrappers that whoever watches this connection has installed, as the ORM does."""
-
-    def execute(sql: str, params: Sequence[Any], many: bool, context: Any) -> Any:
-        with connection.wrap_database_errors:
-            return cursor.execute(cast(Any, sql), params, prepare=True)
-
-    run: Callable[..., Any] = execute
+def _watched(
+    execute: Callable[..., Any], cursor: "psycopg.Cursor[tuple[Any, ...]]", sql: str, params: Sequence[Any]
+) -> None:
+    """Execute through the wrappers that whoever watches this connection has installed, as the ORM does."""
     for wrapper in reversed(connection.execute_wrappers):
-        run = partial(wrapper, run)
-    run(sql, params, False, {"connection": connection, "cursor": cursor})
+        execute = partial(wrapper, execute)
+    execute(sql, params, False, {"connection": connection, "cursor": cursor})
 
 
 def _prepared() -> "psycopg.Cursor[tuple[Any, ...]]":
@@ -161,11 +166,6 @@ def next_stream_id() -> int:
     """Set the id of a stream aside that is about to be written. PostgreSQL only."""
     [(number,)] = fetch("select nextval(pg_get_serial_sequence('audit_stream', 'id'))", [])
     return int(number)
-
-
-def move_streams(heads: Sequence[tuple[int, int, bytes]]) -> None:
-    """Set the last event's number and hash of streams: (id, seq, hash)."""
-    write([moved(heads)])
 
 
 def moved(heads: Sequence[tuple[int, int, bytes]]) -> Change:
@@ -316,7 +316,7 @@ def _after(lock: tuple[str, Sequence[Any]], sql: str, params: Sequence[Any]) -> 
     first, then = _prepared(), _prepared()
     raw = first.connection
 
-    def in_one_go(sql: str, params: Sequence[Any], many: bool, context: Any) -> Any:
+    def in_one_go(sql: str, params: Sequence[Any], many: bool, context: Any) -> None:
         try:
             with connection.wrap_database_errors, raw.pipeline():
                 raw.execute("begin")
@@ -327,10 +327,7 @@ def _after(lock: tuple[str, Sequence[Any]], sql: str, params: Sequence[Any]) -> 
             raw.rollback()
             raise
 
-    run: Callable[..., Any] = in_one_go
-    for wrapper in reversed(connection.execute_wrappers):
-        run = partial(wrapper, run)
-    run(sql, params, False, {"connection": connection, "cursor": then})
+    _watched(in_one_go, then, sql, params)
     return then.fetchall()
 
 
@@ -362,24 +359,23 @@ def _kind(field: "models.Field[Any, Any]") -> str:
 
 def write(statements: Sequence[Writing]) -> None:
     """Insert, change and upsert rows of tables, none of which sees the others: one statement on PostgreSQL."""
-    wanted = [one for one in statements if (one if isinstance(one, Table) else one.table).rows]
+    wanted = [one for one in statements if _table(one).rows]
     if not wanted:
         return
-    tables = [one if isinstance(one, Table) else one.table for one in wanted]
     if connection.vendor == "postgresql":
         written = [_written(one) for one in wanted]
         before = ", ".join(f"w{number} as ({sql})" for number, sql in enumerate(written[:-1]))
         sql = f"with {before} {written[-1]}" if before else written[-1]
-        fetch(sql, [_packed(table.columns, table.rows) for table in tables])
+        fetch(sql, [_packed(table.columns, table.rows) for table in map(_table, wanted)])
         return
-    for one, table in zip(wanted, tables, strict=True):
+    for one in wanted:
         sql = _lite_statement(one)
-        for row in table.rows:
+        for row in _table(one).rows:
             fetch(sql, [*row[1:], row[0]] if isinstance(one, Change) else row)
 
 
 def _written(one: Writing) -> str:
-    table = one if isinstance(one, Table) else one.table
+    table = _table(one)
     if isinstance(one, Change):
         found_by = table.columns[0].name
         sets = ", ".join(f"{c.name} = {_read(c.name, c.kind)}" for c in table.columns[1:])
@@ -391,7 +387,7 @@ def _written(one: Writing) -> str:
 
 
 def _lite_statement(one: Writing) -> str:
-    table = one if isinstance(one, Table) else one.table
+    table = _table(one)
     if isinstance(one, Change):
         sets = ", ".join(f"{column.name} = %s" for column in table.columns[1:])
         return f"update {table.name} set {sets} where {table.columns[0].name} = %s"  # noqa: S608 - our own names

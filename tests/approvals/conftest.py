@@ -153,27 +153,7 @@ class Desk:
         assert isinstance(verdict, Gate)
         call_id = self.select(run, contract, given, known)
         with transaction.atomic():
-            proposal = draft_proposal(
-                run=run,
-                call_id=call_id,
-                step_id="act",
-                contract=contract,
-                arguments=given,
-                provenance=known,
-                gate=verdict,
-                explanation=explanation,
-                now=NOW,
-            )
-            proposal.save(force_insert=True)
-            proposed = CallProposed(
-                call_id=call_id,
-                proposal_id=str(proposal.pk),
-                digest=proposal.digest,
-                band=proposal.risk_band,
-                score=proposal.risk_score,
-                rule=verdict.rule,
-                decide_by=proposal.decide_by.isoformat(),
-            )
+            proposal, proposed = frozen(run, call_id, contract, given, known, verdict, explanation)
             waiting = [RunWaiting("awaiting_approval")] if wait else []
             record_outside(run.pk, [proposed, *waiting], actor=WORKER, now=NOW)
         return proposal
@@ -238,6 +218,40 @@ def desk(scoped: Tenant, tools: None) -> Desk:
 def actors(acme: Tenant, actor_of: Callable[[User, Tenant], Actor]) -> Callable[[User], Actor]:
     """Return a function from a person to the actor they are in acme."""
     return lambda user: actor_of(user, acme)
+
+
+def frozen(
+    run: Run,
+    call_id: str,
+    contract: ToolContract,
+    arguments: JSONObject,
+    known: Mapping[str, Provenance],
+    verdict: Gate,
+    explanation: str,
+) -> tuple[Proposal, CallProposed]:
+    """Save a call that the gate keeps for a person, frozen; return its row and the event that is to be recorded."""
+    proposal = draft_proposal(
+        run=run,
+        call_id=call_id,
+        step_id="act",
+        contract=contract,
+        arguments=arguments,
+        provenance=known,
+        gate=verdict,
+        explanation=explanation,
+        now=NOW,
+    )
+    proposal.save(force_insert=True)
+    proposed = CallProposed(
+        call_id=call_id,
+        proposal_id=str(proposal.pk),
+        digest=proposal.digest,
+        band=proposal.risk_band,
+        score=proposal.risk_score,
+        rule=verdict.rule,
+        decide_by=proposal.decide_by.isoformat(),
+    )
+    return proposal, proposed
 
 
 class Seen(TypedDict):

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from django.db import transaction
 
-from agentops.engine.events import CallGranted, CallProposed, CallStarted, CallSucceeded, RunWaiting
+from agentops.engine.events import CallGranted, CallStarted, CallSucceeded, RunWaiting
 from agentops.guardrails.provenance import Integrity, Provenance, Source, SourceKind, provenance
 from agentops.runs.models import Run
 from agentops.tenancy.access import WORKER
@@ -13,8 +13,7 @@ from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSON, JSONObject
 from approvals.gate import Candidate, Gate, Pin, classify, leaves
 from approvals.models import Proposal
-from approvals.services import draft_proposal
-from tests.approvals.conftest import NOW, Desk
+from tests.approvals.conftest import Desk, frozen
 from tests.approvals.contracts import LOOK_UP, A, C, arguments, contract, do_nothing, no_trace
 from tools.allowlist import AllowlistState, lookup
 from tools.builtin.shapes import CURRENCY, closed, number, rows, text
@@ -199,27 +198,7 @@ def put(
     assert isinstance(verdict, Gate), verdict
     call_id = desk.select(run, tool, given, known)
     with transaction.atomic():
-        proposal = draft_proposal(
-            run=run,
-            call_id=call_id,
-            step_id="act",
-            contract=tool,
-            arguments=given,
-            provenance=known,
-            gate=verdict,
-            explanation=explanation,
-            now=NOW,
-        )
-        proposal.save(force_insert=True)
-        proposed = CallProposed(
-            call_id=call_id,
-            proposal_id=str(proposal.pk),
-            digest=proposal.digest,
-            band=proposal.risk_band,
-            score=proposal.risk_score,
-            rule=verdict.rule,
-            decide_by=proposal.decide_by.isoformat(),
-        )
+        proposal, proposed = frozen(run, call_id, tool, given, known, verdict, explanation)
         desk.record(run, proposed, actor=WORKER)
     return proposal
 
