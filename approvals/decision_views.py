@@ -1,4 +1,4 @@
-"""What goes with a verdict: opening a section, saying who one is, and taking an approval back."""
+"""What goes with a verdict: opening a section, saying who one is, asking the agent, and taking an approval back."""
 
 from typing import assert_never
 from uuid import UUID
@@ -19,13 +19,14 @@ from agentops.audit.services import record_in_tenant_stream
 from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import require
 from agentops.tenancy.requests import TenantRequest
-from approvals import friction, release
+from approvals import asking, friction, release
+from approvals.answers import answer_to, incomplete
 from approvals.bar import gates_of
-from approvals.card import RULES, Notice
-from approvals.forms import SeenForm, StepUpForm
+from approvals.card import RULES, Draft, Notice
+from approvals.forms import QuestionForm, SeenForm, StepUpForm
 from approvals.intents import read_intent, sign_intent
 from approvals.ladder import rung_of
-from approvals.outcomes import Forbidden
+from approvals.outcomes import Asked, Forbidden
 from approvals.proposal_pages import card_answer, fetch
 from approvals.views import take
 
@@ -92,6 +93,36 @@ def _again(request: TenantRequest, pk: UUID, posted: QueryDict, notice: Notice, 
     sight = friction.shown_again(found, request.actor, str(posted.get("view_token", "")))
     intent = sign_intent(request, found, posted)
     return card_answer(request, found, notice, status=status, sight=sight, intent=intent)
+
+
+@require_POST
+@require("proposal.decide")
+def ask(request: TenantRequest, pk: UUID) -> HttpResponse:
+    """Put a question to the agent: 200 with the card, or a redirect to it; otherwise as `views.decide`."""
+    found = fetch(pk)
+    form = QuestionForm(request.POST)
+    typed = str(request.POST.get("question", ""))[:20_000]
+    draft = Draft(note=typed, open="ask")
+    sight = friction.shown_again(found, request.actor, str(request.POST.get("view_token", "")))
+    if not form.is_valid():
+        told = incomplete(draft, {})
+        return card_answer(request, found, told.notice, told.draft, status=told.status, sight=sight)
+    outcome = asking.ask(
+        proposal_id=found.pk,
+        actor=request.actor,
+        version=form.cleaned_data["version"],
+        digest=form.cleaned_data["args_digest"],
+        question=form.cleaned_data["question"],
+    )
+    now = fetch(pk)
+    if not isinstance(outcome, Asked):
+        told = answer_to(outcome, now, draft, request.actor.name)
+        return card_answer(request, now, told.notice, told.draft, status=told.status, sight=sight)
+    if not is_fragment(request):
+        messages.success(request, "Asked. The answer appears below as soon as it is there.")
+        return unstored(redirect(reverse("proposal", args=[pk])))
+    notice = Notice("ok", "Asked.", "The answer appears below as soon as it is there.")
+    return card_answer(request, now, notice, status=200, sight=sight)
 
 
 @require_POST

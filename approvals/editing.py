@@ -1,5 +1,6 @@
 """Other arguments than the agent proposed: checked, classified and assessed like the agent's own."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from agentops import clock
@@ -30,8 +31,19 @@ def edited_by(proposal: Proposal, actor: Actor, arguments: JSON) -> Frozen | Inv
         wanted = guard(arguments)
     except WireError as error:
         return Invalid((Issue(error.path, str(error.code), error.message),))
+    return checked(proposal, wanted, after_edit(proposal, wanted, typed_by(actor)), now=clock.now())
+
+
+def checked(
+    proposal: Proposal,
+    wanted: JSON,
+    provenance: Mapping[str, Provenance],
+    *,
+    now: datetime,
+    changed_after_question: bool = False,
+) -> Frozen | Invalid:
+    """Put other arguments of a proposal before the gate, and freeze what a person would see of them."""
     contract = registry.get(proposal.tool, proposal.contract_version)
-    provenance = after_edit(proposal, actor, wanted)
     verdict = classify(
         Candidate(
             contract=contract,
@@ -57,12 +69,22 @@ def edited_by(proposal: Proposal, actor: Actor, arguments: JSON) -> Frozen | Inv
         provenance=provenance,
         verdict=verdict,
         task_type_id=proposal.task_type_id,
-        now=clock.now(),
+        now=now,
+        changed_after_question=changed_after_question,
     )
 
 
-def after_edit(proposal: Proposal, actor: Actor, arguments: JSON) -> dict[str, Provenance]:
-    """Leaves that stayed keep their provenance; those that changed were typed by the person.
+Writer = Callable[[str], Provenance]
+"""Provenance of a leaf that somebody wrote, by its JSON pointer."""
+
+
+def typed_by(actor: Actor) -> Writer:
+    """Return the provenance of what a person typed."""
+    return lambda path: single_provenance(SourceKind.OPERATOR, f"{actor.kind}:{actor.id}", path)
+
+
+def after_edit(proposal: Proposal, arguments: JSON, writer: Writer) -> dict[str, Provenance]:
+    """Leaves that stayed keep their provenance; those that changed are the writer's.
 
     A value that only moved within its argument, because a member of a list was taken out before it, has stayed.
     """
@@ -75,8 +97,7 @@ def after_edit(proposal: Proposal, actor: Actor, arguments: JSON) -> dict[str, P
     for path, value in leaves(arguments):
         text = canonical(value)
         was_at = path if before.get(path) == text else places.get((path.split("/")[1] if path else "", text))
-        typed = single_provenance(SourceKind.OPERATOR, f"{actor.kind}:{actor.id}", path)
-        after[path] = typed if was_at is None else known.get(was_at, gates.UNVOUCHED)
+        after[path] = writer(path) if was_at is None else known.get(was_at, gates.UNVOUCHED)
     return after
 
 

@@ -42,6 +42,14 @@ class RejectReason(models.TextChoices):
     OTHER = "other", "Other"
 
 
+class RejectScope(models.TextChoices):
+    """How far a rejection reaches (`engine.refusals`)."""
+
+    CALL = "call", "This call only: the plan goes on without it"
+    STEP = "step", "This step: the agent plans again"
+    RUN = "run", "The run: it ends here"
+
+
 class SkipReason(models.TextChoices):
     """Why a person gives back what the queue has served them."""
 
@@ -260,6 +268,17 @@ class Decision(TenantModel):
     verdict = models.CharField(max_length=10, choices=Verdict)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
     reason_code = models.CharField(max_length=40, choices=RejectReason, blank=True)
+    scope = models.CharField(
+        max_length=4,
+        choices=RejectScope,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="How far a rejection reaches.",
+    )
+    retry = models.BooleanField(
+        null=True, blank=True, help_text="Whether the agent may try again in another way, after a rejection."
+    )
     note = models.TextField(blank=True)
     digest = models.CharField(max_length=64)
     patch = models.JSONField(default=list, help_text="JSON Patch (RFC 6902) from the agent's arguments to these.")
@@ -284,6 +303,11 @@ class Decision(TenantModel):
                 condition=Q(verdict=Verdict.REJECT, reason_code__in=RejectReason.values)
                 | (~Q(verdict=Verdict.REJECT) & Q(reason_code="")),
                 name="decision_reason_iff_rejected",
+            ),
+            models.CheckConstraint(
+                condition=Q(verdict=Verdict.REJECT, scope__in=RejectScope.values, retry__isnull=False)
+                | Q(scope="", retry__isnull=True),
+                name="decision_scope_only_rejected",
             ),
         )
         indexes = (models.Index(fields=("tenant", "user", "-at"), name="decision_by_person"),)
@@ -508,6 +532,29 @@ class Viewing(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.user_id} on {self.proposal_id}"
+
+
+class Reading(TenantModel):
+    """Somebody has looked at a version of a proposal, for the first time at `at`.
+
+    The audit trail is told by the sweeper (`approvals.readings`), at `recorded_at`.
+    """
+
+    tenant = TenantForeignKey(db_index=False)
+    proposal = models.ForeignKey(Proposal, on_delete=models.CASCADE, related_name="readings", db_index=False)
+    version = models.PositiveIntegerField()
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    at = models.DateTimeField()
+    recorded_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("proposal", "version", "user"), name="reading_once"),)
+        indexes = (
+            models.Index(fields=("tenant", "id"), condition=Q(recorded_at__isnull=True), name="reading_to_record"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user_id} read version {self.version} of {self.proposal_id}"
 
 
 class Handling(TenantModel):

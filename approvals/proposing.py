@@ -75,6 +75,7 @@ def freeze(
     verdict: Gate | Auto,
     task_type_id: int,
     now: datetime,
+    changed_after_question: bool = False,
 ) -> Frozen:
     leafwise = per_leaf(arguments, provenance)
     found = preview(contract, arguments)
@@ -84,7 +85,15 @@ def freeze(
         provenance=leafwise,
         consequence=found.shown,
         sentence=[dict[str, JSON](part.items()) for part in render(contract, arguments)],  # type: ignore[arg-type]
-        risk=assessed(contract, arguments, leafwise, found.consequence, task_type_id=task_type_id, now=now),
+        risk=assessed(
+            contract,
+            arguments,
+            leafwise,
+            found.consequence,
+            task_type_id=task_type_id,
+            now=now,
+            changed_after_question=changed_after_question,
+        ),
         verdict=verdict,
     )
 

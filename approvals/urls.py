@@ -43,6 +43,7 @@ urlpatterns = [
     path("risk/<uuid:pk>/decide", risk_views.decide, name="risk_decide"),
     path("proposals/<uuid:pk>/seen", decision_views.section_seen, name="section_seen"),
     path("proposals/<uuid:pk>/step-up", decision_views.step_up, name="step_up"),
+    path("proposals/<uuid:pk>/ask", decision_views.ask, name="ask"),
     path("proposals/<uuid:pk>/undo", decision_views.undo, name="undo"),
     path("proposals/<uuid:pk>/escalate", handling_views.escalate, name="escalate"),
     path("proposals/<uuid:pk>/extend", handling_views.extend, name="extend"),

@@ -9,9 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from agentops.engine import fallback, loops
+from agentops.engine import fallback, loops, questions, refusals
 from agentops.engine.conditions import holds, steps_named_in
-from agentops.engine.events import CallDenied, CriteriaUnmet, Event, LoopDetected, StepSkipped, StepVerified
+from agentops.engine.events import (
+    CallDenied,
+    CriteriaUnmet,
+    Event,
+    LoopDetected,
+    ProposalUnanswered,
+    StepSkipped,
+    StepVerified,
+)
 from agentops.engine.plan import Missing, OnFailure, Plan, PlannedCall, Step, confined, resolve
 from agentops.engine.planner import CallView, PlanRequest, ToolView
 from agentops.engine.spend import affordable, model_limit_reached, too_dear, warning
@@ -50,6 +58,8 @@ class Candidate:
     """The earlier call that is taken over instead: nothing is asked and nothing executed."""
     idempotency_key: str = ""
     """The key of an earlier attempt at the same effect; empty: a new one."""
+    barred: str = ""
+    """Why it is denied whatever the gate says: a reviewer has said that it may not be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,14 @@ class Confirm:
     """A write has succeeded: read its effect back."""
 
     call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A person has asked about a call that waits for people: have the planner answer question `round`."""
+
+    call_id: str
+    round: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +132,9 @@ class Nothing:
     """The run waits for people or has ended; a doorbell rang for nothing."""
 
 
-Command = MakePlan | Record | Select | Execute | Reconcile | Confirm | FallBack | Wait | Finalize | Fail | Nothing
+Command = (
+    MakePlan | Record | Select | Execute | Reconcile | Confirm | Reply | FallBack | Wait | Finalize | Fail | Nothing
+)
 
 REPLANNABLE: Final = frozenset({"failed", "rejected", "expired", "denied", "unverified", "missing"})
 BUDGET_EXCEEDED: Final = "budget_exceeded"
@@ -141,6 +161,8 @@ def _decide(state: State) -> Command:
         return Fail(
             "limit_wall_time", f"The run took longer than {state.limits.wall_time_s} s, waits for people apart."
         )
+    if not unsettled and (ended := refusals.ended_by(state)) is not None:
+        return Fail(refusals.REJECTED, f"A reviewer rejected {ended.tool} and ended the run: {ended.note}")
     if not unsettled and (near := warning(state)) is not None:
         return Record((near,))
     plan = state.plan
@@ -237,6 +259,7 @@ def _next_step(state: State, plan: Plan, step: Step) -> Command:
                 why=step.why,
                 adopts=adopts,
                 idempotency_key=fallback.key_to_keep(before),
+                barred="" if adopts else refusals.barred(state, call.tool, same, plan.version),
             )
         )
     if used_up and not all(candidate.adopts for candidate in candidates):
@@ -296,6 +319,8 @@ def _open_step(state: State, step: Step, progress: StepProgress) -> Command:
             return Reconcile(call.call_id)
         if _unconfirmed(state, call):
             return Confirm(call.call_id)
+    for call in questions.waiting(state):
+        return _reply(state, call)
     if any(call.state is CallState.UNKNOWN for call in calls):
         return Wait(RunState.AWAITING_RECONCILIATION)
     if step.on_failure is OnFailure.FAIL and fallback.blocked(state, calls):
@@ -312,6 +337,23 @@ def _open_step(state: State, step: Step, progress: StepProgress) -> Command:
     if retries:
         return Wait(RunState.WAITING_RETRY, min(retries))
     return Record((_verify(state, step, calls),))
+
+
+def _reply(state: State, call: Call) -> Command:
+    """Have a question answered, unless that would take more than the run may use: then nobody answers it."""
+    question = call.questions[-1]
+    by_model = state.plan is not None and state.plan.planner.startswith("model:")
+    planner = state.plan.planner if state.plan is not None else state.planner
+    why: tuple[str, str] | None = None
+    if question.tries > questions.MAX_TRIES:
+        why = ("interrupted", f"{questions.MAX_TRIES} workers were interrupted while the agent was asked.")
+    elif by_model and state.usage.requests >= state.limits.model_calls:
+        why = ("limit_model_calls", f"The run may ask a model {state.limits.model_calls} times.")
+    elif by_model:
+        why = model_limit_reached(state)
+    if why is None:
+        return Reply(call.call_id, question.round)
+    return Record((ProposalUnanswered(call.proposal_id, call.call_id, question.round, planner, *why),))
 
 
 def _due(state: State, call: Call) -> bool:
@@ -358,6 +400,8 @@ def _after_step(state: State, plan: Plan, step: Step) -> Command | None:
     if stop and holds(stop, state.names(steps_named_in(stop))):
         return _finalize(state, plan)
     progress = state.steps[step.id]
+    if progress.outcome == "rejected" and refusals.goes_on([state.calls[c] for c in progress.call_ids]):
+        return None
     if progress.outcome in REPLANNABLE and _by_model(state) and plan.planner.startswith("model:"):
         return _plan(state)
     if step.on_failure is OnFailure.CONTINUE:

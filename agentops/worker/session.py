@@ -1,14 +1,14 @@
 """One claim of one run, as a generator: it decides, and hands out what it needs done.
 
 A session never touches the database of its own run, a tool or a model. It yields what it needs, and whoever drives it
-sends back what came of that: `Commit` (the events so far, in one transaction with those of other runs), `Ask` (a plan)
-and `Call` (a tool, under a permit). Events are buffered while nothing but reads happened, and committed with their
-step. Before an effect that is not a read the buffer is committed with the intent and the grant's consumption, and its
-outcome is committed right after it.
+sends back what came of that: `Commit` (the events so far, in one transaction with those of other runs), `Ask` (a plan),
+`Enquire` (an answer to a person's question) and `Invoke` (a tool, under a permit). Events are buffered while nothing
+but reads happened, and committed with their step. Before an effect that is not a read the buffer is committed with the
+intent and the grant's consumption, and its outcome is committed right after it.
 """
 
 import logging
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -31,6 +31,7 @@ from agentops.engine.decide import (
     Nothing,
     Reconcile,
     Record,
+    Reply,
     Select,
     Wait,
     decide,
@@ -62,7 +63,19 @@ from agentops.engine.events import (
 )
 from agentops.engine.fallback import WITHDRAWN
 from agentops.engine.plan import InvalidPlan, parse_plan
-from agentops.engine.planner import Finished, Planned, Planner, PlannerAnswer, PlannerFailed, PlanRequest, ToolView
+from agentops.engine.planner import (
+    Answered,
+    AnswerRequest,
+    Answers,
+    Finished,
+    Planned,
+    Planner,
+    PlannerAnswer,
+    PlannerFailed,
+    PlanRequest,
+    ToolView,
+)
+from agentops.engine.questions import open_one
 from agentops.engine.state import Call as ToolCall
 from agentops.engine.state import State, apply, fold
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
@@ -78,7 +91,7 @@ from agentops.tenancy.access import WORKER, Actor
 from agentops.wire.canonical import digest
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSONObject, clean
-from agentops.worker import mishap, spending
+from agentops.worker import answering, mishap, spending
 from agentops.worker.backoff import BASE_S, backoff
 from agentops.worker.calls import ask_hook, idempotency_key, read_back, request_of, trust_of
 from agentops.worker.output import review_answer
@@ -88,6 +101,7 @@ from agentops.worker.stopping import paused_by, stop_for
 from approvals import gate, grants
 from approvals.attention import review_seconds
 from approvals.models import Proposal
+from approvals.revising import ProposalChanged, Revision, revised_by_agent
 from approvals.services import draft_proposal, withdraw_proposals
 from tools import executor, health
 from tools.allowlist import AllowlistState
@@ -123,6 +137,24 @@ class Ask:
     planner: Planner
     request: PlanRequest
 
+    def later(self) -> "Coroutine[Any, Any, PlannerAnswer] | None":
+        """Return the asking as a coroutine, for a planner that may take long."""
+        asking: Callable[..., Any] | None = getattr(self.planner, "aplan", None)
+        return asking(self.request) if asking is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Enquire:
+    """Have the planner answer a person's question; send what it says back."""
+
+    answerer: Answers
+    request: AnswerRequest
+
+    def later(self) -> "Coroutine[Any, Any, Answered | PlannerFailed] | None":
+        """Return the asking as a coroutine, for a planner that may take long."""
+        asking: Callable[..., Any] | None = getattr(self.answerer, "aanswer", None)
+        return asking(self.request) if asking is not None else None
+
 
 @dataclass(frozen=True, slots=True)
 class Invoke:
@@ -132,7 +164,7 @@ class Invoke:
     permit: executor.Permit
 
 
-Need = Commit | Ask | Invoke
+Need = Commit | Ask | Enquire | Invoke
 Judged = tuple[CallSelected, ToolContract | None, gate.GateVerdict]
 Steps = Generator[Need, Any, None]
 
@@ -333,6 +365,8 @@ class Session:
             case Confirm(call_id=call_id):
                 call = self.state.calls[call_id]
                 self.note(read_back(call, request_of(self.run, call, self.driver.now())))
+            case Reply():
+                yield from self.reply(command)
             case FallBack(events=events):
                 yield from self.fall_back(events)
             case Wait(state=state, until=until):
@@ -395,6 +429,78 @@ class Session:
                 continue
             return
 
+    def reply(self, command: Reply) -> Steps:
+        """Have a person's question answered and record that, in the run's own planner's name."""
+        planner = self.snapshot.planner(self.state.planner, lambda: self.driver.planners(self.run, self.state))
+        by_model = planner.name.startswith("model:")
+        answerer = answering.answerer_of(planner)
+        call = self.state.calls[command.call_id]
+        if not isinstance(answerer, Answers):
+            self.note(answering.unanswered(call, command.round, planner.name, answerer))
+            return
+        if by_model:
+            yield from self.flush(busy=patience(planner))
+        proposal = Proposal.objects.get(pk=call.proposal_id)
+        request = answering.request_of_question(self.state, str(self.run.id), call, proposal)
+        held = spending.before_answer(
+            run=self.run,
+            state=self.state,
+            planner=planner,
+            request=request,
+            purpose=f"answer:{command.call_id}:{command.round}",
+            fence=self.lease.fence,
+            now=self.driver.now(),
+            actor=self.actor,
+        )
+        if isinstance(held, spending.Unaffordable):
+            failed = PlannerFailed(held.code, held.message)
+            self.note(answering.unanswered(call, command.round, planner.name, failed))
+            return
+        answer = yield Enquire(answerer, request)
+        spending.after_plan(held, answer, now=self.driver.now())
+        reached("question_answered")
+        if not by_model or isinstance(answer, PlannerFailed):
+            event = answering.told(call, command.round, planner.name, answer, proposal, tainted=False)
+            self.note(event)
+            if by_model:
+                yield from self.keep_answer(event)
+            return
+        yield from self.keep_reply(command, planner.name, answer, proposal)
+
+    def keep_reply(self, command: Reply, planner: str, answer: Answered, proposal: Proposal) -> Steps:
+        """Record what a model has answered, and make a new version of the proposal if it wants other arguments."""
+        tainted = self.state.tainted
+        for _ in range(MAX_CONFLICTS):
+            call = self.state.calls[command.call_id]
+            told, revision = answer, None
+            if answer.changes is not None and open_one(call) is None:
+                told = replace(answer, changes=None, refused="It was decided before the answer came.")
+            elif answer.changes is not None:
+                revision = revised_by_agent(
+                    proposal,
+                    answer.changes,
+                    writer=f"{answer.planner or planner}#question{command.round}",
+                    tainted=tainted,
+                    now=self.driver.now(),
+                )
+                if not isinstance(revision, Revision):
+                    told, revision = replace(answer, changes=None, refused=revision), None
+            event = answering.told(call, command.round, planner, told, proposal, tainted=tainted, revision=revision)
+            try:
+                self.note(event)
+            except IllegalTransition:
+                return  # the run is over, or somebody else has the question answered
+            try:
+                yield from self.flush(inside=revision.keep if revision is not None else None)
+            except StreamConflict:
+                self.reload()
+            except ProposalChanged:
+                # A person has edited it meanwhile: what the agent wants is compared with that.
+                self.state, self.buffer = self.recorded, []
+            else:
+                return
+            proposal = Proposal.objects.get(pk=call.proposal_id)
+
     def planned(self, version: int, planner: str, answer: PlannerAnswer) -> Event:
         match answer:
             case Planned(plan=raw, usage=usage, exchange=exchange):
@@ -436,6 +542,8 @@ class Session:
             if candidate.adopts:
                 continue
             one = self.judge(candidate, chosen.get(candidate.tool, 0))
+            if candidate.barred:
+                one = (*one[:2], gate.Deny(str(ErrorCode.PERMISSION_DENIED), candidate.barred, "reviewer.no_retry"))
             chosen[candidate.tool] = chosen.get(candidate.tool, 0) + (not isinstance(one[2], gate.Deny))
             judged[candidate.call_id] = one
         if self.must_settle([(contract, verdict) for _, contract, verdict in judged.values()]):
