@@ -1,6 +1,6 @@
 """A person asks the agent about a call that waits: who answers, what an answer may change, and what a crash leaves."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -12,7 +12,6 @@ from agentops.engine.events import ProposalAnswered, ProposalUnanswered, Usage
 from agentops.engine.planner import (
     Answered,
     AnswerRequest,
-    Finished,
     Planned,
     PlannerAnswer,
     PlannerFailed,
@@ -141,11 +140,11 @@ class Scene:
 
 
 @pytest.fixture
-def scene(scoped: Tenant) -> Iterator[Scene]:
+def scene(scoped: Tenant) -> Scene:
     open_shop(scoped)
     bob = Actor.user(person("bo", scoped, "operator"), ("operator",))
     sam = Actor.user(person("sammy", scoped, "senior"), ("senior",))
-    yield Scene(scoped, Clock(), Model(), bob, sam)
+    return Scene(scoped, Clock(), Model(), bob, sam)
 
 
 # --- who answers ------------------------------------------------------------------------------------------------------
