@@ -1,5 +1,6 @@
 """What goes with a verdict: opening a section, saying who one is, asking the agent, and taking an approval back."""
 
+from dataclasses import replace
 from typing import assert_never
 from uuid import UUID
 
@@ -20,13 +21,13 @@ from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import require
 from agentops.tenancy.requests import TenantRequest
 from approvals import asking, friction, release
-from approvals.answers import answer_to, incomplete
+from approvals.answers import answer_to, field_errors
 from approvals.bar import gates_of
 from approvals.card import RULES, Draft, Notice
 from approvals.forms import QuestionForm, SeenForm, StepUpForm
 from approvals.intents import read_intent, sign_intent
 from approvals.ladder import rung_of
-from approvals.outcomes import Asked, Forbidden
+from approvals.outcomes import Asked, Forbidden, Invalid
 from approvals.proposal_pages import card_answer, fetch
 from approvals.views import take
 
@@ -105,8 +106,8 @@ def ask(request: TenantRequest, pk: UUID) -> HttpResponse:
     draft = Draft(note=typed, open="ask")
     sight = friction.shown_again(found, request.actor, str(request.POST.get("view_token", "")))
     if not form.is_valid():
-        told = incomplete(draft, {})
-        return card_answer(request, found, told.notice, told.draft, status=told.status, sight=sight)
+        notice = Notice("error", "Nothing was asked.", "The form was incomplete; try again.")
+        return card_answer(request, found, notice, draft, status=422, sight=sight)
     outcome = asking.ask(
         proposal_id=found.pk,
         actor=request.actor,
@@ -115,6 +116,11 @@ def ask(request: TenantRequest, pk: UUID) -> HttpResponse:
         question=form.cleaned_data["question"],
     )
     now = fetch(pk)
+    if isinstance(outcome, Invalid):
+        said = " ".join(issue.message for issue in outcome.issues)
+        notice = Notice("error", "Nothing was asked.", f"{said} Your question was: {typed}" if typed else said)
+        shown = replace(draft, errors=field_errors(outcome.issues))
+        return card_answer(request, now, notice, shown, status=422, sight=sight)
     if not isinstance(outcome, Asked):
         told = answer_to(outcome, now, draft, request.actor.name)
         return card_answer(request, now, told.notice, told.draft, status=told.status, sight=sight)
