@@ -181,7 +181,7 @@ class World:
                         case "propose":
                             self.add(CallProposed(c.call_id, f"p-{c.call_id}", "d", "low", 10, "r", ""))
                         case _:
-                            self.add(CallDenied(c.call_id, "not_allowed", "no"))
+                            self.add(CallDenied(c.call_id, "not_allowed", c.barred or "no"))
             case Execute(call_id=call_id):
                 self.execute(call_id)
             case Confirm(call_id=call_id):
