@@ -171,9 +171,9 @@ def claim(*, proposal_id: UUID, actor: Actor, reason: str = "", now: datetime | 
     if (refused := _may_not(actor)) is not None:
         return refused
     with transaction.atomic():
-        row = _row(proposal_id)
-        if row.status != Status.PENDING:
-            return Closed(row.status)
+        row = _open_row(proposal_id)
+        if isinstance(row, Closed):
+            return row
         taken = taken_by_another(row, actor, moment)
         if taken is None and row.assigned_to_id not in (None, actor.user_id):
             taken = Taken(name_of(row.assigned_to_id), None)
@@ -196,9 +196,9 @@ def release(*, proposal_id: UUID, actor: Actor) -> Outcome:
     if (refused := _may_not(actor)) is not None:
         return refused
     with transaction.atomic():
-        row = _row(proposal_id)
-        if row.status != Status.PENDING:
-            return Closed(row.status)
+        row = _open_row(proposal_id)
+        if isinstance(row, Closed):
+            return row
         changes: dict[str, object] = {}
         if row.leased_by_id == actor.user_id:
             changes |= _NO_LEASE
@@ -222,9 +222,9 @@ def renew(*, proposal_id: UUID, actor: Actor, now: datetime | None = None) -> Ou
     # A lease that has run out is still its holder's as long as nobody else has come.
     if mine.update(leased_until=until):
         return Done(proposal_id, until)
-    row = _row(proposal_id)
-    if row.status != Status.PENDING:
-        return Closed(row.status)
+    row = _open_row(proposal_id)
+    if isinstance(row, Closed):
+        return row
     return taken_by_another(row, actor, moment) or Refused("", "This is not yours any more.")
 
 
@@ -240,9 +240,9 @@ def assign(*, proposal_id: UUID, actor: Actor, to: str, reason: str = "", now: d
     if person is None:
         return Refused("to", "Choose somebody who decides proposals here.")
     with transaction.atomic():
-        row = _row(proposal_id)
-        if row.status != Status.PENDING:
-            return Closed(row.status)
+        row = _open_row(proposal_id)
+        if isinstance(row, Closed):
+            return row
         others = taken_by_another(row, actor, moment)
         if others is not None and row.leased_by_id == person.pk:
             others = None
@@ -278,9 +278,9 @@ def hold(*, proposal_id: UUID, actor: Actor, until: datetime, reason: str, now: 
     if (issue := _reason_issue(said)) is not None:
         return issue
     with transaction.atomic():
-        row = _row(proposal_id)
-        if row.status != Status.PENDING:
-            return Closed(row.status)
+        row = _open_row(proposal_id)
+        if isinstance(row, Closed):
+            return row
         if (taken := taken_by_another(row, actor, moment)) is not None:
             return taken
         if not moment + SHORTEST_HOLD <= until <= moment + LONGEST_HOLD:
@@ -298,9 +298,9 @@ def resume(*, proposal_id: UUID, actor: Actor) -> Outcome:
     if (refused := _may_not(actor)) is not None:
         return refused
     with transaction.atomic():
-        row = _row(proposal_id)
-        if row.status != Status.PENDING:
-            return Closed(row.status)
+        row = _open_row(proposal_id)
+        if isinstance(row, Closed):
+            return row
         if row.held_until is None:
             return Refused("", "This was not put off.")
         if not _set(row, **_NO_HOLD):
@@ -393,8 +393,9 @@ def _may_not(actor: Actor) -> MayNot | None:
     return None
 
 
-def _row(proposal_id: UUID) -> Proposal:
-    return Proposal.objects.get(pk=proposal_id)
+def _open_row(proposal_id: UUID) -> Proposal | Closed:
+    row = Proposal.objects.get(pk=proposal_id)
+    return row if row.status == Status.PENDING else Closed(row.status)
 
 
 def _set(row: Proposal, **changes: object) -> bool:
@@ -407,9 +408,9 @@ def _set(row: Proposal, **changes: object) -> bool:
 
 
 def _claim_again(proposal_id: UUID) -> Outcome:
-    row = _row(proposal_id)
-    if row.status != Status.PENDING:
-        return Closed(row.status)
+    row = _open_row(proposal_id)
+    if isinstance(row, Closed):
+        return row
     holder = row.leased_by_id or row.assigned_to_id
     return (
         Taken(name_of(holder), row.leased_until) if holder is not None else Refused("", "It has changed; look again.")

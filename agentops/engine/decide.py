@@ -161,8 +161,8 @@ def _decide(state: State) -> Command:
         return Fail(
             "limit_wall_time", f"The run took longer than {state.limits.wall_time_s} s, waits for people apart."
         )
-    if not unsettled and (ended := refusals.ended_by(state)) is not None:
-        return Fail(refusals.REJECTED, f"A reviewer rejected {ended.tool} and ended the run: {ended.note}")
+    if not unsettled and (refused := refusals.ended_by(state)) is not None:
+        return Fail(refusals.REJECTED, f"A reviewer rejected {refused.tool} and ended the run: {refused.note}")
     if not unsettled and (near := warning(state)) is not None:
         return Record((near,))
     plan = state.plan

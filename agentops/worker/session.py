@@ -473,18 +473,20 @@ class Session:
         for _ in range(MAX_CONFLICTS):
             call = self.state.calls[command.call_id]
             told, revision = answer, None
-            if answer.changes is not None and open_one(call) is None:
-                told = replace(answer, changes=None, refused="It was decided before the answer came.")
-            elif answer.changes is not None:
-                revision = revised_by_agent(
-                    proposal,
-                    answer.changes,
-                    writer=f"{answer.planner or planner}#question{command.round}",
-                    tainted=tainted,
-                    now=self.driver.now(),
-                )
-                if not isinstance(revision, Revision):
-                    told, revision = replace(answer, changes=None, refused=revision), None
+            if answer.changes is not None:
+                wanted: Revision | str = "It was decided before the answer came."
+                if open_one(call) is not None:
+                    wanted = revised_by_agent(
+                        proposal,
+                        answer.changes,
+                        writer=f"{answer.planner or planner}#question{command.round}",
+                        tainted=tainted,
+                        now=self.driver.now(),
+                    )
+                if isinstance(wanted, Revision):
+                    revision = wanted
+                else:
+                    told = replace(answer, refused=wanted)
             event = answering.told(call, command.round, planner, told, proposal, tainted=tainted, revision=revision)
             try:
                 self.note(event)

@@ -73,11 +73,11 @@ def test_only_who_may_decide_asks_and_only_about_what_they_saw(
     assert ask(**seen(proposal, program, SOON), **said) == Forbidden("people_only")
     assert ask(**seen(proposal, viewer, SOON), **said) == Forbidden("role")
     stale = seen(proposal, operator, SOON) | {"digest": "0" * 64}
-    assert ask(**stale, **said) == Stale(1, proposal.digest)  # type: ignore[arg-type]
+    assert ask(**stale, **said) == Stale(1, proposal.digest)
     late = seen(proposal, operator, proposal.decide_by + timedelta(seconds=1))
     assert ask(**late, **said) == Expired(proposal.decide_by)
     with pytest.raises(Proposal.DoesNotExist):
-        ask(**(seen(proposal, operator) | {"proposal_id": proposal.run_id}), **said)  # type: ignore[arg-type]
+        ask(**(seen(proposal, operator) | {"proposal_id": proposal.run_id}), **said)
 
 
 def test_what_somebody_else_has_is_neither_asked_about_nor_decided(

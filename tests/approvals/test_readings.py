@@ -97,7 +97,7 @@ def test_who_has_looked_is_not_told_to_others_on_the_card(proposal: Proposal, op
 def test_a_reading_is_one_of_its_tenant_and_one_row(proposal: Proposal, operator: Actor) -> None:
     note_reading(proposal, operator, NOW)
     with pytest.raises(IntegrityError), transaction.atomic():
-        Reading.objects.create(proposal=proposal, version=1, user_id=operator.user_id, at=LATER)
+        Reading.objects.create(proposal=proposal, version=1, user_id=operator.user_id or 0, at=LATER)
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")

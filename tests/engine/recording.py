@@ -126,8 +126,8 @@ class Desk:
     def ask(self, run: Run, question: str) -> None:
         p = self.pending(run)
         bob = self.people["bob"]
-        seen = {"version": p.version, "digest": p.digest}
-        assert isinstance(ask(proposal_id=p.id, actor=bob, question=question, now=self.clock(), **seen), Asked)
+        told = ask(proposal_id=p.id, actor=bob, version=p.version, digest=p.digest, question=question, now=self.clock())
+        assert isinstance(told, Asked)
 
     def reject(self, run: Run, scope: str, *, retry: bool) -> None:
         p = self.pending(run)

@@ -22,7 +22,7 @@ def pay(name: str, n: int) -> JSONObject:
 
 def refusing(scope: str, retry: str) -> Callable[[list[str]], str]:
     """Draw so that whatever is asked about is refused with this reach."""
-    friendly = chooser(verdict="reject")
+    friendly: Callable[[list[str]], str] = chooser(verdict="reject")
 
     def draw(choices: list[str]) -> str:
         if "run" in choices and "call" in choices:
@@ -48,7 +48,11 @@ def world(plan: JSONObject, scope: str, retry: str = "yes", **task: object) -> W
 
 
 def _pays(made: World) -> bool:
-    return next(reversed(made.state.calls.values())).tool == "pay"
+    return list(made.state.calls.values())[-1].tool == "pay"
+
+
+def now(made: World) -> str:
+    return made.state.state.value
 
 
 def ended(made: World) -> State:
@@ -93,12 +97,12 @@ def test_a_rejection_that_ends_the_run_wakes_it_although_another_call_still_wait
     both: JSONObject = {"id": "pay", "calls": [{"tool": "pay", "arguments": {"n": n}} for n in (1, 2)]}
     made = world(steps(both), "run")
     made.add(RunClaimed("w1", 1))
-    while made.state.state is RunState.RUNNING:
+    while now(made) == "running":
         made.turn()
     first, second = made.state.calls.values()
-    assert made.state.state is RunState.AWAITING_APPROVAL
+    assert now(made) == "awaiting_approval"
     made.add(ProposalDecided(first.proposal_id, first.call_id, 1, "reject", "d", "user:2", "other", scope="run"))
-    assert made.state.state is RunState.QUEUED
+    assert now(made) == "queued"
     assert made.state.calls[second.call_id].state is CallState.PROPOSED
     state = ended(made)
     assert state.failure_code == "rejected"

@@ -33,8 +33,19 @@ def _loop_thread() -> Iterator[None]:
 def request(question: str = "Why so much?", said: tuple[tuple[str, str], ...] = ()) -> AnswerRequest:
     mail = CallView("1.mail.0", "mail", "mail.read", {}, "succeeded", {"text": HOSTILE}, "", "", untrusted=True)
     about = PlanRequest(
-        *(RUN_ID, "support", "Be kind.", {"message_id": "M-1"}, "plan_first", 2),
-        *((), (mail,), (), True, 8, 4, 6),
+        run_id=RUN_ID,
+        task_type="support",
+        instructions="Be kind.",
+        input={"message_id": "M-1"},
+        planning="plan_first",
+        version=2,
+        tools=(),
+        calls=(mail,),
+        feedback=(),
+        tainted=True,
+        max_steps=8,
+        calls_per_step=4,
+        steps_left=6,
     )
     call = PlannedCall("shop.issue_refund", ObjectTree(()))
     step = Step("pay", (call,), why="The tent is torn")
@@ -79,7 +90,7 @@ def test_a_model_that_calls_a_tool_nobody_offered_has_said_what_it_wrote() -> No
 
 
 def test_a_model_that_cannot_be_asked_is_a_failure_with_a_code() -> None:
-    told, _ = answered(rate_limited(1), request())
+    told, _ = answered(rate_limited("1"), request())
     assert isinstance(told, PlannerFailed)
     assert (told.code, told.planner) == ("model_rate_limited", "model:stub")
 
