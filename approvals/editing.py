@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Final
 
 from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
@@ -40,9 +41,11 @@ def checked(
     provenance: Mapping[str, Provenance],
     *,
     now: datetime,
-    changed_after_question: bool = False,
 ) -> Frozen | Invalid:
-    """Put other arguments of a proposal before the gate, and freeze what a person would see of them."""
+    """Put other arguments of a proposal before the gate, and freeze what a person would see of them.
+
+    What the agent changed when it was asked raises the risk for as long as any of it stands.
+    """
     contract = registry.get(proposal.tool, proposal.contract_version)
     verdict = classify(
         Candidate(
@@ -70,9 +73,17 @@ def checked(
         verdict=verdict,
         task_type_id=proposal.task_type_id,
         now=now,
-        changed_after_question=changed_after_question,
+        changed_after_question=any(
+            AFTER_QUESTION in source.ref
+            for one in provenance.values()
+            for source in one.sources
+            if source.kind is SourceKind.MODEL
+        ),
     )
 
+
+AFTER_QUESTION: Final = "#question"
+"""Stands in the source of what a model wrote in its answer to a person, behind the model's name."""
 
 Writer = Callable[[str], Provenance]
 """Provenance of a leaf that somebody wrote, by its JSON pointer."""

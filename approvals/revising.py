@@ -9,7 +9,7 @@ from datetime import datetime
 
 from agentops.guardrails.provenance import SourceKind, provenance
 from agentops.wire.parse import JSONObject
-from approvals.editing import after_edit, checked
+from approvals.editing import AFTER_QUESTION, after_edit, checked
 from approvals.models import Proposal, Status, values_of
 from approvals.outcomes import Invalid
 from approvals.patch import diff
@@ -62,14 +62,18 @@ class Revision:
 
 
 def revised_by_agent(
-    proposal: Proposal, changes: JSONObject, *, writer: str, tainted: bool, now: datetime
+    proposal: Proposal, changes: JSONObject, *, planner: str, question: int, tainted: bool, now: datetime
 ) -> Revision | str:
-    """Return the version with the agent's changes, or why there is none. `changes`: top-level argument -> new value."""
+    """Return the version with the agent's changes, or why there is none.
+
+    `changes`: top-level argument -> new value, as `planner` wants them since the `question`th question.
+    """
     wanted: JSONObject = {**proposal.argument_values, **changes}
     if wanted == proposal.argument_values:
         return "It wants the arguments that the call has already."
+    writer = f"{planner}{AFTER_QUESTION}{question}"
     written = after_edit(proposal, wanted, lambda path: provenance(SourceKind.MODEL, writer, path, untrusted=tainted))
-    frozen = checked(proposal, wanted, written, now=now, changed_after_question=True)
+    frozen = checked(proposal, wanted, written, now=now)
     if isinstance(frozen, Invalid):
         told = "; ".join(f"{issue.path or 'the arguments'}: {issue.message}" for issue in frozen.issues)
         return f"They were refused: {told}"[:1000]

@@ -479,7 +479,8 @@ class Session:
                     wanted = revised_by_agent(
                         proposal,
                         answer.changes,
-                        writer=f"{answer.planner or planner}#question{command.round}",
+                        planner=answer.planner or planner,
+                        question=command.round,
                         tainted=tainted,
                         now=self.driver.now(),
                     )

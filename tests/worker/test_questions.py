@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from django.conf import settings
 
+from agentops.budgets.measures import Measure
 from agentops.budgets.models import Reservation
 from agentops.engine.events import ProposalAnswered, ProposalUnanswered, Usage
 from agentops.engine.planner import (
@@ -23,6 +24,7 @@ from agentops.runs.recording import load, state_of
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
+from agentops.worker import spending
 from agentops.worker.driver import Driver
 from approvals import halting
 from approvals.asking import Outcome, ask
@@ -30,6 +32,7 @@ from approvals.intervention import cancel_run, pause_run, resume_run
 from approvals.models import BandRule, Decision, Proposal, Status
 from approvals.outcomes import Asked, Decided, Invalid, Reconfirm, Seconded, Stale
 from approvals.services import expire, reject
+from tests.budgets.lab import books, budget
 from tests.conftest import person
 from tests.deciding import approve, edit_and_approve
 from tests.shop import Clock, open_shop, start, task_type
@@ -294,6 +297,17 @@ def test_what_a_person_edited_while_the_model_thought_is_what_the_answer_changes
     assert scene.proposal.argument_values["reason"] == "Torn"
     assert scene.proposal.argument_values["amount_minor"] == 50
     assert len(scene.model.asked) == 1
+    kept = edit_and_approve(
+        proposal_id=scene.proposal.pk,
+        actor=scene.sam,
+        version=3,
+        digest=scene.proposal.digest,
+        arguments={**scene.proposal.argument_values, "reason": "Torn, they say"},
+        note="It was torn, they say.",
+        now=scene.clock(),
+    )
+    assert isinstance(kept, Reconfirm)
+    assert "changed_after_question" in {one["code"] for one in scene.proposal.risk["reasons"]}
     ladder.forget()
 
 
@@ -438,6 +452,35 @@ def test_a_question_that_might_use_more_tokens_than_are_left_is_not_asked(scene:
     assert [(q.outcome, q.code) for q in scene.questions][-1] == ("unanswered", "limit_tokens")
     assert scene.run is not None
     assert scene.run.state == "awaiting_approval"
+
+
+def test_a_budget_that_is_used_up_pays_for_no_answer_and_one_that_is_not_is_charged_once(scene: Scene) -> None:
+    calls = budget(Measure.MODEL_CALLS, 2)
+    scene.model.replies = [says(), says()]
+    scene.begin()
+    for _ in range(2):
+        scene.ask()
+        assert scene.drive().state == "awaiting_approval"
+    assert [(q.outcome, q.code) for q in scene.questions] == [("answered", ""), ("unanswered", "budget_exceeded")]
+    assert len(scene.model.asked) == 1
+    assert books(calls) == (0, 2)
+
+
+def test_what_a_dead_worker_may_have_spent_on_an_answer_counts_and_the_next_one_is_charged_by_itself(
+    scene: Scene,
+) -> None:
+    calls = budget(Measure.MODEL_CALLS, 10)
+    scene.model.replies = [killed, says()]
+    scene.begin()
+    scene.ask()
+    with suppress(Killed):
+        scene.drive()
+    assert books(calls) == (1, 1)
+    scene.clock.forward(minutes=10)
+    spending.sweep(scene.clock())
+    assert books(calls) == (0, 2)
+    scene.drive("w2")
+    assert books(calls) == (0, 3)
 
 
 def test_time_in_which_the_agent_answers_is_none_of_the_runs_own(scene: Scene) -> None:
