@@ -15,6 +15,7 @@ from agentops.payloads.references import references
 from agentops.payloads.services import PayloadDamaged, PayloadMissing
 from agentops.payloads.services import read as read_text
 from agentops.tenancy.models import Membership
+from agentops.tenancy.scope import current_tenant_id
 
 PAGE = 50
 FACT = 160
@@ -69,15 +70,15 @@ def audit_page(filters: Mapping[str, Any], *, before: int | None = None, after: 
 
     `filters` are the cleaned values of `forms.AuditFilter`. Nothing is counted: the cost does not grow with the log.
     """
-    matching = _matching(filters)
+    found_by = matching(filters)
     if after is not None:
-        found = list(matching.filter(pk__gt=after).order_by("pk")[: PAGE + 1])
+        found = list(found_by.filter(pk__gt=after).order_by("pk")[: PAGE + 1])
         rows, more_newer = found[:PAGE][::-1], len(found) > PAGE
-        more_older = matching.filter(pk__lte=after).exists()
+        more_older = found_by.filter(pk__lte=after).exists()
     else:
-        found = list((matching.filter(pk__lt=before) if before else matching).order_by("-pk")[: PAGE + 1])
+        found = list((found_by.filter(pk__lt=before) if before else found_by).order_by("-pk")[: PAGE + 1])
         rows, more_older = found[:PAGE], len(found) > PAGE
-        more_newer = bool(before) and matching.filter(pk__gte=before).exists()
+        more_newer = bool(before) and found_by.filter(pk__gte=before).exists()
     return Page(
         rows=tuple(_row(event) for event in rows),
         older=rows[-1].pk if rows and more_older else None,
@@ -183,7 +184,8 @@ def _brief(value: str | float) -> str:
     return f"{text[:12]}…" if _DIGEST.fullmatch(text) else _MOMENT.sub(r"\1 \2", text)
 
 
-def _matching(filters: Mapping[str, Any]) -> QuerySet[Event]:
+def matching(filters: Mapping[str, Any]) -> QuerySet[Event]:
+    """Return what `forms.AuditFilter` (its cleaned values) asks for, in no order, with the streams."""
     events = Event.objects.select_related("stream")
     if kind := filters.get("type"):
         prefix = kind.rstrip("*")
@@ -199,6 +201,8 @@ def _matching(filters: Mapping[str, Any]) -> QuerySet[Event]:
     if subject := filters.get("subject"):
         subject_kind, _, subject_id = subject.partition(":")
         events = events.filter(subject_kind=subject_kind, subject_id=subject_id)
+    for one in filters.get("terms") or ():
+        events = events.filter(terms__tenant_id=current_tenant_id(), terms__term=one)
     if since := filters.get("since"):
         events = events.filter(at__gte=since)
     if until := filters.get("until"):

@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from itertools import groupby
+from itertools import groupby, takewhile
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -141,23 +141,38 @@ def _verify_between(first: int, end: int | None) -> TenantReport:
     slug, streams, events = _slug(), 0, 0
     findings: list[Finding] = []
     while batch := list(_between(first, end)[:_TOGETHER]):
-        ids = [row.pk for row in batch]
-        # One statement for many streams, in their order; a stream without rows has none to come.
-        rows = _read(Event.objects.filter(stream_id__in=ids).order_by("stream_id", "seq"))
-        groups = groupby(rows, key=lambda row: row.stream_id)
-        ahead = next(groups, None)
-        for stream in batch:
-            mine: Iterator[_Row] = iter(())
-            if ahead is not None and ahead[0] == stream.pk:
-                mine = ahead[1]
-            walk = _Walk(stream, slug)
-            if finding := walk.run(mine):
-                findings.append(finding)
-            streams, events = streams + 1, events + walk.proven
-            if ahead is not None and ahead[0] == stream.pk:
-                ahead = next(groups, None)
-        first = ids[-1] + 1
+        report = _walk_all(batch, slug)
+        streams, events = streams + report.streams, events + report.events
+        findings += report.findings
+        first = batch[-1].pk + 1
     return TenantReport(streams, events, tuple(findings))
+
+
+def verify_some(first: int, streams: int, *, longest: int) -> tuple[TenantReport, int]:
+    """Verify up to `streams` streams of the open tenant scope from row id `first` on, and return where to go on.
+
+    It stops before a stream of more than `longest` events, unless that is the first.
+    """
+    batch = list(_between(first, None)[:streams])
+    short = list(takewhile(lambda row: row.seq <= longest, batch)) or batch[:1]
+    return _walk_all(short, _slug()), short[-1].pk + 1 if short else first
+
+
+def _walk_all(batch: list[Stream], slug: str) -> TenantReport:
+    # One statement for many streams, in their order; a stream without rows has none to come.
+    rows = _read(Event.objects.filter(stream_id__in=[row.pk for row in batch]).order_by("stream_id", "seq"))
+    groups = groupby(rows, key=lambda row: row.stream_id)
+    ahead = next(groups, None)
+    events, findings = 0, []
+    for stream in batch:
+        here = ahead is not None and ahead[0] == stream.pk
+        walk = _Walk(stream, slug)
+        if finding := walk.run(ahead[1] if ahead is not None and here else iter(())):
+            findings.append(finding)
+        events += walk.proven
+        if here:
+            ahead = next(groups, None)
+    return TenantReport(len(batch), events, tuple(findings))
 
 
 def _between(first: int, end: int | None) -> QuerySet[Stream]:

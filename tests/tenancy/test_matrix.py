@@ -17,7 +17,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from agentops.audit.models import Event
+from agentops.audit.models import Event, Export
 from agentops.budgets.models import Account, Budget
 from agentops.halts.models import Halt
 from agentops.memory.models import Fact
@@ -65,6 +65,7 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "fact": Fact,
     "fact_curate": Fact,
     "audit_event": Event,
+    "audit_export_file": Export,
     "api-run": Run,
     "api-run-events": Run,
     "api-run-exchange": Run,
@@ -79,7 +80,7 @@ POSTED = frozenset(
         *("decide", "risk_decide", "fact_curate", "unknown_answer", "stop_lift", "run_exchange"),
         *("claim", "release", "renew", "assign", "hold", "resume", "view_remove"),
         *("section_seen", "step_up", "undo", "escalate", "extend", "absence_end"),
-        *("run_cancel", "run_pause", "run_resume", "run_requeue"),
+        *("run_cancel", "run_pause", "run_resume", "run_requeue", "audit_export_file"),
     }
 )
 """Routes that only take a form, and one about events that a playbook's run does not have (see `test_exchanges`)."""
@@ -185,6 +186,14 @@ def build(tenant: Tenant) -> World:
                 delegate=person(f"deputy-{tenant.slug}", tenant, "viewer"),
                 starts_at=run.created_at,
                 ends_at=run.created_at + timedelta(days=1),
+            ),
+            Export(
+                format="csv",
+                requested_by_id=whoever(tenant),
+                requested_at=run.created_at,
+                upto=0,
+                ended_at=run.created_at,
+                expires_at=run.created_at + timedelta(days=7),
             ),
             budget := Budget(measure="runs", period="day", hard=1000),
             Account(budget=budget, period_start=run.created_at),
