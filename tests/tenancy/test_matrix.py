@@ -343,7 +343,7 @@ def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World,
     client = Client()
     client.force_login(bob, backend="allauth.account.auth_backends.AuthenticationBackend")
     unknown: dict[type[models.Model], object] = {Run: uuid7(), Proposal: uuid7(), RiskWeights: uuid7()}
-    unknown |= dict.fromkeys((Event, Fact, ToolCall, Halt, SavedView, Absence), 2**40)
+    unknown |= dict.fromkeys((Event, Export, Fact, ToolCall, Halt, SavedView, Absence), 2**40)
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)
         if route in API_ROUTES:
