@@ -1,6 +1,7 @@
 """Read the record for people: filtered lists by keyset, one event with its neighbours."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,7 +30,7 @@ class Row:
     """One line of a list: the event's row id, its stream and seq, and what was recorded, as texts.
 
     `actor` is a name, `subject` "kind id" or empty, `run` the run's id or empty, `fact` one line made of the data,
-    `also` the types of the events that were recorded together with this one.
+    `also` the types of the events that were recorded together with this one, with how many of each.
     """
 
     id: int
@@ -159,8 +160,12 @@ def _row(event: Event) -> Row:
         run=str(written.run_id or ""),
         tool=written.tool,
         fact=_fact(written.data, written.subject[1] if written.subject else ""),
-        also=tuple(one.type for one in together(event) if one.seq != written.seq),
+        also=_counted(one.type for one in together(event) if one.seq != written.seq),
     )
+
+
+def _counted(types: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{kind} x{times}" if times > 1 else kind for kind, times in Counter(types).items())
 
 
 def _fact(data: Mapping[str, Any], subject: str) -> str:
