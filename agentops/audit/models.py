@@ -112,9 +112,7 @@ class Tail(TenantModel):
     reader = models.CharField(max_length=20)
     position = models.BigIntegerField(default=0, help_text="Every event up to this row id was read.")
     horizon = models.BigIntegerField(default=0, help_text="The newest row id when it was last looked.")
-    wait_for = models.BigIntegerField(
-        default=0, help_text="When no older transaction runs, nothing below the horizon can appear any more."
-    )
+    seen_at = models.DateTimeField(null=True, help_text="When that was, by the clock of the database.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["tenant", "reader"], name="tail_one_per_reader")]

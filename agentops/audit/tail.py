@@ -2,7 +2,8 @@
 
 Row ids are given out before their transactions commit, so a smaller id can appear after a larger one. A reader
 therefore goes only up to a horizon below which nothing can appear any more: the newest id there was when it last
-looked, once every transaction that ran then has ended. Where one writer follows the other (SQLite) that is at once.
+looked, once every transaction of this database that ran then has ended. Where one writer follows the other (SQLite)
+that is at once.
 """
 
 from collections.abc import Callable
@@ -35,7 +36,7 @@ def follow(reader: str, handle: Callable[[list[Event]], None], *, limit: int) ->
             tail.position = events[-1].pk if len(events) == limit else tail.horizon
             if tail.position == tail.horizon:
                 _look_ahead(tail)
-        tail.save(update_fields=["position", "horizon", "wait_for"])
+        tail.save(update_fields=["position", "horizon", "seen_at"])
     return len(events)
 
 
@@ -58,19 +59,26 @@ def _can_skip() -> bool:
 
 def _look_ahead(tail: Tail) -> None:
     tail.horizon = Event.objects.aggregate(newest=Max("pk"))["newest"] or tail.position
-    tail.wait_for = _number("pg_snapshot_xmax")
+    tail.seen_at = None
+    if connection.vendor == "postgresql":
+        # Asked afterwards: a number that is below the horizon was given to a transaction that had begun by now.
+        tail.seen_at = _one("select clock_timestamp()")
 
 
 def _settled(tail: Tail) -> bool:
-    """Say whether every transaction that ran when the horizon was seen has ended."""
-    return _number("pg_snapshot_xmin") >= tail.wait_for
+    """Say whether every transaction that had begun when the horizon was seen, and wrote anything, has ended."""
+    if tail.seen_at is None:
+        return True
+    running = _one(
+        "select count(*) from pg_stat_activity where datname = current_database() and backend_xid is not null"
+        " and xact_start <= %s and pid <> pg_backend_pid()",
+        tail.seen_at,
+    )
+    return not running
 
 
-def _number(function: str) -> int:
-    """Return a bound of the transactions that run (PostgreSQL), 0 where only one can."""
-    if connection.vendor != "postgresql":
-        return 0
+def _one(sql: str, *params: Any) -> Any:
     with connection.cursor() as cursor:
-        cursor.execute(f"select {function}(pg_current_snapshot())::text::bigint")
-        row: Any = cursor.fetchone()
-    return int(row[0])
+        cursor.execute(sql, params)
+        [value] = cursor.fetchone()
+    return value

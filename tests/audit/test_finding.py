@@ -149,22 +149,19 @@ def test_a_reader_gets_every_event_once_in_order(scoped: Tenant) -> None:
     assert got == list(Event.objects.order_by("pk").values_list("pk", flat=True))
 
 
-def test_what_a_dying_reader_had_read_is_read_again(scoped: Tenant) -> None:
-    append_some("run:1", 4)
-
+@pytest.mark.django_db(transaction=True)
+def test_what_a_dying_reader_had_read_is_read_again(acme: Tenant) -> None:
     def die(events: list[Event]) -> None:
         raise KeyboardInterrupt
 
-    def follow() -> None:
-        for _ in range(3):
-            tail.follow("test", die, limit=1000)
-
-    with pytest.raises(KeyboardInterrupt):
-        follow()
     got: list[int] = []
-    for _ in range(3):
-        tail.follow("test", lambda events: got.extend(event.pk for event in events), limit=1000)
-    assert got == list(Event.objects.order_by("pk").values_list("pk", flat=True))
+    with tenant_scope(acme):
+        append_some("run:1", 4)
+        with pytest.raises(KeyboardInterrupt):
+            tail.follow("test", die, limit=1000)
+        for _ in range(3):
+            tail.follow("test", lambda events: got.extend(event.pk for event in events), limit=1000)
+        assert got == list(Event.objects.order_by("pk").values_list("pk", flat=True))
 
 
 @pytest.mark.django_db(transaction=True)
