@@ -74,8 +74,8 @@ _PAST: Final[Mapping[DeedClass, Mapping[str, str]]] = {
         "nl": "verleend|ingetrokken|gemachtigd",
     },
     DeedClass.CHANGE: {
-        "en": "cancelled|canceled|updated|changed|created|booked|scheduled|removed|added|closed|blocked|ordered|replaced",
-        "de": "storniert|geändert|aktualisiert|angelegt|erstellt|gebucht|entfernt|hinzugefügt|geschlossen|gesperrt|bestellt",
+        "en": "cancelled|canceled|updated|changed|created|booked|scheduled|removed|added|closed|blocked|ordered",
+        "de": "storniert|geändert|aktualisiert|angelegt|erstellt|gebucht|entfernt|hinzugefügt|gesperrt|bestellt",
         "fr": "annulée?s?|modifiée?s?|créée?s?|réservée?s?|retirée?s?|ajoutée?s?|clôturée?s?|bloquée?s?|commandée?s?",
         "es": "cancelado|anulado|cambiado|modificado|actualizado|creado|reservado|quitado|añadido|cerrado|bloqueado",
         "it": "annullat[oaie]|modificat[oaie]|aggiornat[oaie]|creat[oaie]|prenotat[oaie]|rimoss[oaie]|aggiunt[oaie]",

@@ -2,11 +2,11 @@
 
 Written form (JSON), of a tenant and of a task type:
 
-    {"actions": {"card": "redact", "claim": "ask"}, "personal": ["email", "phone"], "hosts": ["example.com", "*.example.com"]}
+    {"actions": {"card": "redact", "claim": "ask"}, "personal": ["email", "phone"], "hosts": ["*.example.com"]}
 
-`report` lets it out and says so, `redact` takes it out (of a call's arguments, which nobody changes silently, it asks a
-person instead), `ask` puts a call before a person and holds an answer back, `block` refuses the call or holds the answer
-back. Where tenant and task type both have a rule, the stricter one counts.
+`report` lets it out and says so. `redact` takes it out of an answer; a call's arguments, which nobody changes silently,
+go to a person instead. `ask` puts a call before a person and holds an answer back. `block` refuses the call and holds
+an answer back. Where tenant and task type both have a rule, the stricter one counts.
 """
 
 import re

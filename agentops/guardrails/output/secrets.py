@@ -14,13 +14,13 @@ import re2
 from stdnum import iban, luhn
 
 from agentops.guardrails.output.found import Found, Kind, said
-from agentops.guardrails.output.views import View
+from agentops.guardrails.output.views import View, views
 
 FORMS: Final[dict[str, str]] = {
     "private_key": r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[^-]*-----END [A-Z0-9 ]{0,40}-----)?",
     "age_key": r"AGE-SECRET-KEY-1[0-9A-Z]{50,}",
     "aws_access_key": r"\b(?:AKIA|ASIA|AGPA|AIDA|AROA|ANPA|ANVA)[0-9A-Z]{16}\b",
-    "aws_secret_key": r"(?i:aws_?secret_?access_?key|aws_?secret_?key|secret_?access_?key)[\"' :=]{1,6}[A-Za-z0-9/+]{40}",
+    "aws_secret_key": r"(?i:(?:aws_?)?secret_?access_?key|aws_?secret_?key)[\"' :=]{1,6}[A-Za-z0-9/+]{40}",
     "agentops_token": r"\baod_[a-z0-9-]{1,40}_[A-Za-z0-9]{4,}_[A-Za-z0-9_-]{20,}",
     "github_token": r"\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{40,}",
     "gitlab_token": r"\bgl(?:pat|dt|rt|ptt|cbt|soat)-[A-Za-z0-9_-]{20,}",
@@ -63,6 +63,11 @@ def secrets_in(view: View) -> Iterator[Found]:
             continue
         offset, length = view.span(match.start(), match.end())
         yield Found(Kind.SECRET, code, offset, length, said(code))
+
+
+def holds_secret(text: str) -> bool:
+    """Say whether a text holds a key, a token or a password, in any of its forms."""
+    return any(True for view in views(text) for _ in secrets_in(view))
 
 
 def _real(code: str, text: str) -> bool:
