@@ -105,7 +105,7 @@ class Traced:
 
 
 def run_trace(trace: Trace) -> JSONObject:
-    """Return what the gate says of every call of a trace. Deterministic. Raises `BadTrace` for what no plan can hold."""
+    """Return what the gate says of every call of a trace. Deterministic. Raises `BadTrace` for what no plan holds."""
     tracer = _Tracer(trace)
     traced = [tracer.call(index, call) for index, call in enumerate(trace.calls)]
     counts = {word: sum(one.word == word for one in traced) for word in VERDICTS}

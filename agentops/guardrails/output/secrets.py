@@ -21,7 +21,7 @@ FORMS: Final[dict[str, str]] = {
     "age_key": r"AGE-SECRET-KEY-1[0-9A-Z]{50,}",
     "aws_access_key": r"\b(?:AKIA|ASIA|AGPA|AIDA|AROA|ANPA|ANVA)[0-9A-Z]{16}\b",
     "aws_secret_key": r"(?i:(?:aws_?)?secret_?access_?key|aws_?secret_?key)[\"' :=]{1,6}[A-Za-z0-9/+]{40}",
-    "agentops_token": r"\baod_[a-z0-9-]{1,40}_[A-Za-z0-9]{4,}_[A-Za-z0-9_-]{20,}",
+    "agentops_token": r"\baod_[a-z0-9-]{1,40}_[a-z2-7]{12}_[A-Za-z0-9_-]*",
     "github_token": r"\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{40,}",
     "gitlab_token": r"\bgl(?:pat|dt|rt|ptt|cbt|soat)-[A-Za-z0-9_-]{20,}",
     "slack_token": r"\bxox[abceoprs]-[A-Za-z0-9-]{10,}|\bxapp-[0-9]-[A-Za-z0-9-]{20,}",
@@ -42,17 +42,19 @@ FORMS: Final[dict[str, str]] = {
     "jwt": r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
     "credentials_in_url": r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,20}://[^\s/@:\"'<>]{1,100}:[^\s/@\"'<>]{3,200}@[^\s/@]",
     "password": (
-        r"(?i:\b(?:pass[- ]?word|passwd|pass[- ]?phrase|passwort|kennwort|mot de passe|contrase(?:ñ|n)a|senha"
-        r"|wachtwoord|has(?:ł|l)o|пароль|密码|密碼|パスワード|api[_ -]?key|client[_ -]?secret)"
+        r"(?i:(?:\b(?:pass[- ]?word|passwd|pass[- ]?phrase|passwort|kennwort|mot de passe|contrase(?:ñ|n)a|senha"
+        r"|wachtwoord|has(?:ł|l)o|api[_ -]?key|client[_ -]?secret)|пароль|密码|密碼|パスワード)"
         r"[\"']?\s{0,3}(?:[:=：]|is|ist|est|es|è|é|is:)\s{0,3}[\"']?)[^\s\"'<>]{8,}"
     ),
 }
 """Code -> pattern (RE2), in the order of precedence."""
 
 _FORMS: Final = re2.compile("|".join(f"(?P<{code}>{pattern})" for code, pattern in FORMS.items()))
-_CARD: Final = re2.compile(r"[0-9](?:[ \-.\x{00A0}\x{2009}]?[0-9]){12,18}")
+_CARD: Final = re2.compile(r"[0-9](?:[ \-.\x{00A0}\x{2009}]?[0-9]){12,60}")
 _IBAN: Final = re2.compile(r"(?i)\b[A-Z]{2}[0-9]{2}(?:[ \-\x{00A0}]?[A-Z0-9]){11,30}")
 _SHORTEST_IBAN: Final = 15
+_SHORTEST_CARD: Final = 13
+_LONGEST_CARD: Final = 19
 
 
 def secrets_in(view: View) -> Iterator[Found]:
@@ -78,8 +80,10 @@ def _real(code: str, text: str) -> bool:
             value = text.split()[-1] if text.split() else text
             value = value.split(":")[-1].split("=")[-1].strip("\"'.,;!?()")
             return len(value) >= 8 and any(c.isdigit() for c in value) and any(not c.isdigit() for c in value)
-        case "twilio_key" | "hugging_face_token" | "model_key":
+        case "twilio_key" | "hugging_face_token":
             return any(c.isdigit() for c in text)
+        case "model_key":
+            return any(c.isdigit() for c in text) or max(map(len, text.split("-"))) >= 30
         case _:
             return not text.endswith("EXAMPLE")  # the key that every manual of AWS shows
 
@@ -95,15 +99,39 @@ def _is_jwt(text: str) -> bool:
 
 def cards_in(view: View) -> Iterator[Found]:
     """Yield the numbers that are cards."""
-    text = view.text
-    for match in _CARD.finditer(text):
-        start, end = match.span()
-        if _joined(text, start - 1) or _joined(text, end):
-            continue
-        digits = "".join(char for char in match.group() if char.isdigit())
-        if _is_card(digits):
+    for match in _CARD.finditer(view.text):
+        begin = match.start()
+        for start, end, digits in _cards(view.text, begin, match.end()):
             offset, length = view.span(start, end)
             yield Found(Kind.CARD, "card_number", offset, length, f"card number of {len(digits)} digits")
+
+
+def _cards(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
+    """Yield the cards in a run of groups of digits: other numbers may stand right before or after one."""
+    groups: list[tuple[int, int]] = []
+    for index in range(start, end):
+        if not text[index].isdigit():
+            continue
+        if groups and groups[-1][1] == index:
+            groups[-1] = (groups[-1][0], index + 1)
+        else:
+            groups.append((index, index + 1))
+    if groups and _joined(text, start - 1):
+        groups = groups[1:]
+    if groups and _joined(text, end):
+        groups = groups[:-1]
+    first = 0
+    while first < len(groups):
+        taken = 0
+        for last in range(first, len(groups)):
+            digits = "".join(text[a:b] for a, b in groups[first : last + 1])
+            if len(digits) > _LONGEST_CARD:
+                break
+            if len(digits) >= _SHORTEST_CARD and _is_card(digits):
+                yield groups[first][0], groups[last][1], digits
+                taken = last + 1
+                break
+        first = taken or first + 1
 
 
 def _joined(text: str, index: int) -> bool:
