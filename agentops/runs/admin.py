@@ -40,6 +40,11 @@ class TaskTypeForm(TenantModelForm):
             return sent
         return 0 if self.add_prefix("priority") in self.data else self.instance.priority
 
+    def clean_output_policy(self) -> object:
+        """Return the rules; an empty field has none."""
+        sent = self.cleaned_data["output_policy"]
+        return {} if sent is None else sent
+
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]  # the hook that runs once the instance is filled
         if self.errors:
@@ -118,6 +123,11 @@ class TaskTypeAdmin(TenantModelAdmin):
 
 class OutputRulesForm(TenantModelForm):
     """Refuses rules that the gate could not read."""
+
+    def clean_rules(self) -> object:
+        """Return the rules; an empty field has none."""
+        sent = self.cleaned_data["rules"]
+        return {} if sent is None else sent
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]  # the hook that runs once the instance is filled

@@ -172,6 +172,7 @@ def test_a_claim_that_nothing_supports_is_found_in_several_languages(text: str, 
         "Once we have transferred it, we write.",
         "Ich habe nichts erstattet, weil die Frist nicht vorbei ist. Ich habe es nicht erstattet.",
         "The customer asks to be refunded.",
+        "Paid by card. Paid: yes.",
     ],
 )
 def test_what_is_denied_asked_or_conditional_is_no_claim(text: str) -> None:

@@ -132,20 +132,23 @@ _NAMES: Final[Mapping[DeedClass, re2._Regexp]] = {
 }
 
 
-def _patterns(person: bool) -> Mapping[DeedClass, re2._Regexp]:
-    compiled = {}
-    for deed, verbs in _PAST.items():
-        if person:
-            forms = [template.format(verb=verbs[language], end=_END) for language, template in _FIRST_PERSON.items()]
-            forms += [_SENTENCE_START.format(verb=verbs["en"], end=_END), rf"\b(?:{_PRETERITE[deed]}){_END}"]
-        else:
-            forms = [_PASSIVE.format(verb=verbs["en"], end=_END)]
-        compiled[deed] = re2.compile("(?i)" + "|".join(f"(?:{form})" for form in forms))
-    return compiled
+def _compiled(forms: Mapping[DeedClass, Sequence[str]]) -> Mapping[DeedClass, re2._Regexp]:
+    return {deed: re2.compile("(?i)" + "|".join(f"(?:{form})" for form in some)) for deed, some in forms.items()}
 
 
-_CLAIMED: Final = _patterns(person=True)
-_REPORTED: Final = _patterns(person=False)
+_CLAIMED: Final = _compiled(
+    {
+        deed: [
+            *(template.format(verb=verbs[language], end=_END) for language, template in _FIRST_PERSON.items()),
+            rf"\b(?:{_PRETERITE[deed]}){_END}",
+        ]
+        for deed, verbs in _PAST.items()
+    }
+)
+_BARE: Final = _compiled({d: [_SENTENCE_START.format(verb=verbs["en"], end=_END)] for d, verbs in _PAST.items()})
+_REPORTED: Final = _compiled({d: [_PASSIVE.format(verb=verbs["en"], end=_END)] for d, verbs in _PAST.items()})
+_ATTRIBUTE: Final = re2.compile(r"(?i)^\W{0,3}(?:by|with|on|at|in|via|from|as|since|until|before|after)\b|^ ?:")
+"""What follows a participle that begins a sentence and claims nothing: "Paid by card", "Updated: 3 May"."""
 
 
 def claims_in(view: View, deeds: Sequence[Deed]) -> Iterator[Found]:
@@ -153,12 +156,15 @@ def claims_in(view: View, deeds: Sequence[Deed]) -> Iterator[Found]:
     for deed in DeedClass:
         if supported(deed, deeds):
             continue
-        for kind, patterns in ((Kind.CLAIM, _CLAIMED), (Kind.REPORTED_CLAIM, _REPORTED)):
+        forms = ((Kind.CLAIM, _CLAIMED), (Kind.CLAIM, _BARE), (Kind.REPORTED_CLAIM, _REPORTED))
+        for kind, patterns in forms:
             for match in patterns[deed].finditer(view.text):
                 start, end = match.span()
                 while end > start and not view.text[end - 1].isalnum():
                     end -= 1
                 if not _is_said(view.text, start, end):
+                    continue
+                if patterns is _BARE and _ATTRIBUTE.search(view.text[end : end + 20]):
                     continue
                 offset, length = view.span(start, end)
                 yield Found(kind, f"unsupported_{deed.value}", offset, length, f"nothing executed is {_A[deed]}")
