@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 _SENTENCE: Final = "Your parcel arrived late and we are sorry; the shop at https://shop.example/orders answers. "
 TEXT: Final = (_SENTENCE * 12)[:1000]
-    :1000
-]
 LETTER: Final = Candidate(
     call_id="1.send.0",
     step_id="send",
