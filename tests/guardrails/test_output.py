@@ -253,6 +253,13 @@ def test_a_check_that_crashes_blocks() -> None:
     assert strictest(check("half a character \ud800", OutputContext(), untrusted=False)) is Action.BLOCK
 
 
+def test_a_finding_does_not_say_what_hidden_characters_spell() -> None:
+    text = "ok" + "".join(chr(0xE0000 + ord(char)) for char in "my secret plan")
+    [one] = check(text, OutputContext(), untrusted=True)
+    assert (one.found.kind, one.found.code) == (Kind.HIDDEN, "tag_characters")
+    assert "secret" not in str(one.to_json())
+
+
 def test_more_findings_than_a_record_carries_block() -> None:
     judged = check("4111 1111 1111 1111, " * (MOST_FOUND + 1), OutputContext(), untrusted=False)
     assert strictest(judged) is Action.BLOCK

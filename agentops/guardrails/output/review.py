@@ -78,7 +78,8 @@ def _found(text: str, context: OutputContext, *, untrusted: bool, hidden: bool) 
             yield from _in_words(view, context, untrusted=untrusted)
     if hidden:
         for one in scan(text):
-            yield Found(Kind.HIDDEN, one.code, one.offset, one.length, one.sample)
+            # Not its sample: what hidden characters spell may itself be what must not leave.
+            yield Found(Kind.HIDDEN, one.code, one.offset, one.length, said(one.code))
 
 
 def _in_words(view: View, context: OutputContext, *, untrusted: bool) -> Iterator[Found]:
