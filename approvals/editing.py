@@ -16,8 +16,9 @@ from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, WireError, as_object, guard
 from approvals import gate as gates
 from approvals.ending import close
-from approvals.gate import Candidate, Deny, Pin, classify, leaves
+from approvals.gate import Candidate, Deny, Pin, classify
 from approvals.judging import output_context
+from approvals.leaves import leaves
 from approvals.models import Handling, Proposal, values_of
 from approvals.opening import too_late
 from approvals.outcomes import Invalid, Reconfirm, TooLate

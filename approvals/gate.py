@@ -14,9 +14,7 @@ from agentops.guardrails.output.review import OutputContext
 from agentops.guardrails.provenance import Integrity, Provenance, join
 from agentops.wire.parse import JSON, pointer_token
 from approvals import outgoing
-from approvals.leaves import covering as covering
-from approvals.leaves import is_untrusted as is_untrusted
-from approvals.leaves import leaves as leaves
+from approvals.leaves import covering, is_untrusted, leaves
 from approvals.outgoing import Leaving
 from tools import schema
 from tools.allowlist import AllowlistRule, AllowlistState

@@ -16,8 +16,9 @@ from agentops.guardrails.text import scan, visible
 from agentops.wire.money import currency_exponent
 from agentops.wire.parse import JSON, JSONObject, pointer_token
 from approvals.bands import Band
-from approvals.gate import covering, leaves, restricted_egress, untrusted_authority, untrusted_content
+from approvals.gate import restricted_egress, untrusted_authority, untrusted_content
 from approvals.kinds import kinds_of
+from approvals.leaves import covering, leaves
 from approvals.signals import UNKNOWN, Signals
 from approvals.statements import read_command, read_sql
 from approvals.weights import START, Weights
