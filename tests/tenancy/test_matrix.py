@@ -23,7 +23,7 @@ from agentops.halts.models import Halt
 from agentops.memory.models import Fact
 from agentops.prompts.services import built_in
 from agentops.providers.models import ModelPrice
-from agentops.runs.models import Run, ToolCall
+from agentops.runs.models import OutputRules, Run, ToolCall
 from agentops.tenancy.access import SYSTEM, TOKEN_SCOPES
 from agentops.tenancy.models import Membership, Tenant
 from agentops.tenancy.scope import tenant_scope
@@ -180,6 +180,7 @@ def build(tenant: Tenant) -> World:
             ModelPrice(pattern="*", input_micros=1, output_micros=1, valid_from=run.created_at),
             RiskWeights(version=1, body={}, note="n", proposed_by_id=whoever(tenant), proposed_at=run.created_at),
             BandRule(band="low", rationale_chars=5),
+            OutputRules(rules={"actions": {"card": "block"}}),
             Shift(user_id=whoever(tenant), starts_at=run.created_at, ends_at=run.created_at + timedelta(days=1)),
             Absence(
                 user_id=whoever(tenant),
