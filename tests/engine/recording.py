@@ -627,6 +627,16 @@ def asked_and_changed_its_mind(desk: Desk) -> Run:
 
 
 @scenario
+def answer_that_was_held_back(desk: Desk) -> Run:
+    """The first answer holds a key and goes to nobody; of the second the number of a card is taken out."""
+    planner = Scripted([Planned({"steps": [look("order")]}, USAGE, EXCHANGE)])
+    planner.answers += [Finished("Use AKIAABCDEFGHIJKLMNOP for it.", USAGE, EXCHANGE)]
+    planner.answers += [Finished("Found it, paid with 4111 1111 1111 1111.", USAGE, EXCHANGE)]
+    run = desk.modelled({"shop.find_order": AUTO}, planner, planning="reactive")
+    return desk.drive(run, planner)
+
+
+@scenario
 def rejected_and_may_not_try_again(desk: Desk) -> Run:
     """The model plans again and wants the same tool once more, which is denied."""
     again = {**refund("again"), "arguments": {**as_object(refund("x")["arguments"]), "amount_minor": 60}}
@@ -650,6 +660,16 @@ def rejected_with_the_run(desk: Desk) -> Run:
     run = desk.drive(desk.start("goodwill-refund", GOODWILL))
     desk.reject(run, "run", retry=False)
     return desk.drive(run)
+
+
+@scenario
+def answer_of_a_playbook_that_was_held_back(desk: Desk) -> Run:
+    """A playbook cannot say it otherwise, so its run fails."""
+    kind = task_type([look("order")], {"shop.find_order": AUTO})
+    assert kind.playbook is not None
+    kind.playbook.body = kind.playbook.body.replace('"done"', '"I have refunded the order."')
+    kind.playbook.save()
+    return desk.drive(desk.start("job", {}))
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
