@@ -78,10 +78,12 @@ def _fast_and_alone(settings: Any) -> None:
 
     from agentops.budgets import snapshot
     from agentops.halts import covering
-    from approvals import ladder
+    from approvals import figures, ladder, names
 
     covering.forget()
     ladder.forget()
+    figures.forget()
+    names.forget()
 
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
