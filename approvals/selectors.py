@@ -139,12 +139,13 @@ def rows_of(ids: Sequence[UUID]) -> list[Proposal]:
 def next_after(proposal: Proposal, filters: Filters, *, now: datetime) -> Proposal | None:
     """Return the pending proposal that follows this one in the queue, or the first one; None when nothing waits.
 
-    What somebody else has taken is passed over.
+    What somebody else has taken is passed over. It comes with everything its card names, like that of `find`.
     """
     for anchor in (proposal, None):
         for part in in_order(filters, now=now, at=now, anchor=anchor):
-            if (found := part.filter(free_for(filters.me, now)).exclude(pk=proposal.pk).first()) is not None:
-                return found
+            free = _with_card(part.filter(free_for(filters.me, now)).exclude(pk=proposal.pk))
+            for found in free[:1]:
+                return introduce(found)
     return None
 
 
@@ -181,8 +182,7 @@ def _count(found: int) -> Count:
 
 def find(proposal_id: UUID) -> Proposal | None:
     """Return a proposal of the open tenant with everything its card names. One query; now and then one for names."""
-    rows = Proposal.objects.select_related("task_type", "run", "requested_by").only(*_CARD)
-    found = next(iter(rows.filter(pk=proposal_id)), None)
+    found = next(iter(_with_card(Proposal.objects.filter(pk=proposal_id))), None)
     return introduce(found) if found is not None else None
 
 
@@ -260,6 +260,10 @@ def _rows() -> QuerySet[Proposal]:
 def _with_row(rows: QuerySet[Proposal]) -> QuerySet[Proposal]:
     """Take along what a row shows and what a stop asks about its run; no name is worth a join (`approvals.names`)."""
     return rows.select_related("run").only(*_ROW)
+
+
+def _with_card(rows: QuerySet[Proposal]) -> QuerySet[Proposal]:
+    return rows.select_related("task_type", "run", "requested_by").only(*_CARD)
 
 
 def _narrowed(rows: QuerySet[Proposal], term: Term, me: int | None, now: datetime) -> QuerySet[Proposal]:

@@ -151,8 +151,7 @@ def _next(request: TenantRequest, found: Proposal, filters: Filters) -> Proposal
     if found.served_at is not None and found.leased_by_id == request.actor.user_id:
         served = claims.serve_next(actor=request.actor, filters=filters)
         return fetch(served.proposal_id) if isinstance(served, claims.Done) else None
-    following = selectors.next_after(found, filters, now=timezone.now())
-    return fetch(following.pk) if following is not None else None
+    return selectors.next_after(found, filters, now=timezone.now())
 
 
 def filters_of_the_page(request: TenantRequest) -> Filters | None:
