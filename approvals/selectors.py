@@ -103,6 +103,21 @@ _ROW = (
     *("created_at", "decide_by", "decided_at", "tool", "task_type", "run_id", "thawed_to", *IN_A_ROW),
     *("leased_until", "held_until", *_RUN),
 )
+_GLANCE = (
+    *(
+        "tenant",
+        "run",
+        "status",
+        "tool",
+        "contract_version",
+        "arguments",
+        "version",
+        "digest",
+        "band_rank",
+        "created_at",
+    ),
+    *("created_at", "decide_by", "leased_by", "leased_until", "served_at", "votes", "release_at"),
+)
 _CARD = (
     *(field.name for field in Proposal._meta.concrete_fields if field.name != "terms"),
     *("task_type__tenant", "task_type__name", "task_type__allow_self_approval", "task_type__execute_within_s", *_RUN),
@@ -184,6 +199,14 @@ def find(proposal_id: UUID) -> Proposal | None:
     """Return a proposal of the open tenant with everything its card names. One query; now and then one for names."""
     found = next(iter(_with_card(Proposal.objects.filter(pk=proposal_id))), None)
     return introduce(found) if found is not None else None
+
+
+def glance(proposal_id: UUID) -> Proposal | None:
+    """Return a proposal with what a verdict on it is checked against and what finds the next one; no names. One query.
+
+    Everything else of it costs a query when it is asked for: `find` is for showing it.
+    """
+    return next(iter(Proposal.objects.filter(pk=proposal_id).only(*_GLANCE)), None)
 
 
 def decision_on(proposal: Proposal) -> Decision | None:
