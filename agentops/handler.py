@@ -5,7 +5,8 @@ from importlib import import_module
 
 import django
 from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from agentops.tenancy.links import tenant_urlconf
@@ -23,7 +24,7 @@ class Handler(ASGIHandler):
         """Build the chain for `get_response`, which is synchronous."""
         super().load_middleware(is_async=False)
 
-    async def get_response_async(self, request: ASGIRequest) -> HttpResponseBase:
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Return the response to one request."""
         return await sync_to_async(self.get_response, thread_sensitive=True)(request)
 

@@ -41,12 +41,12 @@ def _row(
 
     pending = one.status == Status.PENDING
     leased = pending and one.leased_until is not None and one.leased_until > now
-    held = pending and one.held_until is not None and one.held_until > now
+    held = one.held_until if pending and one.held_until is not None and one.held_until > now else None
     holder = called(one.leased_by_id) if leased else ""
     assignee = called(one.assigned_to_id) if pending else ""
     return {
         "id": one.pk,
-        "state": f"{one.status} {holder} {assignee} {one.risk_score} {one.held_until.isoformat() if held else ''}",
+        "state": f"{one.status} {holder} {assignee} {one.risk_score} {held.isoformat() if held else ''}",
         "band": one.risk_band,
         "score": one.risk_score,
         "sentence_parts": one.sentence,
@@ -61,7 +61,7 @@ def _row(
         "closed": None if pending else {"by": called(one.decided_by_id), "at": one.decided_at},
         "leased": {"by": holder, "mine": one.leased_by_id == me} if holder else None,
         "assigned": {"to": assignee, "mine": one.assigned_to_id == me} if assignee else None,
-        "held_until": one.held_until if held else None,
+        "held_until": held,
         "url": address.replace(str(_ANY), str(one.pk)),
         "selected": False,
     }

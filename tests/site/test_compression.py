@@ -14,7 +14,7 @@ TEXT = "a page of some length " * 40
 
 def answered(response: HttpResponseBase, accepts: str = "gzip, br") -> HttpResponseBase:
     request = RequestFactory().get("/", headers={"Accept-Encoding": accepts})
-    return PageCompressionMiddleware(lambda _: response)(request)
+    return PageCompressionMiddleware(lambda _: response).process_response(request, response)
 
 
 def test_a_page_is_compressed_for_those_who_take_it() -> None:
