@@ -31,8 +31,13 @@ TOO_WIDE: Final = """() => {
   const first = [...document.querySelectorAll("body *")].find(sticks);
   return `${page.scrollWidth} px wide: ${first?.outerHTML.slice(0, 120)}`;
 }"""
-_JUDGE: Final = """options => axe.run(document, options).then(found => found.violations.flatMap(
-  one => one.nodes.map(node => `${one.id}: ${node.html.slice(0, 160)} ${node.failureSummary}`)))"""
+_JUDGE: Final = """async options => {
+  // Django's admin fades from one colour to the next.
+  for (const one of document.getAnimations()) if (one instanceof CSSTransition) one.finish();
+  const found = await axe.run(document, options);
+  return found.violations.flatMap(
+    one => one.nodes.map(node => `${one.id}: ${node.html.slice(0, 160)} ${node.failureSummary}`));
+}"""
 
 
 def faults(page: Page, address: str) -> list[str]:

@@ -11,7 +11,7 @@ from django.test import Client
 from agentops.audit.models import Event
 from agentops.memory.models import Fact
 from agentops.memory.services import approve as curate
-from agentops.runs.models import TaskType
+from agentops.runs.models import TaskType, ToolCall
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
@@ -20,7 +20,7 @@ from tests.browser import hostile
 from tests.browser.access import faults, name_of, page_names
 from tests.browser.conftest import OpenBrowser
 from tests.conftest import person
-from tests.deciding import approve
+from tests.deciding import approve, lose_the_answer
 from tests.shop import drive, only_proposal, receive, start, task_type
 from tools.allowlist import AllowlistState
 from tools.backoffice.models import InboxMessage
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.browser
 
 TENANT_URLS = "agentops.tenant_urls"
 FOR_STRANGERS = {"sign in": "/sign-in", "forgot": "/account/password/reset"}
-ELSEWHERE = {"values", "similar", "together", "risk"}
-"""Pages whose samples are in `test_card_access`."""
+ELSEWHERE = {"values", "similar", "together", "risk", "run_exchange"}
+"""Pages whose samples are in `test_card_access`; the last one needs a model, and shows what an artifact does."""
 
 NO_PAGES = {"start", "live", "queue_newer", "queue_rows"}
 """Redirects, streams, and fragments of pages."""
@@ -56,6 +56,10 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
     waiting = drive(start("support-email", {"message_id": "M-0001"}).id)
     high = Proposal.objects.get(run=waiting)
     assert (medium.risk_band, high.risk_band) == ("medium", "high")
+    lost = drive(start("goodwill-refund", {"order_ref": "A-1001", "amount_minor": 900, "reason": "late"}).id)
+    unsure = Proposal.objects.get(run=lost)
+    approve(proposal_id=unsure.pk, actor=actor_of(dana, shop), version=unsure.version, digest=unsure.digest)
+    lose_the_answer(unsure)
     learning = drive(teach())
     proposed, approved = Fact.objects.order_by("pk")
     curate(fact_id=approved.pk, actor=actor_of(dana, shop), confirmed=True)
@@ -75,6 +79,8 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
         "high, approving": f"proposals/{high.pk}?open=approve",
         "medium, handing on": f"proposals/{medium.pk}?open=handle",
         "receipt": f"proposals/{decided.pk}",
+        "unknown effect": f"unknown/{ToolCall.objects.get(state='unknown').pk}",
+        "stop": "stop",
         "my decisions": "me",
         "escalations": "escalations",
         "reject several": "queue/reject",
