@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from agentops.changes.models import Change, one_at_a_time, two_admins
 from agentops.tenancy.scope import TenantForeignKey, TenantModel
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import MAX_BYTES, JSONObject, as_object, parse_json
@@ -327,63 +328,17 @@ class Grant(TenantModel):
         return f"{self.tool} {self.call_id} ({self.source})"
 
 
-class WeightsStatus(models.TextChoices):
-    """The life of a set of risk weights; at most one is proposed and at most one is in force."""
-
-    PROPOSED = "proposed", "Proposed"
-    ACTIVE = "active", "In force"
-    RETIRED = "retired", "Replaced"
-    REFUSED = "refused", "Refused"
-    WITHDRAWN = "withdrawn", "Withdrawn"
-
-
-class RiskWeights(TenantModel):
+class RiskWeights(Change):
     """One version of what a tenant weighs (`approvals.weights`): proposed by one admin, decided by another.
 
     Versions are never changed and never deleted: a proposal names the one that it was assessed with.
     """
 
-    tenant = TenantForeignKey(db_index=False)
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    version = models.PositiveIntegerField()
     body = models.JSONField(help_text="Weights in per cent, thresholds, working hours.")
-    status = models.CharField(max_length=10, choices=WeightsStatus, default=WeightsStatus.PROPOSED)
-    note = models.TextField(help_text="Why it is proposed.")
-    proposed_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False
-    )
-    proposed_at = models.DateTimeField()
-    decided_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
-    )
-    decided_at = models.DateTimeField(null=True, blank=True)
-    decision_note = models.TextField(blank=True)
 
     class Meta:
         verbose_name_plural = "risk weights"
-        constraints = (
-            models.UniqueConstraint(fields=("tenant", "version"), name="weights_version_once"),
-            models.UniqueConstraint(
-                fields=("tenant",), condition=Q(status=WeightsStatus.PROPOSED), name="weights_one_proposed"
-            ),
-            models.UniqueConstraint(
-                fields=("tenant",), condition=Q(status=WeightsStatus.ACTIVE), name="weights_one_in_force"
-            ),
-            models.CheckConstraint(condition=Q(status__in=WeightsStatus.values), name="weights_status_known"),
-            models.CheckConstraint(
-                condition=~Q(status__in=(WeightsStatus.ACTIVE, WeightsStatus.RETIRED))
-                | (Q(decided_by__isnull=False) & ~Q(decided_by=models.F("proposed_by"))),
-                name="weights_in_force_by_somebody_else",
-            ),
-            models.CheckConstraint(
-                condition=Q(status=WeightsStatus.PROPOSED, decided_at__isnull=True)
-                | (~Q(status=WeightsStatus.PROPOSED) & Q(decided_at__isnull=False)),
-                name="weights_decided_once",
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"version {self.version} ({self.status})"
+        constraints = (*two_admins("weights"), *one_at_a_time("weights"))
 
 
 class ProposalTerm(TenantModel):
