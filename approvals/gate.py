@@ -116,6 +116,9 @@ def _denied(c: Candidate) -> Deny | None:
         return Deny("off_plan", f"{name} with these arguments is not in the plan.", "plan.off_plan")
     if allow.max_calls is not None and c.calls_so_far >= allow.max_calls:
         return Deny("limit_calls", f"{name} may be called {allow.max_calls} times in one run.", "allowlist.max_calls")
+    if (broken := allow.violated(c.arguments)) is not None:
+        message = f"{name}: its arguments violate the constraint {broken.name}: {broken.expression[:300]}"
+        return Deny("constraint_violated", message, f"allowlist.constraint.{broken.name}")
     return None
 
 

@@ -13,7 +13,7 @@ from agentops.halts.covering import Stop, first, hold_line, shared_line
 from agentops.runs.models import Run
 from agentops.runs.statements import Column, Condition
 from agentops.tenancy.scope import current_tenant_id
-from agentops.wire.parse import WireError, guard, parse_json
+from agentops.wire.parse import JSON, WireError, guard, parse_json
 from approvals.freezing import catch_up, work_of
 from approvals.locking import lock_run
 from approvals.models import Grant, GrantSource, Proposal
@@ -27,6 +27,7 @@ GRANT_USED: Final = "grant_used"
 GRANT_EXPIRED: Final = "grant_expired"
 DIGEST_MISMATCH: Final = "digest_mismatch"
 CONTRACT_CHANGED: Final = "contract_changed"
+CONSTRAINT_VIOLATED: Final = "constraint_violated"
 NOT_ALLOWED: Final = "not_allowed"
 HALTED: Final = "halted"
 NOT_RELEASED: Final = "not_released"
@@ -133,7 +134,7 @@ def usual(grant_id: str, request: CallRequest, rule: AllowlistRule, *, run: Run,
     states = (AllowlistState.AUTO, AllowlistState.GATED)
     if contract is None or request.digest != _digest(request) or request.tenant_id != current_tenant_id():
         return None
-    if rule.state not in states or not rule.admits(contract.version):
+    if rule.state not in states or not rule.admits(contract.version) or rule.violated(_values(request)) is not None:
         return None
     frozen = (contract.name, contract.version, contract.digest, request.digest)
     row = (
@@ -144,6 +145,7 @@ def usual(grant_id: str, request: CallRequest, rule: AllowlistRule, *, run: Run,
         run.task_type_id,
         rule.min_version,
         rule.max_version,
+        rule.constraints_text(),
         now,
     )
     return Condition(_USED, [row], shared_line(), _USABLE, _USE)
@@ -163,6 +165,7 @@ join approvals_grant g on g.id = v.grant_id and g.run_id = v.run_id and g.call_i
     and (g.not_before is null or g.not_before <= v.at)
 join tools_allowlistentry a on a.tenant_id = g.tenant_id and a.task_type_id = v.task_type_id and a.tool = v.tool
     and a.state in ('auto', 'gated') and a.min_version = v.min_version and a.max_version = v.max_version
+    and a.argument_constraints = v.argument_constraints
 where not exists (select 1 from halts_halt h where h.tenant_id = g.tenant_id and h.settled_at is null)
 """
 _USE: Final = """
@@ -220,6 +223,8 @@ def _check(grant: Grant, request: CallRequest, now: datetime, *, again: bool, ta
         raise PermitRefused(NOT_ALLOWED, f"The allowlist no longer lets {grant.tool} run this way.")
     if not rule.admits(contract.version):
         raise PermitRefused(CONTRACT_CHANGED, f"Version {contract.version} is outside the allowed range now.")
+    if (broken := rule.violated(_values(request))) is not None:
+        raise PermitRefused(CONSTRAINT_VIOLATED, f"Its arguments violate the constraint {broken.name} now.")
     if grant.not_before is not None and grant.not_before > now:
         raise NotReleased(grant.not_before)
     if grant.expires_at <= now:
@@ -228,11 +233,22 @@ def _check(grant: Grant, request: CallRequest, now: datetime, *, again: bool, ta
 
 def _digest(request: CallRequest) -> str:
     """The digest of the arguments as they are about to execute; empty if they cannot be read."""
-    raw = request.arguments
     try:
-        arguments = parse_json(raw) if isinstance(raw, str | bytes) else guard(raw)
         return action_digest(
-            tenant_id=request.tenant_id, tool=request.tool, version=request.version, arguments=arguments
+            tenant_id=request.tenant_id, tool=request.tool, version=request.version, arguments=_read(request)
         )
     except WireError:
         return ""
+
+
+def _values(request: CallRequest) -> JSON:
+    """The arguments as they are about to execute; None, which satisfies nothing, if they cannot be read."""
+    try:
+        return _read(request)
+    except WireError:
+        return None
+
+
+def _read(request: CallRequest) -> JSON:
+    raw = request.arguments
+    return parse_json(raw) if isinstance(raw, str | bytes) else guard(raw)

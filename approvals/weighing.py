@@ -70,7 +70,7 @@ def _put_in_force(row: RiskWeights, actor: Actor, now: datetime) -> JSONObject:
     return {"replaces": changes.retire(KIND)}
 
 
-KIND: Final = changes.Kind(RiskWeights, "risk.weights", "risk_weights", _put_in_force)
+KIND: Final = changes.Kind(RiskWeights, "risk.weights_", "risk_weights", _put_in_force)
 
 
 def propose(*, raw: Mapping[str, Any], note: str, actor: Actor, now: datetime | None = None) -> Outcome:

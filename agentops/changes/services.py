@@ -42,7 +42,7 @@ C = TypeVar("C", bound=Change)
 class Kind(Generic[C]):
     """One kind of rules that two admins change.
 
-    `event` begins the names of its events (`<event>_proposed`, ...), `subject` is the kind of what they are about.
+    `event` begins the names of its events (`<event>proposed`, ...), `subject` is the kind of what they are about.
     `put_in_force` makes a change count, under its lock and in its transaction, and returns what the event says about
     that, or `Stale` when the rules have moved on.
     """
@@ -167,5 +167,5 @@ def note_problems(note: str) -> Mapping[str, str]:
 def record(kind: Kind[C], what: str, row: C, actor: Actor, data: JSONObject) -> None:
     """Write the event of one step."""
     record_in_tenant_stream(
-        f"{kind.event}_{what}", {"version": row.version, **data}, subject=(kind.subject, str(row.pk)), actor=actor
+        f"{kind.event}{what}", {"version": row.version, **data}, subject=(kind.subject, str(row.pk)), actor=actor
     )

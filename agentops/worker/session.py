@@ -677,7 +677,8 @@ class Session:
         """
         if contract.effect is Effect.READ and not call.proposal_id:
             rule = self.snapshot.rule(self.run.task_type_id, call.tool)
-            if rule.state is not AllowlistState.AUTO or not rule.admits(contract.version):
+            admitted = rule.admits(contract.version) and rule.violated(call.arguments) is None
+            if rule.state is not AllowlistState.AUTO or not admitted:
                 raise executor.PermitRefused(
                     grants.NOT_ALLOWED, f"The allowlist no longer lets {call.tool} run this way."
                 )
