@@ -138,29 +138,14 @@ def change(
     """
     if (refused := changes.may_not(actor)) is not None:
         return refused
-    if len(wishes) > MAX_CELLS or len({wish.cell for wish in wishes}) != len(wishes):
-        return Invalid({"": f"Change at most {MAX_CELLS:,} cells at once, each of them once."})
     if len(note) > changes.MAX_NOTE:
         return Invalid({"note": f"Use at most {changes.MAX_NOTE:,} characters."})
     moment = now or clock.now()
     with transaction.atomic():
-        names = _lock_task_types({wish.task_type_id for wish in wishes})
-        current = _entries({wish.cell for wish in wishes})
-        registered = {contract.name for contract in registry.contracts()}
-        problems: dict[str, str] = {}
-        for wish in wishes:
-            known = wish.rule.tool in registered or wish.cell in current
-            found = rule_problems(wish.rule, known=known)
-            if wish.task_type_id not in names:
-                found["task_type"] = "There is no such task type."
-            where = f"{names.get(wish.task_type_id, '?')} / {clean_text(wish.rule.tool[:100])} " if wishes[1:] else ""
-            problems |= {f"{where}{field}": text for field, text in found.items()}
-        if problems:
-            return Invalid(problems)
-        rates: dict[str, list[int | None]] = {}
-        for contract in registry.all_versions():
-            rates.setdefault(contract.name, []).append(contract.rate_per_minute)
-        differences = [_difference(wish, names, current, rates) for wish in wishes]
+        compared = compare(wishes, lock=True)
+        if isinstance(compared, Invalid):
+            return compared
+        differences, current = compared
         differing = [one for one in differences if one.before != one.after]
         narrow = [one for one in differing if not one.wider]
         wide = [one for one in differing if one.wider]
@@ -175,6 +160,33 @@ def change(
                 return outcome
             proposed = outcome
         return Changed(len(narrow), version, len(wide), proposed, len(wishes) - len(differing))
+
+
+def compare(
+    wishes: Sequence[Wish], *, lock: bool = False
+) -> tuple[list[Difference], dict[tuple[int, str], AllowlistEntry]] | Invalid:
+    """Return what each wish would change, in their order, and the rows there are; or what is wrong with the wishes.
+
+    Three queries. `lock` keeps others from changing these task types' rules until the transaction ends.
+    """
+    if len(wishes) > MAX_CELLS or len({wish.cell for wish in wishes}) != len(wishes):
+        return Invalid({"": f"Change at most {MAX_CELLS:,} cells at once, each of them once."})
+    names = _task_types({wish.task_type_id for wish in wishes}, lock=lock)
+    current = _entries({wish.cell for wish in wishes})
+    registered = {contract.name for contract in registry.contracts()}
+    problems: dict[str, str] = {}
+    for wish in wishes:
+        found = rule_problems(wish.rule, known=wish.rule.tool in registered or wish.cell in current)
+        if wish.task_type_id not in names:
+            found["task_type"] = "There is no such task type."
+        where = f"{names.get(wish.task_type_id, '?')} / {clean_text(wish.rule.tool[:100])} " if wishes[1:] else ""
+        problems |= {f"{where}{field}": text for field, text in found.items()}
+    if problems:
+        return Invalid(problems)
+    rates: dict[str, list[int | None]] = {}
+    for contract in registry.all_versions():
+        rates.setdefault(contract.name, []).append(contract.rate_per_minute)
+    return [_difference(wish, names, current, rates) for wish in wishes], current
 
 
 def decide(*, change_id: UUID, verdict: str, note: str, actor: Actor, now: datetime | None = None) -> Decided:
@@ -296,7 +308,7 @@ def _narrow(
 
 def _put_in_force(row: AllowlistChange, actor: Actor, now: datetime) -> JSONObject | Stale:
     cells = differences_of(row)
-    names = _lock_task_types({one.task_type_id for one in cells})
+    names = _task_types({one.task_type_id for one in cells}, lock=True)
     current = _entries({(one.task_type_id, one.tool) for one in cells})
     for one in cells:
         entry = current.get((one.task_type_id, one.tool))
@@ -353,10 +365,12 @@ def _columns(rule: AllowlistRule) -> dict[str, Any]:
     }
 
 
-def _lock_task_types(ids: Collection[int]) -> dict[int, str]:
-    """Lock the task types of a change against other changes, not against runs, and return their slugs by id."""
+def _task_types(ids: Collection[int], *, lock: bool) -> dict[int, str]:
+    """Return the slugs of task types by id; locked against other changes of the allowlist, not against runs."""
     model: Any = AllowlistEntry._meta.get_field("task_type").related_model
-    rows = model.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk")
+    rows = model.objects.filter(pk__in=ids).order_by("pk")
+    if lock:
+        rows = rows.select_for_update(no_key=True)
     return dict(cast("Iterable[tuple[int, str]]", rows.values_list("pk", "slug")))
 
 
