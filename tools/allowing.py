@@ -92,7 +92,7 @@ def rule_problems(rule: AllowlistRule, *, known: bool) -> dict[str, str]:
     if rule.rate_per_minute is not None and not 1 <= rule.rate_per_minute <= MAX_RATE:
         problems["rate_per_minute"] = f"Use a whole number from 1 to {MAX_RATE:,}."
     if len(rule.note) > MAX_RULE_NOTE:
-        problems["note"] = f"Use at most {MAX_RULE_NOTE} characters."
+        problems["rule_note"] = f"Use at most {MAX_RULE_NOTE} characters."
     if found := constraint_problem(rule):
         problems["constraints"] = found
     return problems

@@ -195,7 +195,7 @@ class _Reader:
         places: dict[str, Any] = {"tool": tool_key}
         values: dict[str, Any] = {}
         for name, key, value in self.members(body, clean_text(tool[:100])):
-            places[name] = value
+            places["rule_note" if name == "note" else name] = value
             if name == "state":
                 values[name] = self.state(value)
             elif name == "note":

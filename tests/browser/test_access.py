@@ -22,7 +22,8 @@ from tests.browser.conftest import OpenBrowser
 from tests.conftest import person
 from tests.deciding import approve
 from tests.shop import drive, only_proposal, receive, start, task_type
-from tools.allowlist import AllowlistState
+from tools.allowing import Changed, Wish, change
+from tools.allowlist import AllowlistRule, AllowlistState
 from tools.backoffice.models import InboxMessage
 
 pytestmark = pytest.mark.browser
@@ -64,6 +65,10 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
     curate(fact_id=approved.pk, actor=actor_of(dana, shop), confirmed=True)
     event = Event.objects.filter(type="call.succeeded").latest("pk")
     kind = TaskType.objects.get(slug="support-email")
+    wish = Wish(kind.pk, AllowlistRule("mail.send", AllowlistState.AUTO, max_calls=1))
+    widening = change(wishes=[wish], note="So that nobody waits.", actor=actor_of(dana, shop))
+    assert isinstance(widening, Changed)
+    assert widening.proposed is not None
     return {
         "tenants": "/",
         "queue": "queue",
@@ -100,6 +105,11 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
         "task types": "admin/runs/tasktype/",
         "tool health": "admin/tools/toolhealth/",
         "playbook": "admin/runs/playbook/add/",
+        "allowlist": "admin/tools/allowlistentry/",
+        "allowlist, one cell": f"admin/tools/allowlistentry/cell/{kind.pk}/mail.send/",
+        "allowlist, changes": "admin/tools/allowlistentry/changes/",
+        "allowlist, one change": f"admin/tools/allowlistentry/changes/{widening.proposed.change_id}/",
+        "allowlist, import": "admin/tools/allowlistentry/import/",
         "task type": f"admin/runs/tasktype/{kind.pk}/change/",
         "not there": "runs/00000000-0000-7000-8000-000000000000",
     }
@@ -161,7 +171,7 @@ def test_no_page_scrolls_sideways_on_a_phone(
 
 
 OUT_OF_REACH = """() => {
-  const fields = [...document.querySelectorAll("#allowlist-group :is(input, select)")];
+  const fields = [...document.querySelectorAll(".cellform :is(input, select, textarea)")];
   const seen = fields.filter(one => one.type !== "hidden" && one.getClientRects().length);
   const cut = (one) => {
     const box = one.getBoundingClientRect();
@@ -181,7 +191,7 @@ def test_every_field_of_the_allowlist_is_in_reach(
     pages: dict[str, str], dana: User, open_browser: OpenBrowser, width: int
 ) -> None:
     page = open_browser(dana, size=(width, 900))
-    page.goto(pages["task type"])
+    page.goto(pages["allowlist, one cell"])
     seen, cut = page.evaluate(OUT_OF_REACH)
-    assert seen > 20
+    assert seen > 6
     assert cut == []

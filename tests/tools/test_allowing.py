@@ -123,7 +123,7 @@ def test_what_was_narrowed_meanwhile_is_not_widened_by_an_older_proposal(
         ("mail.read", {"min_version": "2.0.0", "max_version": "1.9.9"}, "max_version", "below the lowest"),
         ("mail.read", {"max_calls": -1}, "max_calls", "whole number"),
         ("mail.read", {"rate_per_minute": 0}, "rate_per_minute", "whole number"),
-        ("mail.read", {"note": "x" * 301}, "note", "300"),
+        ("mail.read", {"note": "x" * 301}, "rule_note", "300"),
         ("mail.read", {"constraints": (Constraint("a", "args.n <"),)}, "constraints", "line 1, column 9"),
         ("mail.read", {"constraints": (Constraint("a", "run.n < 1"),)}, "constraints", "unknown name 'run'"),
         ("mail.read", {"constraints": (Constraint("a", "args.n.foo()"),)}, "constraints", "unknown function"),
