@@ -347,7 +347,7 @@ def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World,
     unknown: dict[type[models.Model], object] = {
         **dict.fromkeys((Run, Proposal, RiskWeights, AllowlistChange), uuid7())
     }
-    unknown |= dict.fromkeys((Event, Fact, ToolCall, Halt, SavedView, Absence), 2**40)
+    unknown |= dict.fromkeys((Event, Fact, ToolCall, Halt, SavedView, Absence, TaskType), 2**40)
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)
         if route in API_ROUTES:
