@@ -12,6 +12,7 @@ from agentops.tenancy.access import Actor
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, WireError, as_object, guard
 from approvals import gate as gates
+from approvals import policies
 from approvals.ending import close
 from approvals.gate import Candidate, Deny, Pin, classify, leaves
 from approvals.models import Handling, Proposal, values_of
@@ -32,6 +33,7 @@ def edited_by(proposal: Proposal, actor: Actor, arguments: JSON) -> Frozen | Inv
         return Invalid((Issue(error.path, str(error.code), error.message),))
     contract = registry.get(proposal.tool, proposal.contract_version)
     provenance = after_edit(proposal, actor, wanted)
+    policy = policies.in_force()
     verdict = classify(
         Candidate(
             contract=contract,
@@ -44,6 +46,10 @@ def edited_by(proposal: Proposal, actor: Actor, arguments: JSON) -> Frozen | Inv
             .exclude(call_id=proposal.call_id)
             .exclude(state__in=[CallState.DENIED.value, CallState.WITHDRAWN.value])
             .count(),
+            policy=policy,
+            surroundings=policies.surroundings(proposal.run, policies.place_of(proposal.tenant_id), clock.now())
+            if policy.rules
+            else None,
         )
     )
     if isinstance(verdict, Deny):

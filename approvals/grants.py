@@ -51,10 +51,15 @@ class NotReleased(PermitRefused):
 
 @dataclass(frozen=True, slots=True)
 class PolicyGrant:
-    """The permission that a recorded `call.granted` event stands for: its id, and for how long it may be repeated."""
+    """The permission that a recorded `call.granted` event stands for: its id, and for how long it may be repeated.
+
+    `rule` and `version` name what lets it be now: the allowlist, a rule of the policy, or a scoped trust.
+    """
 
     id: UUID
     within: timedelta
+    rule: str = ""
+    version: int = 0
 
 
 def grant_for(proposal: Proposal, *, now: datetime) -> Grant:
@@ -74,6 +79,8 @@ def grant_for(proposal: Proposal, *, now: datetime) -> Grant:
         created_at=now,
         expires_at=proposal.execute_by,
         not_before=proposal.release_at,
+        policy_version=proposal.policy_version,
+        policy_rule=proposal.policy_rule,
     )
 
 
@@ -186,6 +193,8 @@ def _of_policy(request: CallRequest, policy: PolicyGrant, now: datetime) -> Gran
         digest=request.digest,
         created_at=now,
         expires_at=now + policy.within,
+        policy_version=policy.version,
+        policy_rule=policy.rule,
     )
 
 
@@ -216,9 +225,8 @@ def _check(grant: Grant, request: CallRequest, now: datetime, *, again: bool, ta
     if contract is None or frozen != (contract.name, contract.version, contract.digest):
         raise PermitRefused(CONTRACT_CHANGED, f"The contract of {grant.tool} has changed since permission was given.")
     rule = lookup(task_type_id, request.tool)
-    allowed = (
-        {AllowlistState.AUTO} if grant.source == GrantSource.POLICY else {AllowlistState.AUTO, AllowlistState.GATED}
-    )
+    unattended = grant.source == GrantSource.POLICY and not grant.policy_rule.startswith("trust.")
+    allowed = {AllowlistState.AUTO} if unattended else {AllowlistState.AUTO, AllowlistState.GATED}
     if rule.state not in allowed:
         raise PermitRefused(NOT_ALLOWED, f"The allowlist no longer lets {grant.tool} run this way.")
     if not rule.admits(contract.version):

@@ -70,13 +70,15 @@ def two_admins(prefix: str, *, alone: Q | None = None) -> Sequence[models.BaseCo
     )
 
 
-def one_at_a_time(prefix: str) -> Sequence[models.BaseConstraint]:
-    """Return the constraints of rules that are changed as a whole: one waits, one is in force."""
-    return (
-        models.UniqueConstraint(
-            fields=("tenant",), condition=Q(status=ChangeStatus.PROPOSED), name=f"{prefix}_one_proposed"
-        ),
-        models.UniqueConstraint(
-            fields=("tenant",), condition=Q(status=ChangeStatus.ACTIVE), name=f"{prefix}_one_in_force"
-        ),
+def one_waits(prefix: str) -> models.BaseConstraint:
+    """Return the constraint of rules that are changed as a whole: one version waits at a time."""
+    return models.UniqueConstraint(
+        fields=("tenant",), condition=Q(status=ChangeStatus.PROPOSED), name=f"{prefix}_one_proposed"
+    )
+
+
+def one_in_force(prefix: str) -> models.BaseConstraint:
+    """Return the constraint of rules of which one version is in force, from the moment it was decided on."""
+    return models.UniqueConstraint(
+        fields=("tenant",), condition=Q(status=ChangeStatus.ACTIVE), name=f"{prefix}_one_in_force"
     )
