@@ -40,7 +40,8 @@ def policy(request: TenantRequest) -> HttpResponse:
 
     Context of `approvals/policy.html`: `policy` Policy, `rules` and `waiting.rules` [{rule, words}], `waiting`
     {row, rules, difference, own} or None, `past` [PolicyVersion], `against`, `difference`, `form` {text, effective,
-    note}, `checked` [{rule, words}] or None, `errors` {field: [text]}, `can_change`, `notice` {tone, title, text} or None.
+    note}, `checked` [{rule, words}] or None, `errors` {field: [text]}, `can_change`, `notice` {tone, title, text} or
+    None.
     """
     return _page(request, against=str(request.GET.get("against", ""))[:9])
 

@@ -220,8 +220,10 @@ def test_what_is_written_is_read_back_and_said_in_words() -> None:
     assert read(write(rules), now=NOW) == rules
     assert stored({"policy": 1, "rules": [to_json(one) for one in rules]}, 7) == Policy(7, rules)
     assert [in_words(one).split(": ", 1)[1] for one in (LIFT, ASK, DENY)] == [
-        "no person is asked because of financial, for at most 2 calls in one run, while amount_minor is at most 5,000, "
-        "until 2026-11-26 12:00 UTC.",
+        (
+            "no person is asked because of financial, for at most 2 calls in one run, "
+            "while amount_minor is at most 5,000, until 2026-11-26 12:00 UTC."
+        ),
         "2 people, seniors, have to agree within 1 hour.",
         "the call is denied.",
     ]
@@ -241,7 +243,7 @@ SMALL = "  - {id: a, when: 'true', effect: allow, classes: [financial], calls_pe
         (HEAD + "  - {id: a, effect: deny}\n", (3, 5), "when is missing"),
         (HEAD + "  - {id: A B, when: 'true', effect: deny}\n", (3, 10), "small letters"),
         (HEAD + "  - {id: a, when: 'true', effect: deny, quorum: 2}\n", (3, 41), "does not belong"),
-        (HEAD + "  - {id: a, when: 'true', effect: gate, quorum: 9}\n", (3, 47), "from 1 to 5"),
+        (HEAD + "  - {id: a, when: 'true', effect: gate, quorum: 9}\n", (3, 49), "from 1 to 5"),
         (HEAD + "  - {id: a, when: 'true', effect: gate, role: boss}\n", (3, 47), "may be senior"),
         (HEAD + "  - {id: a, when: 'true', effect: gate, decide_within: soon}\n", (3, 56), "such as 4h"),
         (HEAD + "  - {id: a, when: 'true', effect: allow, classes: [financial]}\n", (3, 5), "bounds is missing"),
