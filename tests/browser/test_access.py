@@ -1,12 +1,14 @@
 """Every page: no axe violation in either theme on either screen, nothing sideways, no complaint of the browser."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
+from django.utils import timezone
 from playwright.sync_api import Page
 
 from agentops.audit.models import Event
@@ -16,7 +18,8 @@ from agentops.runs.models import TaskType
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
-from approvals.models import Proposal
+from approvals import policies
+from approvals.models import Proposal, ScopedTrust
 from tests.browser import hostile
 from tests.browser.conftest import OpenBrowser
 from tests.conftest import person
@@ -69,6 +72,19 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
     widening = change(wishes=[wish], note="So that nobody waits.", actor=actor_of(dana, shop))
     assert isinstance(widening, Changed)
     assert widening.proposed is not None
+    text = "policy: 1\nrules:\n  - {id: night, when: time.hour < 6, effect: gate, quorum: 2}\n"
+    policies.propose(text=text, effective_at=None, note="So that nobody is woken.", actor=actor_of(dana, shop))
+    now = timezone.now()
+    ScopedTrust.objects.create(
+        proposal=decided,
+        task_type=kind,
+        tool="mail.read",
+        contract_digest="d",
+        authority='{"message_id":"M-0001"}',
+        given_by=dana,
+        given_at=now,
+        ends_at=now + timedelta(hours=4),
+    )
     return {
         "tenants": "/",
         "queue": "queue",
@@ -105,6 +121,9 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
         "task types": "admin/runs/tasktype/",
         "tool health": "admin/tools/toolhealth/",
         "playbook": "admin/runs/playbook/add/",
+        "policy": "policy",
+        "trusted calls": "trusts",
+        "trust": f"proposals/{decided.pk}/trust",
         "allowlist": "admin/tools/allowlistentry/",
         "allowlist, one cell": f"admin/tools/allowlistentry/cell/{kind.pk}/mail.send/",
         "allowlist, changes": "admin/tools/allowlistentry/changes/",

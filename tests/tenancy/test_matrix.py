@@ -29,7 +29,7 @@ from agentops.tenancy.models import Membership, Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.services import add_member, issue_token
 from agentops.wire.ids import uuid7
-from approvals.models import Absence, BandRule, Proposal, RiskWeights, SavedView, Shift
+from approvals.models import Absence, BandRule, PolicyVersion, Proposal, RiskWeights, SavedView, ScopedTrust, Shift
 from tests.conftest import person
 from tests.shop import drive, open_shop, start
 from tools.backoffice import models as backoffice
@@ -44,6 +44,9 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "similar": Proposal,
     "together": Run,
     "risk_decide": RiskWeights,
+    "policy_decide": PolicyVersion,
+    "trust_give": Proposal,
+    "trust_revoke": ScopedTrust,
     "allowlist_change": AllowlistChange,
     "allowlist_decide": AllowlistChange,
     "allowlist_cell": TaskType,
@@ -79,7 +82,17 @@ OBJECTS: Mapping[str, type[models.Model]] = {
 
 POSTED = frozenset(
     {
-        *("decide", "risk_decide", "allowlist_decide", "fact_curate", "unknown_answer", "stop_lift", "run_exchange"),
+        *(
+            "decide",
+            "risk_decide",
+            "allowlist_decide",
+            "policy_decide",
+            "trust_revoke",
+            "fact_curate",
+            "unknown_answer",
+            "stop_lift",
+            "run_exchange",
+        ),
         *("claim", "release", "renew", "assign", "hold", "resume", "view_remove"),
         *("section_seen", "step_up", "undo", "escalate", "extend", "absence_end"),
         *("run_cancel", "run_pause", "run_resume", "run_requeue"),
@@ -187,6 +200,24 @@ def build(tenant: Tenant) -> World:
                 narrows=False,
                 proposed_by_id=whoever(tenant),
                 proposed_at=run.created_at,
+            ),
+            PolicyVersion(
+                version=1,
+                body={},
+                note="n",
+                proposed_by_id=whoever(tenant),
+                proposed_at=run.created_at,
+                effective_at=run.created_at,
+            ),
+            ScopedTrust(
+                proposal=Proposal.objects.all()[0],
+                task_type=run.task_type,
+                tool="mail.read",
+                contract_digest="d",
+                authority="{}",
+                given_by_id=whoever(tenant),
+                given_at=run.created_at,
+                ends_at=run.created_at + timedelta(days=1),
             ),
             RiskWeights(version=1, body={}, note="n", proposed_by_id=whoever(tenant), proposed_at=run.created_at),
             BandRule(band="low", rationale_chars=5),
@@ -345,7 +376,7 @@ def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World,
     client = Client()
     client.force_login(bob, backend="allauth.account.auth_backends.AuthenticationBackend")
     unknown: dict[type[models.Model], object] = {
-        **dict.fromkeys((Run, Proposal, RiskWeights, AllowlistChange), uuid7())
+        **dict.fromkeys((Run, Proposal, RiskWeights, AllowlistChange, PolicyVersion, ScopedTrust), uuid7())
     }
     unknown |= dict.fromkeys((Event, Fact, ToolCall, Halt, SavedView, Absence, TaskType), 2**40)
     for name, model in OBJECTS.items():
