@@ -134,6 +134,7 @@ def give(*, proposal_id: UUID, scope: str, actor: Actor, now: datetime | None = 
         return Refused("scope", "Choose this run, or for how many hours.")
     contract = registry.get(proposal.tool, proposal.contract_version)
     assert contract is not None
+    assert actor.user_id is not None
     ends_at = moment + (LONGEST_RUN if scope == THIS_RUN else timedelta(hours=int(scope)))
     covered = authority(contract, proposal.argument_values)
     try:

@@ -329,17 +329,22 @@ def _apply(
     actor: Actor,
 ) -> None:
     rows: list[AllowlistEntry] = []
+    known: list[AllowlistEntry] = []
+    new: list[AllowlistEntry] = []
     for one in cells:
-        entry = current.get((one.task_type_id, one.tool)) or AllowlistEntry(
-            tenant_id=row.tenant_id, task_type_id=one.task_type_id, tool=one.tool
-        )
+        entry = current.get((one.task_type_id, one.tool))
+        if entry is not None:
+            known.append(entry)
+        else:
+            entry = AllowlistEntry(tenant_id=row.tenant_id, task_type_id=one.task_type_id, tool=one.tool)
+            new.append(entry)
         for name, value in _columns(one.after).items():
             setattr(entry, name, value)
         entry.updated_by_id, entry.updated_at = row.proposed_by_id, clock.now()
         rows.append(entry)
-    AllowlistEntry.objects.bulk_create([one for one in rows if one.pk is None])
+    AllowlistEntry.objects.bulk_create(new)
     written = (*_columns(AllowlistRule("", AllowlistState.DENIED)), "updated_by", "updated_at")
-    AllowlistEntry.objects.bulk_update([one for one in rows if one.pk is not None], written, batch_size=500)
+    AllowlistEntry.objects.bulk_update(known, written, batch_size=500)
     events: list[NewEvent] = []
     for one, entry in zip(cells, rows, strict=True):
         data: JSONObject = {

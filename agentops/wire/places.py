@@ -71,13 +71,16 @@ def _refuse_aliases(text: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        mark = event.start_mark
         if depth > MAX_DEPTH:
-            raise BadFile([Problem(mark.line + 1, mark.column + 1, "It is nested too deeply.")])
+            raise BadFile([_problem(event.start_mark, "It is nested too deeply.")])
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise BadFile([Problem(mark.line + 1, mark.column + 1, "Write it out: anchors and aliases are refused.")])
+            raise BadFile([_problem(event.start_mark, "Write it out: anchors and aliases are refused.")])
         if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None):
-            raise BadFile([Problem(mark.line + 1, mark.column + 1, "Tags are refused.")])
+            raise BadFile([_problem(event.start_mark, "Tags are refused.")])
+
+
+def _problem(mark: Any, message: str) -> Problem:
+    return Problem(mark.line + 1, mark.column + 1, message) if mark is not None else Problem(1, 1, message)
 
 
 @dataclass
@@ -87,9 +90,7 @@ class NodeReader:
     problems: list[Problem] = field(default_factory=list, kw_only=True)
 
     def wrong(self, node: Any, message: str) -> None:
-        mark = node.start_mark if node is not None else None
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        self.problems.append(Problem(line, column, message))
+        self.problems.append(_problem(node.start_mark if node is not None else None, message))
 
     def members(self, node: Any, what: str) -> Iterator[tuple[str, Any, Any]]:
         """Yield name, key node and value node of a mapping."""
