@@ -134,10 +134,10 @@ class Subject:
 
 
 def judge(policy: Policy, subject: Subject) -> Judgement:
-    """Return what the rules say about a call. Never raises for what arguments or rules are."""
+    """Return what the rules say about a call. Raises nothing for what rules are; arguments are JSON."""
     if not policy.rules:
         return Judgement()
-    names = names_of(subject)
+    names = expressions.bind(names_of(subject))
     gates: list[Rule] = []
     lifted: dict[Sensitivity, Rule] = {}
     denied: Rule | None = None

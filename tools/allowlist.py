@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from agentops.wire import expressions
@@ -40,7 +41,9 @@ class AllowlistRule:
 
     def violated(self, arguments: JSON) -> Constraint | None:
         """Return the first constraint that these arguments do not satisfy."""
-        names = {"args": arguments}
+        if not self.constraints:
+            return None
+        names = expressions.bind({"args": arguments})
         return next((one for one in self.constraints if expressions.evaluate(one.expression, names) is not True), None)
 
     def constraints_text(self) -> str:
@@ -115,7 +118,10 @@ def rule_of(entry: AllowlistEntry) -> AllowlistRule:
         max_calls=entry.max_calls,
         note=entry.note,
         rate_per_minute=entry.rate_per_minute,
-        constraints=constraints_of(as_object(parse_json(entry.argument_constraints)))
-        if entry.argument_constraints
-        else (),
+        constraints=_stored(entry.argument_constraints),
     )
+
+
+@lru_cache(maxsize=4096)
+def _stored(text: str) -> tuple[Constraint, ...]:
+    return constraints_of(as_object(parse_json(text))) if text else ()

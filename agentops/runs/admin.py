@@ -80,7 +80,7 @@ class TaskTypeAdmin(TenantModelAdmin):
     @admin.display(description="tools it may use")
     def allowlist_page(self, obj: TaskType) -> str:
         """Return the way to the allowlist: one place changes it, and a new task type may use nothing."""
-        if obj.pk is None:
+        if not obj.pk:
             return "None yet. Save the task type, then allow tools on the allowlist."
         address = f"{reverse('admin:tools_allowlistentry_changelist')}?{urlencode({'task_type': obj.slug})}"
         count = len(allowed_tools(obj.pk))

@@ -88,7 +88,7 @@ class AllowlistEntryAdmin(TenantModelAdmin):
             return HttpResponse(status=405, headers={"Allow": "GET, HEAD"})
         asked = (str(request.GET.get(name, ""))[:100].strip() for name in ("tool", "task_type", "state"))
         wanted = Filter(*asked)
-        found = matrix(wanted, base=reverse("admin:tools_allowlistentry_changelist"), now=timezone.now())
+        found = matrix(wanted, now=timezone.now())
         context = {
             "title": "Allowlist",
             "matrix": found,

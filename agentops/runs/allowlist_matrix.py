@@ -33,14 +33,13 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell: the state, where it is changed, and in a few words what limits it and what has happened."""
+    """One cell: the state, where it is changed (relative to the table), and what waits, limits and has happened."""
 
     state: str
     label: str
     url: str
-    limits: str
-    past: str
-    waiting: str
+    more: str
+    waits: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +63,8 @@ class Matrix:
     task_types: int
 
 
-def matrix(wanted: Filter, *, base: str, now: datetime) -> Matrix:
-    """Return the table. `base` is the address that the addresses of cells begin with."""
+def matrix(wanted: Filter, *, now: datetime) -> Matrix:
+    """Return the table. The addresses of cells are relative to that of the table."""
     kinds = list(TaskType.objects.order_by("name").values_list("pk", "slug", "name"))
     rules = all_rules()
     waiting = waiting_cells()
@@ -80,16 +79,17 @@ def matrix(wanted: Filter, *, base: str, now: datetime) -> Matrix:
         title = contract.title if contract is not None else "not registered"
         if wanted.tool.lower() not in f"{tool} {title}".lower():
             continue
+        broken = breakers.get(tool, "")
         cells = [
-            _cell(kind[0], tool, rules.get((kind[0], tool)), waiting.get((kind[0], tool), ""), calls, base)
+            _cell(kind[0], tool, rules.get((kind[0], tool)), waiting.get((kind[0], tool), ""), calls, broken)
             for kind in columns
         ]
         if wanted.state and not any(
-            bool(cell.waiting) if wanted.state == WAITING else cell.state == wanted.state for cell in cells
+            cell.waits if wanted.state == WAITING else cell.state == wanted.state for cell in cells
         ):
             continue
         sensitive = ", ".join(sorted(str(one).replace("_", " ") for one in contract.sensitivity)) if contract else ""
-        rows.append(Row(tool, title, sensitive, breakers.get(tool, ""), cells))
+        rows.append(Row(tool, title, sensitive, broken, cells))
     return Matrix(columns, rows, len(tools), len(kinds))
 
 
@@ -99,13 +99,15 @@ def _cell(
     rule: AllowlistRule | None,
     waiting: str,
     calls: Mapping[tuple[int, str], tuple[int, int]],
-    base: str,
+    breaker: str,
 ) -> Cell:
     made, rejected = calls.get((kind, tool), (0, 0))
     past = f"{made} call{'' if made == 1 else 's'}" + (f", {rejected} rejected" if rejected else "") if made else ""
     state = rule.state.value if rule is not None else "denied"
     limits = limits_words(rule) if rule is not None and state != "denied" else ""
-    return Cell(state, STATES[state], f"{base}cell/{kind}/{quote(tool, safe='')}/", limits, past, waiting)
+    parts = (f"waits: {waiting}" if waiting else "", limits, past, breaker if past else "")
+    more = "; ".join(part for part in parts if part)
+    return Cell(state, STATES[state], f"cell/{kind}/{quote(tool, safe='')}/", more, bool(waiting))
 
 
 def limits_words(rule: AllowlistRule) -> str:

@@ -215,7 +215,12 @@ def test_bounds_cover_every_member_and_no_other_type() -> None:
 
 
 def test_what_is_written_is_read_back_and_said_in_words() -> None:
-    rules = (LIFT, replace(ASK, because="Two look: at 'this'."), replace(DENY, when="a.b == 'x'\n  || true"), BROKEN)
+    rules: tuple[Rule, ...] = (
+        LIFT,
+        replace(ASK, because="Two look: at 'this'."),
+        replace(DENY, when="a.b == 'x'\n  || true"),
+        BROKEN,
+    )
     rules = tuple(replace(one, when="call.tool == 'x'\n || true") if one.id == "no" else one for one in rules)
     assert read(write(rules), now=NOW) == rules
     assert stored({"policy": 1, "rules": [to_json(one) for one in rules]}, 7) == Policy(7, rules)

@@ -44,8 +44,8 @@ def test_of_two_verdicts_one_counts_and_of_two_sets_one_waits(acme: Tenant, admi
                     raw={"weights": dict(WEIGHTS) | {"padding": 20 + number}}, note=WHY, actor=actor
                 )
 
-        outcomes = at_once([lambda: propose(ada), lambda: propose(ada)])
-        told.update(type(one).__name__ for one in outcomes)
+        answers = at_once([lambda: propose(ada), lambda: propose(ada)])
+        told.update(type(one).__name__ for one in answers)
         with tenant_scope(acme):
             row = RiskWeights.objects.get(status="proposed")
 

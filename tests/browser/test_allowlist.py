@@ -78,7 +78,7 @@ def test_a_cell_is_found_and_changed_without_scripts(ada: User, open_browser: Op
     page = open_browser(ada, javascript=False)
     page.goto(TABLE)
     page.get_by_label("Tool", exact=True).fill("tool_007")
-    page.get_by_label("Task type").fill("kind-03")
+    page.get_by_role("textbox", name="Task type").fill("kind-03")
     page.get_by_role("button", name="Filter").click()
     expect(page.get_by_text("1 of 2")).to_be_visible()
     kind = TaskType.objects.get(slug="kind-03")

@@ -11,6 +11,7 @@ from agentops.engine.events import CallDenied, CallGranted
 from agentops.runs.models import Run, TaskType
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
+from agentops.wire.parse import JSONObject
 from approvals import policies, trust
 from approvals.models import Grant, PolicyVersion
 from tests.conftest import person
@@ -21,7 +22,7 @@ from tools.allowlist import AllowlistState
 from tools.backoffice.models import Refund
 from tools.models import AllowlistEntry
 
-REFUND = {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}
+REFUND: JSONObject = {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}
 SMALL = """policy: 1
 rules:
   - id: small-refunds
@@ -120,7 +121,7 @@ def test_a_policy_that_cannot_be_read_denies_everything(shop: Tenant, publish: C
 
 @pytest.fixture
 def reading(shop: Tenant) -> TaskType:
-    step = {"id": "a", "tool": "mail.read", "arguments": {"message_id": "M-0001"}}
+    step: JSONObject = {"id": "a", "tool": "mail.read", "arguments": {"message_id": "M-0001"}}
     return task_type([step], {"mail.read": AllowlistState.GATED})
 
 
