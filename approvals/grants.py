@@ -162,7 +162,7 @@ _USED: Final = (
     *(Column("run_id", "uuid"), Column("call_id", "text"), Column("grant_id", "uuid")),
     *(Column("tool", "text"), Column("version", "text"), Column("contract", "text"), Column("digest", "text")),
     *(Column("task_type_id", "bigint"), Column("min_version", "text"), Column("max_version", "text")),
-    Column("at", "timestamptz"),
+    *(Column("argument_constraints", "text"), Column("at", "timestamptz")),
 )
 _USABLE: Final = """
 select v.run_id from {rows}
