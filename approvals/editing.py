@@ -4,17 +4,22 @@ from datetime import datetime
 
 from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
+from agentops.engine.state import fold
 from agentops.engine.transitions import CallState
 from agentops.guardrails.provenance import Provenance, SourceKind
 from agentops.guardrails.provenance import provenance as single_provenance
 from agentops.runs.models import ToolCall
+from agentops.runs.output_policy import effective
+from agentops.runs.recording import load
 from agentops.tenancy.access import Actor
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, WireError, as_object, guard
 from approvals import gate as gates
 from approvals import policies
 from approvals.ending import close
-from approvals.gate import Candidate, Deny, Pin, classify, leaves
+from approvals.gate import Candidate, Deny, Pin, classify
+from approvals.judging import output_context
+from approvals.leaves import leaves
 from approvals.models import Handling, Proposal, values_of
 from approvals.opening import too_late
 from approvals.outcomes import Invalid, Reconfirm, TooLate
@@ -50,6 +55,7 @@ def edited_by(proposal: Proposal, actor: Actor, arguments: JSON) -> Frozen | Inv
             surroundings=policies.surroundings(proposal.run, policies.place_of(proposal.tenant_id), clock.now())
             if policy.rules
             else None,
+            output=output_context(fold(load(proposal.run_id)), effective(proposal.task_type), registry.get),
         )
     )
     if isinstance(verdict, Deny):

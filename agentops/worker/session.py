@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypedDict, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 from uuid import UUID
 
 from agentops.audit.services import StreamConflict
@@ -37,6 +37,7 @@ from agentops.engine.decide import (
     plan_request,
 )
 from agentops.engine.events import (
+    AnswerBlocked,
     CallAdopted,
     CallDeferred,
     CallDenied,
@@ -66,6 +67,7 @@ from agentops.engine.planner import Finished, Planned, Planner, PlannerAnswer, P
 from agentops.engine.state import Call as ToolCall
 from agentops.engine.state import State, apply, fold
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
+from agentops.guardrails.output.policy import OutputPolicy
 from agentops.halts.covering import Stop
 from agentops.runs import lease as leases
 from agentops.runs.commit import RUN_COLUMNS, Head, Shortcut, Write
@@ -77,7 +79,7 @@ from agentops.runs.statements import Condition, table_of
 from agentops.tenancy.access import WORKER, Actor
 from agentops.wire.canonical import digest
 from agentops.wire.ids import uuid7
-from agentops.wire.parse import JSON, JSONObject, clean
+from agentops.wire.parse import JSON, JSONObject
 from agentops.worker import mishap, spending
 from agentops.worker.backoff import BASE_S, backoff
 from agentops.worker.calls import ask_hook, idempotency_key, read_back, request_of, trust_of
@@ -87,12 +89,12 @@ from agentops.worker.snapshot import Snapshot
 from agentops.worker.stopping import paused_by, stop_for
 from approvals import gate, grants, policies, trust
 from approvals.attention import review_seconds
+from approvals.judging import TenantRules, judged, output_context
 from approvals.models import Proposal
-from approvals.policy import Policy, Surroundings
 from approvals.services import draft_proposal, withdraw_proposals
 from tools import executor, health
 from tools.allowlist import AllowlistState
-from tools.contracts import TRANSIENT, Effect, ErrorCode, ToolContract, action_digest
+from tools.contracts import TRANSIENT, Effect, ErrorCode, ToolContract
 from tools.registry import registry
 
 if TYPE_CHECKING:
@@ -341,7 +343,12 @@ class Session:
                 yield from self.let_go()
                 return False
             case Finalize(answer=answer, untrusted=untrusted):
-                yield from self.end(review_answer(answer, untrusted=untrusted))
+                context = output_context(self.state, self.output_policy, registry.get)
+                reviewed = review_answer(answer, context, untrusted=untrusted)
+                if isinstance(reviewed, AnswerBlocked):
+                    self.note(reviewed)
+                    return True
+                yield from self.end(reviewed)
                 return False
             case Fail(code=code, message=message):
                 yield from self.end(RunFailed(code, message))
@@ -422,6 +429,10 @@ class Session:
                     wait = backoff(self.state.plan_failures, failed.retry_after, self.driver.rng)
                     retry_at = _rfc3339(self.driver.now() + wait)
                 return PlanFailed(planner, failed.code, failed.message, retry_at, [], failed.usage, failed.exchange)
+
+    @property
+    def output_policy(self) -> OutputPolicy:
+        return self.snapshot.output_policy(self.run.task_type)
 
     def pin(self, tool: str) -> JSONObject | None:
         return self.state.submitted.tools.get(tool) if self.state.submitted else None
@@ -530,47 +541,25 @@ class Session:
 
     def judge(self, candidate: Candidate, beside: int) -> Judged:
         """Ask the gate; `beside` counts the calls of the same tool that the same step makes before this one."""
-        pin = self.pin(candidate.tool)
-        contract = registry.get(candidate.tool, str(pin["version"])) if pin else registry.get(candidate.tool)
-        version = str(pin["version"]) if pin else contract.version if contract else ""
-        arguments = clean(candidate.arguments)
-        calls = self.state.calls.values()
-        unused = (CallState.DENIED, CallState.WITHDRAWN)
-        same_tool = sum(1 for c in calls if c.tool == candidate.tool and c.state not in unused)
-        verdict = gate.classify(
-            gate.Candidate(
-                contract=contract,
-                pinned=gate.Pin(version, str(pin["digest"])) if pin else None,
-                arguments=arguments,
-                provenance=candidate.provenance,
-                planned=candidate.planned,
-                allow=self.snapshot.rule(self.run.task_type_id, candidate.tool),
-                calls_so_far=same_tool + beside,
-                **self.rules_for(contract, arguments),
-            )
+        selected, contract, verdict = judged(
+            self.state,
+            candidate,
+            find=registry.get,
+            allow=self.snapshot.rule(self.run.task_type_id, candidate.tool),
+            policy=self.output_policy,
+            idempotency_key=idempotency_key(self.run, candidate.call_id),
+            tenant_id=self.run.tenant_id,
+            beside=beside,
+            rules=self.rules_for,
         )
         if isinstance(verdict, gate.Gate) and contract is not None:
             # Nobody is asked about what could not be paid for anyway; what can be is asked again when it executes.
             unpaid = spending.refuses_call(run=self.run, contract=contract, now=self.driver.now())
             if unpaid is not None:
                 verdict = gate.Deny(str(ErrorCode.BUDGET_EXCEEDED), unpaid.message, f"budget.{unpaid.budget_id}")
-        selected = CallSelected(
-            call_id=candidate.call_id,
-            step_id=candidate.step_id,
-            tool=candidate.tool,
-            version=version,
-            effect=str(contract.effect) if contract else "",
-            arguments=arguments,
-            digest=action_digest(
-                tenant_id=self.run.tenant_id, tool=candidate.tool, version=version, arguments=arguments
-            ),
-            idempotency_key=candidate.idempotency_key or idempotency_key(self.run, candidate.call_id),
-            provenance={path: p.to_json() for path, p in candidate.provenance.items()},
-            planned=candidate.planned,
-        )
         return selected, contract, verdict
 
-    def rules_for(self, contract: ToolContract | None, arguments: JSON) -> "_Rules":
+    def rules_for(self, contract: ToolContract | None, arguments: JSON) -> TenantRules:
         """Return the part of a candidate that policy and scoped trusts have to say, as the snapshot knows them."""
         policy, now = self.snapshot.policy(), self.driver.now()
         return {
@@ -714,11 +703,11 @@ class Session:
 
         What policy lets be read needs no row that is used up: the event is its grant. Raises PermitRefused.
         """
-        judged = self.judge_again(call, contract)
+        lets_it = self.judge_again(call, contract)
         if contract.effect is Effect.READ and not call.proposal_id:
             rule = self.snapshot.rule(self.run.task_type_id, call.tool)
             admitted = rule.admits(contract.version) and rule.violated(call.arguments) is None
-            trusted = judged.rule.startswith("trust.") and rule.state is AllowlistState.GATED
+            trusted = lets_it.rule.startswith("trust.") and rule.state is AllowlistState.GATED
             if not admitted or not (rule.state is AllowlistState.AUTO or trusted):
                 raise executor.PermitRefused(
                     grants.NOT_ALLOWED, f"The allowlist no longer lets {call.tool} run this way."
@@ -732,7 +721,7 @@ class Session:
         policy = (
             None
             if call.proposal_id
-            else grants.PolicyGrant(UUID(call.grant_id), self.execute_within, judged.rule, judged.policy_version)
+            else grants.PolicyGrant(UUID(call.grant_id), self.execute_within, lets_it.rule, lets_it.policy_version)
         )
 
         def consume() -> None:
@@ -870,12 +859,6 @@ class Session:
             return []
 
         yield from self.flush(beside=make_usable if rearm else None)
-
-
-class _Rules(TypedDict):
-    policy: Policy
-    surroundings: Surroundings | None
-    trust: str
 
 
 class _Unreviewed(Exception):

@@ -11,8 +11,11 @@ from typing import Final
 
 from agentops import clock
 from agentops.engine.planner import Planner
+from agentops.guardrails.output.policy import OutputPolicy
 from agentops.runs.models import TaskType
+from agentops.runs.output_policy import effective, tenant_rules
 from agentops.tenancy.scope import current_tenant_id
+from agentops.wire.parse import JSONObject
 from approvals import policies, trust
 from approvals.policy import NONE, Policy
 from approvals.trust import Trust
@@ -30,6 +33,8 @@ class Snapshot:
         self._read_at = -FRESH_S
         self._rules: dict[tuple[int, str], AllowlistRule] = {}
         self._ailing: frozenset[str] = frozenset()
+        self._output_rules: JSONObject | None = None
+        self._policies: dict[int, OutputPolicy] = {}
         self._playbooks: dict[str, Planner] = {}
         self._kinds: dict[int, TaskType] = {}
         self._policy = NONE
@@ -64,6 +69,15 @@ class Snapshot:
             self._playbooks[name] = look_up()
         return self._playbooks[name]
 
+    def output_policy(self, task_type: TaskType) -> OutputPolicy:
+        """Return the output policy of a task type, with the tenant's rules in it."""
+        self._refresh()
+        if task_type.pk not in self._policies:
+            if self._output_rules is None:
+                self._output_rules = tenant_rules()
+            self._policies[task_type.pk] = effective(task_type, self._output_rules)
+        return self._policies[task_type.pk]
+
     def kinds(self) -> dict[int, TaskType]:
         """Return the task types that were looked up lately; whoever looks up more adds them."""
         self._refresh()
@@ -84,6 +98,7 @@ class Snapshot:
             return
         self._rules = all_rules()
         self._ailing = ailing()
+        self._output_rules, self._policies = None, {}
         self._kinds = {}
         self._policy = policies.in_force()
         self._place = policies.place_of(current_tenant_id()) if self._policy.rules else ("", "")
