@@ -45,7 +45,7 @@ def refund(*rules: Rule, amount: JSON = 100, **more: Any) -> Candidate:
 def test_a_bounded_rule_lets_a_sensitive_call_run_and_is_named() -> None:
     assert isinstance(classify(refund()), Gate)
     verdict = classify(refund(LIFT))
-    assert verdict == Auto("policy.3.small", verdict.reasons, 3)  # type: ignore[union-attr]
+    assert verdict == Auto("policy.3.small", verdict.reasons, policy_version=3)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
