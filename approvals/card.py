@@ -31,6 +31,7 @@ from approvals.receipt import receipt_of
 from approvals.selectors import decision_on
 from approvals.sight import Sight
 from approvals.together import later_steps, others, waiting_with
+from approvals.trust import possible
 from tools.registry import registry
 
 RULES: Final[Mapping[str, str]] = {
@@ -93,7 +94,12 @@ def card_of(
         "consequence": proposal.consequence,
         "risk": proposal.risk,
         "weights_url": reverse("risk"),
-        "why": {"rule": proposal.policy_rule, "text": " ".join(str(reason) for reason in proposal.reasons)},
+        "why": {
+            "rule": proposal.policy_rule,
+            "policy": proposal.policy_version,
+            "text": " ".join(str(reason) for reason in proposal.reasons),
+        },
+        "trust_url": "" if possible(proposal, actor) else reverse("trust_give", args=[proposal.id]),
         "explanation": proposal.explanation,
         "arguments": arguments,
         "previews": previews(kinds, proposal.argument_values, proposal.consequence),

@@ -102,7 +102,8 @@ def edit_and_approve(
             return cleared
         if same:
             return _approve(opened, actor, note, moment, {}, cleared)
-        if edited.risk.band.rank > opened.band_rank or rung_of(edited.risk.band.value).approvers > 1:
+        needed = max(rung_of(edited.risk.band.value).approvers, edited.quorum)
+        if edited.risk.band.rank > opened.band_rank or needed > 1:
             return revise(opened, actor, edited, now=moment)
         return _approve(opened, actor, note, moment, edited.columns(), cleared)
 

@@ -26,7 +26,7 @@ from approvals.bar import gates_of
 from approvals.card import RULES, Draft, Notice
 from approvals.forms import QuestionForm, SeenForm, StepUpForm
 from approvals.intents import read_intent, sign_intent
-from approvals.ladder import rung_of
+from approvals.ladder import rung_for
 from approvals.outcomes import Asked, Forbidden, Invalid
 from approvals.proposal_pages import card_answer, fetch
 from approvals.views import take
@@ -52,7 +52,7 @@ def section_seen(request: TenantRequest, pk: UUID) -> HttpResponse:
         return card_answer(request, found, Notice("error", "This has changed since you opened it."), status=409)
     if not is_fragment(request):
         return card_answer(request, found, status=200, sight=sight)
-    rung = rung_of(found.risk_band)
+    rung = rung_for(found)
     opened = friction.opened_sections(sight)
     seen = {name: name in opened for name in friction.must_see(found, rung)}
     context = {"gates": gates_of(found, rung, sight, seen, now)}

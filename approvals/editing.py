@@ -17,6 +17,7 @@ from agentops.tenancy.access import Actor
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, WireError, as_object, guard
 from approvals import gate as gates
+from approvals import policies
 from approvals.ending import close
 from approvals.gate import Candidate, Deny, Pin, classify
 from approvals.judging import output_context
@@ -52,6 +53,7 @@ def checked(
     What the agent changed when it was asked raises the risk for as long as any of it stands.
     """
     contract = registry.get(proposal.tool, proposal.contract_version)
+    policy = policies.in_force()
     verdict = classify(
         Candidate(
             contract=contract,
@@ -64,6 +66,10 @@ def checked(
             .exclude(call_id=proposal.call_id)
             .exclude(state__in=[CallState.DENIED.value, CallState.WITHDRAWN.value])
             .count(),
+            policy=policy,
+            surroundings=policies.surroundings(proposal.run, policies.place_of(proposal.tenant_id), now)
+            if policy.rules
+            else None,
             output=output_context(fold(load(proposal.run_id)), effective(proposal.task_type), registry.get),
         )
     )

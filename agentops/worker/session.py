@@ -92,7 +92,7 @@ from agentops.runs.statements import Condition, table_of
 from agentops.tenancy.access import WORKER, Actor
 from agentops.wire.canonical import digest
 from agentops.wire.ids import uuid7
-from agentops.wire.parse import JSONObject
+from agentops.wire.parse import JSON, JSONObject
 from agentops.worker import answering, mishap, spending
 from agentops.worker.backoff import BASE_S, backoff
 from agentops.worker.calls import ask_hook, idempotency_key, read_back, request_of, trust_of
@@ -100,9 +100,9 @@ from agentops.worker.output import review_answer
 from agentops.worker.planners import offered_tools, patience
 from agentops.worker.snapshot import Snapshot
 from agentops.worker.stopping import paused_by, stop_for
-from approvals import gate, grants
+from approvals import gate, grants, policies, trust
 from approvals.attention import review_seconds
-from approvals.judging import judged, output_context
+from approvals.judging import TenantRules, judged, output_context
 from approvals.models import Proposal
 from approvals.revising import ProposalChanged, Revision, revised_by_agent
 from approvals.services import draft_proposal, withdraw_proposals
@@ -661,6 +661,7 @@ class Session:
             idempotency_key=idempotency_key(self.run, candidate.call_id),
             tenant_id=self.run.tenant_id,
             beside=beside,
+            rules=self.rules_for,
         )
         if isinstance(verdict, gate.Gate) and contract is not None:
             # Nobody is asked about what could not be paid for anyway; what can be is asked again when it executes.
@@ -668,6 +669,43 @@ class Session:
             if unpaid is not None:
                 verdict = gate.Deny(str(ErrorCode.BUDGET_EXCEEDED), unpaid.message, f"budget.{unpaid.budget_id}")
         return selected, contract, verdict
+
+    def rules_for(self, contract: ToolContract | None, arguments: JSON) -> TenantRules:
+        """Return the part of a candidate that policy and scoped trusts have to say, as the snapshot knows them."""
+        policy, now = self.snapshot.policy(), self.driver.now()
+        return {
+            "policy": policy,
+            "surroundings": policies.surroundings(self.run, self.snapshot.place(), now) if policy.rules else None,
+            "trust": trust.covering(
+                self.snapshot.trusts(),
+                task_type_id=self.run.task_type_id,
+                run_id=self.run.id,
+                contract=contract,
+                arguments=arguments,
+                now=now,
+            ),
+        }
+
+    def judge_again(self, call: ToolCall, contract: ToolContract) -> gate.Auto:
+        """Return what lets a granted call run now: the policy may have become stricter since. Raises PermitRefused."""
+        unused = (CallState.DENIED, CallState.WITHDRAWN)
+        others = (c for c in self.state.calls.values() if c.tool == call.tool and c.state not in unused)
+        verdict = gate.recheck(
+            gate.Candidate(
+                contract=contract,
+                pinned=gate.Pin(contract.version, contract.digest),
+                arguments=call.arguments,
+                provenance=call.provenance,
+                planned=call.planned,
+                allow=self.snapshot.rule(self.run.task_type_id, call.tool),
+                calls_so_far=sum(1 for c in others if c.call_id != call.call_id),
+                **self.rules_for(contract, call.arguments),
+            ),
+            by_person=bool(call.proposal_id),
+        )
+        if isinstance(verdict, gate.Deny):
+            raise executor.PermitRefused(verdict.code, verdict.message)
+        return verdict
 
     def propose(
         self, selected: CallSelected, contract: ToolContract, verdict: gate.Gate, candidate: Candidate
@@ -776,9 +814,12 @@ class Session:
 
         What policy lets be read needs no row that is used up: the event is its grant. Raises PermitRefused.
         """
+        lets_it = self.judge_again(call, contract)
         if contract.effect is Effect.READ and not call.proposal_id:
             rule = self.snapshot.rule(self.run.task_type_id, call.tool)
-            if rule.state is not AllowlistState.AUTO or not rule.admits(contract.version):
+            admitted = rule.admits(contract.version) and rule.violated(call.arguments) is None
+            trusted = lets_it.rule.startswith("trust.") and rule.state is AllowlistState.GATED
+            if not admitted or not (rule.state is AllowlistState.AUTO or trusted):
                 raise executor.PermitRefused(
                     grants.NOT_ALLOWED, f"The allowlist no longer lets {call.tool} run this way."
                 )
@@ -788,7 +829,11 @@ class Session:
         again = call.state in (CallState.EXECUTING, CallState.RETRYING)
         self.note(CallStarted(call.call_id, call.grant_id, attempt))
 
-        policy = None if call.proposal_id else grants.PolicyGrant(UUID(call.grant_id), self.execute_within)
+        policy = (
+            None
+            if call.proposal_id
+            else grants.PolicyGrant(UUID(call.grant_id), self.execute_within, lets_it.rule, lets_it.policy_version)
+        )
 
         def consume() -> None:
             grants.consume(request, policy=policy, again=again, run=self.run, now=self.driver.now())
