@@ -63,7 +63,7 @@ def approve(
         cleared = clear(opened, actor, note, evidence, now=moment)
         if not isinstance(cleared, Cleared):
             return cleared
-        return _approve(opened, actor, note, moment, {}, cleared)
+        return write_approval(opened, actor, note, moment, {}, cleared)
 
 
 def edit_and_approve(
@@ -100,10 +100,10 @@ def edit_and_approve(
         if not isinstance(cleared, Cleared):
             return cleared
         if same:
-            return _approve(opened, actor, note, moment, {}, cleared)
+            return write_approval(opened, actor, note, moment, {}, cleared)
         if edited.risk.band.rank > opened.band_rank or rung_of(edited.risk.band.value).approvers > 1:
             return revise(opened, actor, edited, now=moment)
-        return _approve(opened, actor, note, moment, edited.columns(), cleared)
+        return write_approval(opened, actor, note, moment, edited.columns(), cleared)
 
 
 def reject(
@@ -130,12 +130,13 @@ def reject(
             return Forbidden(duties.NEEDS_ROLE)
         if issues := tuple(_reject_issues(opened, reason_code, note)):
             return Invalid(issues)
-        return _reject(opened, actor, reason_code, clean_text(note.strip()), moment)
+        return write_rejection(opened, actor, reason_code, clean_text(note.strip()), moment)
 
 
-def _approve(
+def write_approval(
     proposal: Proposal, actor: Actor, note: str, now: datetime, edited: Mapping[str, object], cleared: Cleared
 ) -> Decided:
+    """Write a verdict that was cleared: decision, grant and event. Must run inside `atomic`, under the run's lock."""
     person = person_of(actor)
     release_at = cleared.release_at
     execute_by = (release_at or now) + timedelta(seconds=proposal.task_type.execute_within_s)
@@ -185,7 +186,8 @@ def _approve(
     return Decided(proposal.pk, verdict, proposal.version, proposal.digest, now, grant.pk, release_at)
 
 
-def _reject(proposal: Proposal, actor: Actor, reason_code: str, note: str, now: datetime) -> Decided:
+def write_rejection(proposal: Proposal, actor: Actor, reason_code: str, note: str, now: datetime) -> Decided:
+    """Write a refusal that was looked through. Must run inside `atomic`, under the run's lock."""
     person = person_of(actor)
     closed = closing(proposal, {"status": Status.REJECTED, "decided_at": now, "decided_by": person})
     decision = Decision(

@@ -34,7 +34,10 @@ class Shop:
             waiting = Proposal.objects.filter(run=run, status="pending").first()
             if waiting is None:
                 break
-            self.decide(waiting, left.pop(0) if left else "approve")
+            verdict = left.pop(0) if left else "approve"
+            if verdict == "wait":
+                break
+            self.decide(waiting, verdict)
         return run
 
     def decide(self, p: Proposal, verdict: str) -> None:
@@ -47,8 +50,6 @@ class Shop:
                 reject(**shown, reason_code="wrong_target", note="Not this order")
             case "edit":
                 edit_and_approve(**shown, arguments={**p.argument_values, "reason": "Edited by a person"})
-            case "wait":
-                return
             case _:
                 self.clock.now = p.decide_by + timedelta(seconds=1)
                 expire(proposal_id=p.id, now=self.clock())
