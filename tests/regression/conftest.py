@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,8 @@ class Shop:
 
     tenant: Tenant
     bob: Actor
+    second: Actor | None = None
+    """Who agrees where two people have to."""
     clock: Clock = field(default_factory=Clock)
 
     def run(self, slug: str = "goodwill-refund", task: JSONObject | None = None, *verdicts: str) -> Run:
@@ -42,10 +45,18 @@ class Shop:
 
     def decide(self, p: Proposal, verdict: str) -> None:
         now = self.clock()
-        shown = {"proposal_id": p.id, "actor": self.bob, "version": p.version, "digest": p.digest, "now": now}
+        shown: dict[str, Any] = {
+            "proposal_id": p.id,
+            "actor": self.bob,
+            "version": p.version,
+            "digest": p.digest,
+            "now": now,
+        }
         match verdict:
             case "approve":
                 approve(**shown)
+                if self.second is not None and Proposal.objects.get(pk=p.id).status == "pending":
+                    approve(**{**shown, "actor": self.second, "now": self.clock()})
             case "reject":
                 reject(**shown, reason_code="wrong_target", note="Not this order")
             case "edit":
