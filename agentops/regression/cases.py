@@ -346,12 +346,15 @@ _Reader.yaml_implicit_resolvers = {
 
 
 class _Writer(yaml.SafeDumper):
-    """Texts of several lines as blocks."""
+    """Texts of several lines as blocks, and what YAML would take for something else in quotes."""
+
+
+_ODD: Final = re.compile("[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> Any:
-    block = "\n" in value and not re.search(r"[ \t]\n|\r|[^\x09\x0a\x20-\x7e\xa0-\ud7ff]", value)
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if block else None)
+    style = '"' if _ODD.search(value) else "|" if "\n" in value and not re.search(r"[ \t]\n", value) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 _Writer.add_representer(str, _text)

@@ -16,7 +16,7 @@ from agentops.regression.exporting import Mask, export_run, import_run, recordin
 from agentops.regression.forms import MASKS, ExportForm, ImportForm, PlaceForm
 from agentops.regression.models import CaseResult, ImportedRun
 from agentops.regression.recordings import BadRecording, Masked, read_recording
-from agentops.regression.steps import StepView, readable, recorded_of, step_at
+from agentops.regression.steps import StepView, cause_of, readable, recorded_of, step_at
 from agentops.regression.verdicts import Outcome, Verdict, verdict_of
 from agentops.runs import selectors
 from agentops.runs.findings import found_in
@@ -127,7 +127,8 @@ def _page(
 
     `?at=<position>` chooses it; without it, the event that the worst finding names, else the last. Context of
     `regression/steps.html`: `about`, `step` (steps.StepView), `text` the event in words, `verdict` (verdicts.Verdict),
-    `diverged_url`, `findings` [{finding, urls [(seq, url)]}], `previous_url`, `next_url`, `first_url`, `last_url`,
+    `diverged_url`, `cause` and `cause_url` of a failed run, `findings` [{finding, urls [(seq, url)]}], `previous_url`,
+    `next_url`, `first_url`, `last_url`,
     `around` [{url, seq, type, here}], `masks`. A place that is not there is a 404.
     """
     form = PlaceForm(request.GET)
@@ -138,6 +139,7 @@ def _page(
     events, broken = readable(recorded)
     positions = {one.seq: number for number, one in enumerate(recorded, start=1)}
     here = about["here"]
+    cause = cause_of(events)
 
     def url(position: int) -> str:
         return f"{here}?at={position}" if 1 <= position <= len(recorded) else ""
@@ -155,6 +157,8 @@ def _page(
         "verdict": verdict,
         "diverged_url": url(positions.get(verdict.seq, 0)) if verdict.seq else "",
         "findings": found,
+        "cause_url": url(positions.get(cause, 0)) if cause else "",
+        "cause": cause,
         "previous_url": url(at - 1),
         "next_url": url(at + 1),
         "first_url": url(1),

@@ -23,7 +23,23 @@ from agentops.engine.decide import (
     decide,
     plan_request,
 )
-from agentops.engine.events import PlanFailed, PlanFinished, PlanMade, Stamped, UnknownEvent, decode
+from agentops.engine.events import (
+    CallDenied,
+    CallFailed,
+    CallSucceeded,
+    CallUnknown,
+    CriteriaUnmet,
+    LoopDetected,
+    PlanFailed,
+    PlanFinished,
+    PlanMade,
+    RunFailed,
+    SessionDropped,
+    Stamped,
+    StepVerified,
+    UnknownEvent,
+    decode,
+)
 from agentops.engine.planner import CallView
 from agentops.engine.state import Call, State, apply
 from agentops.engine.transitions import IllegalTransition
@@ -126,6 +142,30 @@ def step_at(recorded: Sequence[Recorded], position: int) -> StepView:
         around=tuple((first + number, event) for number, event in enumerate(shown, start=1)),
         broken=broken,
     )
+
+
+def cause_of(events: Sequence[Stamped]) -> int:
+    """Return the number of the event that a failed run goes back to; 0 for any other run.
+
+    Read backwards: the check that did not hold, and of its step what the tool answered; else the last failure or
+    refusal of a call, or of a plan.
+    """
+    if not events or not isinstance(events[-1].event, RunFailed | SessionDropped):
+        return 0
+    step = ""
+    for stamped in reversed(events):
+        match stamped.event:
+            case StepVerified(step_id=step_id, ok=False) if not step:
+                step = step_id
+            case CallSucceeded(call_id=call_id) if step and f".{step}." in call_id:
+                return stamped.seq
+            case CallFailed(retry_at="") | CallDenied() | CallUnknown() | PlanFailed(retry_at="") | LoopDetected():
+                return stamped.seq
+            case CriteriaUnmet():
+                return stamped.seq
+            case _:
+                pass
+    return events[-1].seq
 
 
 def differences(before: State, after: State) -> Iterator[Line]:
