@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from agentops.engine.events import (
     CallConfirmed,
     CallFailed,
@@ -82,17 +84,21 @@ def _case(events: Sequence[Stamped], state: State, expect: dict[str, Any], case_
     if state.submitted is None:
         raise NotPromotable("The record has no task.")
     script = _script(events, state)
-    return Case.model_validate(
-        {
-            "id": case_id,
-            "title": (title.strip() or case_id)[:MAX_TITLE],
-            "input": state.submitted.input,
-            "tools": script.tools,
-            "model": script.model,
-            "decisions": script.decisions,
-            "expect": expect,
-        }
-    )
+    written = {
+        "id": case_id,
+        "title": (title.strip() or case_id)[:MAX_TITLE],
+        "input": state.submitted.input,
+        "tools": script.tools,
+        "model": script.model,
+        "decisions": script.decisions,
+        "expect": expect,
+    }
+    try:
+        return Case.model_validate(written)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"/{part}" for part in first["loc"])
+        raise NotPromotable(f"Its record does not fit a case: {where or '/'}: {first['msg']}.") from error
 
 
 def _expected(call: Any) -> dict[str, Any]:

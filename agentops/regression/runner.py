@@ -1,6 +1,7 @@
 """Run cases: the real engine, driver, gate and executor in an isolated tenant, against scripted answers.
 
-Nothing of a trial stays but what is returned. There is no network, no effect, no grant outside of the transaction.
+Nothing of a trial stays but what is returned. No effect, no grant outside of the transaction, no network but to a model
+where somebody asks for a live one.
 """
 
 import random
@@ -73,9 +74,14 @@ class Trial:
 
 
 class Runner:
-    """Runs cases of one task type, one after the other. Needs no open tenant scope, and a database that it may use."""
+    """Runs cases of one task type, one after the other. Needs no open tenant scope, and a database that it may use.
 
-    def __init__(self, task_type: str, prepare: Prepare) -> None:
+    `live`: a task type that a model plans is planned by the models of this machine, with the prompt as it is now,
+    instead of by what the case says that a model answered.
+    """
+
+    def __init__(self, task_type: str, prepare: Prepare, *, live: bool = False) -> None:
+        self.live = live
         self.task_type = task_type
         self.prepare = prepare
         self.tools = ScriptedTools()
@@ -89,7 +95,7 @@ class Runner:
         record: Recording | None = None
         try:
             with isolated(self.tools.executor, self.prepare) as place:
-                attempt = _Attempt(place, case, script, self.task_type, self.tools, seed)
+                attempt = _Attempt(place, case, script, self, seed)
                 try:
                     attempt.drive()
                 except ScriptEnded as ended:
@@ -108,13 +114,12 @@ class Runner:
 
 
 class _Attempt:
-    def __init__(
-        self, place: Place, case: Case, script: Script, task_type: str, tools: ScriptedTools, seed: int
-    ) -> None:
+    def __init__(self, place: Place, case: Case, script: Script, runner: Runner, seed: int) -> None:
         self.place = place
         self.case = case
         self.script = script
-        self.task_type = task_type
+        self.task_type = runner.task_type
+        self.live = runner.live
         self.clock = Ticking()
         self.run: Run | None = None
         self.driver = Driver(
@@ -122,21 +127,22 @@ class _Attempt:
             now=self.clock,
             planners=self.planner,
             rng=random.Random(seed),  # noqa: S311 - jitter, no secret
-            tools=tools.executor,
+            tools=runner.tools.executor,
         )
 
     def planner(self, run: Run, state: State) -> Planner:
-        """Give the scripted model where one plans, and the playbook that the task type has otherwise."""
-        return (
-            ScriptedModel(state.planner, self.script) if state.planner.startswith("model:") else planner_for(run, state)
-        )
+        """Give the scripted model where one plans, and what the task type has otherwise."""
+        if state.planner.startswith("model:") and not self.live:
+            return ScriptedModel(state.planner, self.script)
+        return planner_for(run, state)
 
     def drive(self) -> None:
         """Take the run to its end, deciding what it asks; raises ScriptEnded where the case does not go on."""
         task_type = TaskType.objects.filter(slug=self.task_type).first()
         if task_type is None:
             raise ScriptEnded("no_task_type", f"There is no task type {self.task_type}.")
-        if task_type.planner == PlannerKind.AUTO and not self.case.model:
+        scripted = bool(self.case.model) and not self.live
+        if task_type.planner == PlannerKind.AUTO and not self.case.model and not self.live:
             task_type.planner = PlannerKind.PLAYBOOK  # whatever models this machine has
         run = submit(
             task_type=task_type,
@@ -145,7 +151,7 @@ class _Attempt:
             origin=Origin.REGRESSION,
             title=self.case.title,
             now=self.clock(),
-            planned_by=SCRIPTED if self.case.model else None,
+            planned_by=SCRIPTED if scripted else None,
         )
         if isinstance(run, InvalidTask):
             told = "; ".join(f"{issue.path or '/'}: {issue.message}" for issue in run.issues)

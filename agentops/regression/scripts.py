@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from agentops.engine.planner import Finished, Planned, PlannerAnswer, PlannerFailed, PlanRequest
@@ -116,7 +117,8 @@ class ScriptedTools:
         tools = Registry()
         for contract in registry.all_versions():
             self._register(tools, contract)
-        self.executor = Executor(tools)
+        # Deadlines are the trial's, whose clock is not that of this machine.
+        self.executor = Executor(tools, now=lambda: datetime.min.replace(tzinfo=UTC))
 
     def _register(self, tools: Registry, contract: ToolContract) -> None:
         def handler(context: CallContext, arguments: JSONObject) -> JSONObject:

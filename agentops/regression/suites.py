@@ -100,11 +100,15 @@ def run_suite(
     repeat: int = 1,
     baseline: str = "",
     before: Mapping[str, Outcome] | None = None,
+    live: bool = False,
 ) -> Shown:
-    """Run every case `repeat` times. `before` are the outcomes of the baseline release, by case. No scope is open."""
+    """Run every case `repeat` times, with the models of this machine if `live`. No tenant's scope may be open.
+
+    `before` are the outcomes of the baseline release, by case.
+    """
     if not 1 <= repeat <= MAX_REPEAT:
         raise ValueError(f"a suite is repeated 1 to {MAX_REPEAT} times")
-    runner = Runner(planned.task_type, planned.prepare)
+    runner = Runner(planned.task_type, planned.prepare, live=live)
     cases = tuple(
         _shown(case, [runner.run(case, seed=number) for number in range(repeat)], case.id in planned.quarantined)
         for case in planned.cases

@@ -1,22 +1,26 @@
 """A case is run by the real engine, driver, gate and executor, and nothing of it stays."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.db.models import Model
 
 from agentops.audit.models import Event, Stream
 from agentops.engine.replay import Identical, replay
 from agentops.regression.cases import Case
 from agentops.regression.isolation import NotIsolated, isolated
+from agentops.regression.models import Case as CaseRow
 from agentops.regression.promoting import NotPromotable, case_of_rejection, case_of_run
 from agentops.regression.recordings import stamped
 from agentops.regression.reviewer import say
 from agentops.regression.runner import Runner
 from agentops.regression.scripts import ScriptedTools
+from agentops.regression.services import promote_run
 from agentops.regression.setups import copy_of, demonstration
 from agentops.runs.models import Playbook, Run, TaskType
 from agentops.runs.recording import load
@@ -25,7 +29,9 @@ from agentops.tenancy.access import SYSTEM
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import NestedTenantScope, tenant_scope
 from approvals.models import Decision, Grant, Proposal
+from tests.approvals.threads import at_once
 from tests.regression.conftest import Shop
+from tests.shop import open_shop
 from tools import executor
 from tools.backoffice.models import Refund, SentMessage
 
@@ -53,7 +59,6 @@ def promoted(run: Run) -> Case:
 @pytest.fixture
 def trial(acme: Tenant, bob: User, actor_of: Any) -> Callable[..., Any]:
     """Promote a run of a shop and run the case outside of its scope."""
-    from tests.shop import open_shop
 
     def make(*verdicts: str, slug: str = "goodwill-refund", task: Any = None, change: Any = None) -> Any:
         with tenant_scope(acme):
@@ -180,8 +185,6 @@ SLOWER = {
 
 def test_a_playbook_that_takes_more_steps_and_fails_is_found(trial: Callable[..., Any]) -> None:
     def plant() -> None:
-        import json
-
         kind = TaskType.objects.get(slug="goodwill-refund")
         assert kind.playbook is not None
         body = json.loads(kind.playbook.body)
@@ -208,3 +211,37 @@ def test_a_run_that_goes_on_is_not_promoted(shop: Shop) -> None:
     run = shop.run("goodwill-refund", None, "wait")
     with pytest.raises(NotPromotable):
         promoted(run)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_people_who_promote_the_same_run_at_the_same_moment_make_one_case(
+    acme: Tenant, bob: User, actor_of: Any
+) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("one writer at a time")
+    with tenant_scope(acme):
+        open_shop(acme)
+        run = Shop(acme, actor_of(bob, acme)).run()
+
+    def click() -> bool:
+        with tenant_scope(acme):
+            return promote_run(run=run, actor=SYSTEM).new
+
+    assert sorted(at_once([click] * 4)) == [False, False, False, True]
+    with tenant_scope(acme):
+        assert CaseRow.objects.count() == 1
+        assert Event.objects.filter(type="case.promoted").count() == 1
+
+
+def test_a_record_that_does_not_fit_a_case_says_so(shop: Shop) -> None:
+    run = shop.run()
+    with pytest.raises(NotPromotable, match="/id"):
+        case_of_run(load(run.id), case_id="Not A Slug", title="x")
+
+
+@pytest.mark.parametrize("verdict", ["approve", "reject"])
+def test_what_is_scripted_never_reaches_the_handlers_of_the_shop(trial: Callable[..., Any], verdict: str) -> None:
+    """The recorded run has refunded once, or not at all; its case refunds nothing more."""
+    trial(verdict)
+    with tenant_scope(Tenant.objects.get(slug="acme")):
+        assert Refund.objects.count() == (verdict == "approve")

@@ -40,6 +40,7 @@ class Command(BaseCommand):
         run.add_argument("--suite", action="append", metavar="S", help="This suite only; may be said again.")
         run.add_argument("--files", nargs="+", metavar="PATH", type=Path, help="Suites in files or directories.")
         run.add_argument("--repeat", type=int, default=1, metavar="K", help="Trials of every case, for pass^k.")
+        run.add_argument("--live", action="store_true", help="Ask the configured models; tools stay scripted.")
         run.add_argument("--release", default=os.environ.get("AGENTOPS_RELEASE", "local"), help="What is tested.")
         run.add_argument("--baseline", default="", metavar="RELEASE", help="Compare with this release.")
         run.add_argument("--baseline-file", metavar="FILE", type=Path, help="Compare with what --json once wrote.")
@@ -78,7 +79,7 @@ class Command(BaseCommand):
         shown: list[Shown] = []
         for plan in plans:
             label, outcomes, _ = before.get(plan.suite, ("", None, None))
-            one = run_suite(plan, repeat=options["repeat"], baseline=label, before=outcomes)
+            one = run_suite(plan, repeat=options["repeat"], baseline=label, before=outcomes, live=options["live"])
             shown.append(one)
             if options["json"] != "-":
                 self.tell(one)
