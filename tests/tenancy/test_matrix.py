@@ -23,6 +23,7 @@ from agentops.halts.models import Halt
 from agentops.memory.models import Fact
 from agentops.prompts.services import built_in
 from agentops.providers.models import ModelPrice
+from agentops.regression.exporting import recording_of
 from agentops.regression.models import Case, CaseResult, ImportedRun, SuiteRun
 from agentops.runs.models import Run, ToolCall
 from agentops.tenancy.access import SYSTEM, TOKEN_SCOPES
@@ -199,7 +200,7 @@ def build(tenant: Tenant) -> World:
             Halt(
                 scope="run", target="x", label="x", reason="x", started_at=run.created_at, started_by_id=whoever(tenant)
             ),
-            ImportedRun(digest=key, body="{}", imported_at=run.created_at),
+            ImportedRun(digest=key, body=recording_of(run, now=run.created_at).text(), imported_at=run.created_at),
             Case(
                 suite="s",
                 slug="c",
