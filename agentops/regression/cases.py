@@ -34,7 +34,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -305,7 +305,10 @@ def _loaded(raw: bytes, where: str) -> Any:
         raise BadCases((CaseIssue("", "yaml", " ".join(str(error).split())[:500]),), where) from error
 
 
-def _validated(model: type[Any], found: Any, where: str) -> Any:
+M = TypeVar("M", bound=BaseModel)
+
+
+def _validated(model: type[M], found: Any, where: str) -> M:
     try:
         return model.model_validate(found)
     except ValidationError as error:
@@ -325,7 +328,8 @@ class _Reader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError(f"aliases are not allowed (line {self.peek_event().start_mark.line + 1})")
+            line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
+            raise yaml.YAMLError(f"aliases are not allowed (line {line})")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:

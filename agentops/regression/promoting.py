@@ -122,15 +122,15 @@ def _script(events: Sequence[Stamped], state: State) -> _Script:
             case PlanFailed() as failed if failed.planner.startswith("model:"):
                 found.model.append({"failed": failed.code[:300]})
             case CallSucceeded(call_id=call_id, output=output):
-                answer = _answer(state, call_id) | {"output": output}
-                answers[call_id] = answer
-                found.tools.append(answer)
+                given = _answer(state, call_id) | {"output": output}
+                answers[call_id] = given
+                found.tools.append(given)
             case CallFailed(call_id=call_id, code=code, message=message) if code != "breaker_open":
                 found.tools.append(_answer(state, call_id) | {"error": {"code": code, "message": message}})
             case CallUnknown(call_id=call_id, message=message) if call_id not in open_unknown:
-                answer = _answer(state, call_id) | {"unknown": message}
-                open_unknown[call_id] = answers[call_id] = answer
-                found.tools.append(answer)
+                given = _answer(state, call_id) | {"unknown": message}
+                open_unknown[call_id] = answers[call_id] = given
+                found.tools.append(given)
             case CallReconciled(call_id=call_id, verdict=verdict, output=output):
                 _settled(open_unknown.pop(call_id, None), verdict, output)
             case CallConfirmed(call_id=call_id, verdict=verdict) if verdict != "confirmed" and call_id in answers:

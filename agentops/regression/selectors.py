@@ -55,8 +55,8 @@ class SuiteRow:
 
 def suites(now: datetime) -> list[SuiteRow]:
     """Return every suite of the open tenant scope that has a case or a result. Two queries, and one for each suite."""
-    counts = {
-        row["suite"]: row
+    counts: dict[str, tuple[int, int]] = {
+        row["suite"]: (row["cases"], row["resting"])
         for row in Case.objects.filter(retired_at__isnull=True)
         .values("suite")
         .annotate(cases=Count("pk"), resting=Count("pk", filter=Q(quarantined_until__gt=now)))
@@ -65,8 +65,7 @@ def suites(now: datetime) -> list[SuiteRow]:
     return [
         SuiteRow(
             name,
-            counts.get(name, {}).get("cases", 0),
-            counts.get(name, {}).get("resting", 0),
+            *counts.get(name, (0, 0)),
             tuple(SuiteRun.objects.filter(suite=name).order_by("-started_at", "-id")[:TREND]),
         )
         for name in names[:SUITES]

@@ -13,6 +13,7 @@ from agentops.runs.models import Playbook, TaskType
 from agentops.runs.services import save_playbook
 from agentops.tenancy.access import SYSTEM
 from agentops.tenancy.models import Tenant
+from agentops.wire.parse import JSONObject
 from tests.browser.conftest import OpenBrowser
 from tests.conftest import person
 from tests.shop import drive, start
@@ -61,7 +62,7 @@ def mend() -> None:
 def test_a_failed_run_becomes_a_regression_case_in_under_ten_clicks(
     shop: Tenant, open_browser: OpenBrowser, javascript: bool
 ) -> None:
-    task = {"order_ref": "A-9999", "amount_minor": 500, "reason": "Late"}
+    task: JSONObject = {"order_ref": "A-9999", "amount_minor": 500, "reason": "Late"}
     assert drive(start("goodwill-refund", task).id).state == "failed"
     enzo: User = person("enzo", shop, "engineer")
     page: Page = open_browser(enzo, javascript=javascript)

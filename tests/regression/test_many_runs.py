@@ -18,6 +18,7 @@ from agentops.engine.state import Call, State
 from agentops.regression.verdicts import Outcome, Verdict, verdict_of
 from agentops.runs.models import Run
 from agentops.runs.recording import load
+from agentops.wire.parse import JSONObject
 from tests.regression.conftest import Shop
 from tools import executor
 from tools.contracts import ErrorCode
@@ -63,12 +64,12 @@ def recorded(shop: Shop) -> dict[str, list[Stamped]]:
         for number in range(RUNS):
             verdicts = [rng.choice(VERDICTS) for _ in range(3)]
             if number % 3:
-                task = {
+                task: JSONObject = {
                     "order_ref": f"A-{1001 + rng.randrange(3)}",
                     "amount_minor": 1 + rng.randrange(4),
                     "reason": "x",
                 }
-                run = shop.run("goodwill-refund", task, *verdicts)  # type: ignore[arg-type]
+                run = shop.run("goodwill-refund", task, *verdicts)
             else:
                 run = shop.run("support-email", {"message_id": "M-0001"}, *verdicts)
             found[str(run.id)] = load(run.id)

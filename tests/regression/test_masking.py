@@ -14,9 +14,9 @@ AT = datetime(2026, 11, 25, tzinfo=UTC)
 ABOUT = dict.fromkeys(("id", "task_type", "title", "origin", "state", "tenant"), "x")
 
 
-def masked(*data: JSONObject, key: bytes = b"k" * 32, **kinds: bool) -> tuple[Recording, list[JSONObject]]:
+def masked(*data: JSONObject, key: bytes = b"k" * 32, personal: bool = True) -> tuple[Recording, list[JSONObject]]:
     entries = tuple(Entry(i, AT, "call.succeeded", one) for i, one in enumerate(data, start=1))
-    found = Masker(key, **kinds).mask(Recording(ABOUT, entries))
+    found = Masker(key, personal=personal).mask(Recording(ABOUT, entries))
     return found, [one.data for one in found.entries]
 
 
@@ -63,7 +63,7 @@ def test_secrets_go_and_references_stay() -> None:
     assert "AKIA" not in json.dumps(first)
     steps = second["plan"]
     assert isinstance(steps, dict)
-    step = steps["steps"][0]  # type: ignore[index,call-overload]
+    step = steps["steps"][0]  # type: ignore[index]
     output = first["output"]
     assert isinstance(step, dict)
     assert isinstance(output, dict)

@@ -3,7 +3,6 @@
 import io
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from agentops.runs.services import save_playbook
 from agentops.tenancy.access import SYSTEM
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
+from agentops.wire.parse import JSONObject
 from tests.regression.conftest import Shop
 from tests.shop import open_shop
 
@@ -37,14 +37,14 @@ def regression(*words: str) -> tuple[int, str]:
 
 
 @pytest.fixture
-def promoted(acme: Tenant, bob: User, actor_of: Any) -> Iterator[list[str]]:
+def promoted(acme: Tenant, bob: User, actor_of: Any) -> list[str]:
     """Promote eight runs of one kind of task; return the ids of the cases."""
     with tenant_scope(acme):
         open_shop(acme, orders=8)
         shop = Shop(acme, actor_of(bob, acme))
         found = []
         for number in range(8):
-            task = {"order_ref": f"A-{1001 + number}", "amount_minor": 100, "reason": "Late"}
+            task: JSONObject = {"order_ref": f"A-{1001 + number}", "amount_minor": 100, "reason": "Late"}
             verdict = "reject" if number % 4 == 3 else "approve"
             run = shop.run("goodwill-refund", task, verdict)
             found.append(promote_run(run=run, actor=SYSTEM).case.slug)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -109,7 +110,7 @@ def test_no_real_tool_can_be_reached_while_a_case_runs(db: None, acme: Tenant) -
     with isolated(tools.executor, lambda: None) as place:
         request = executor.CallRequest(
             place.tenant.pk,
-            "r",
+            uuid4(),
             "c",
             "shop.find_order",
             "1.0.0",
