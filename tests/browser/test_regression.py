@@ -2,20 +2,25 @@
 
 import io
 import json
+from typing import Literal
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from playwright.sync_api import Locator, Page, expect
 
+from agentops.regression.exporting import export_run, import_run
 from agentops.regression.models import Case, SuiteRun
+from agentops.regression.services import promote_run
 from agentops.runs.models import Playbook, TaskType
 from agentops.runs.services import save_playbook
 from agentops.tenancy.access import SYSTEM
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSONObject
 from tests.browser.conftest import OpenBrowser
+from tests.browser.test_access import TOO_WIDE, violations
 from tests.conftest import person
+from tests.regression.rows import failed_suite_run
 from tests.shop import drive, start
 
 pytestmark = pytest.mark.browser
@@ -108,3 +113,26 @@ def test_previous_and_next_go_through_a_record_without_scripts(shop: Tenant, ope
         page.locator("summary", has_text="Download").click()
         page.get_by_role("button", name="Download the record").click()
     assert download.value.suggested_filename == f"run-{run.id}.json"
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390), ("light", 320)])
+def test_records_and_suites_are_accessible_and_fit_every_screen(
+    shop: Tenant, open_browser: OpenBrowser, scheme: Literal["light", "dark"], width: int
+) -> None:
+    run = drive(start("goodwill-refund", {"order_ref": "A-9999", "amount_minor": 500, "reason": "x"}).id)
+    case = promote_run(run=run, actor=SYSTEM).case
+    suite = failed_suite_run(case)
+    raw = export_run(run=run, actor=SYSTEM).text().encode()
+    imported = import_run(raw=raw, actor=SYSTEM)
+    page = open_browser(person("enzo", shop, "engineer"), scheme=scheme, size=(width, 800))
+    found = {}
+    for address in (
+        f"runs/{run.id}",
+        *(f"runs/{run.id}/steps?at={at}" for at in (1, 3, 6)),
+        *("records", f"records/{imported.pk}"),
+        *("regression", f"regression/runs/{suite.pk}", f"regression/cases/{case.pk}"),
+    ):
+        page.goto(address)
+        if wrong := [*violations(page), *filter(None, [page.evaluate(TOO_WIDE)])]:
+            found[address] = wrong
+    assert not found

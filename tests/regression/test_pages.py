@@ -13,12 +13,13 @@ from django.test import Client
 from django.utils import timezone
 
 from agentops.audit.models import Event
-from agentops.regression.models import Case, CaseResult, ImportedRun, SuiteRun
+from agentops.regression.models import Case, ImportedRun
 from agentops.runs.models import Run
 from agentops.tenancy.models import Tenant
 from approvals.models import Proposal
 from tests.conftest import person
 from tests.regression.conftest import Shop
+from tests.regression.rows import failed_suite_run
 
 Browser = Callable[[User], Client]
 
@@ -237,32 +238,8 @@ def test_the_pages_of_suites_show_verdict_baseline_and_what_was_wrong(shop: Shop
     assert "There is no case yet" in page(engineer, "regression")
     send(engineer, f"runs/{shop.run().id}/case")
     assert "Nothing has been run yet" in page(engineer, "regression")
-    case, now = Case.objects.get(), timezone.now()
-    comparison = {
-        "baseline": "1.0", "paired": 1, "newly_failing": [case.slug], "newly_passing": [], "newly_flaky": [],
-        "added": [], "gone": [], "p": 1.0, "verdict": "too few",
-    }  # fmt: skip
-    row = SuiteRun.objects.create(
-        suite=case.suite,
-        release="1.1 <b>",
-        repeat=2,
-        verdict="failed",
-        started_at=now,
-        ended_at=now,
-        summary={
-            "cases": 1,
-            "passed": 0,
-            "failed": 1,
-            "flaky": 1,
-            "quarantined": 0,
-            "pass_hat": {"1": 0.5, "2": 0.0},
-            "comparison": comparison,
-        },
-    )
-    CaseResult.objects.create(
-        suite_run=row, slug=case.slug, title=case.title, passes=1, trials=2,
-        problems=[{"code": "state", "message": "The run failed <i>"}],
-    )  # fmt: skip
+    case = Case.objects.get()
+    row = failed_suite_run(case)
     shown = page(engineer, "regression")
     assert "failed" in shown
     assert "too few" in shown
