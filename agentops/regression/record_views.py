@@ -16,10 +16,10 @@ from agentops.regression.exporting import Mask, export_run, import_run, recordin
 from agentops.regression.forms import MASKS, ExportForm, ImportForm, PlaceForm
 from agentops.regression.models import CaseResult, ImportedRun
 from agentops.regression.recordings import BadRecording, Masked, read_recording
-from agentops.regression.steps import StepView, cause_of, readable, recorded_of, step_at
+from agentops.regression.steps import StepView, cause_of, recorded_of, step_at
 from agentops.regression.verdicts import Outcome, Verdict, verdict_of
 from agentops.runs import selectors
-from agentops.runs.findings import found_in
+from agentops.runs.findings import found_in, readable
 from agentops.runs.pages import unstored
 from agentops.runs.timeline import tell
 from agentops.runs.views import find_run

@@ -37,13 +37,12 @@ from agentops.engine.events import (
     SessionDropped,
     Stamped,
     StepVerified,
-    UnknownEvent,
-    decode,
 )
 from agentops.engine.planner import CallView
 from agentops.engine.state import Call, State, apply
 from agentops.engine.transitions import IllegalTransition
 from agentops.regression.recordings import Recording
+from agentops.runs.findings import readable
 from agentops.runs.timeline import listing
 from agentops.runs.usage import UsageRow, usage_rows
 from agentops.wire.canonical import canonical
@@ -101,17 +100,6 @@ def recorded_of(recording: Recording) -> list[Recorded]:
     return [
         Recorded(one.seq, one.type, one.at, dict(one.actor), dict(one.data), None, b"") for one in recording.entries
     ]
-
-
-def readable(recorded: Sequence[Recorded]) -> tuple[list[Stamped], str]:
-    """Decode a record up to the first event that cannot be read; return that, and why it stops there."""
-    found: list[Stamped] = []
-    for one in recorded:
-        try:
-            found.append(Stamped(one.seq, one.at, decode(one.type, one.data)))
-        except UnknownEvent as error:
-            return found, f"Event {one.seq} cannot be read: {error}"
-    return found, ""
 
 
 def step_at(recorded: Sequence[Recorded], position: int) -> StepView:
