@@ -9,26 +9,17 @@ may come out otherwise; whoever exports replays the masked file and says so (`Ma
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from agentops.guardrails.output.found import Found
+from agentops.guardrails.output.personal import FORMS, personal_in
+from agentops.guardrails.output.secrets import cards_in, ibans_in, secrets_in
+from agentops.guardrails.output.views import View, views
 from agentops.regression.recordings import Masked, Recording
 from agentops.wire.parse import JSON, JSONObject
 
-SECRET_KINDS: Final[Mapping[str, re.Pattern[str]]] = {
-    "private_key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
-    "cloud_key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    "token": re.compile(
-        r"\b(?:aod_[a-z0-9-]+_[A-Za-z0-9]+_|gh[pousr]_|xox[abpr]-|sk-|eyJ[A-Za-z0-9_-]{8,}\.)[A-Za-z0-9_.-]{16,}"
-    ),
-}
-PERSONAL_KINDS: Final[Mapping[str, re.Pattern[str]]] = {
-    "email": re.compile(r"[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+"),
-    "iban": re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"),
-    "card": re.compile(r"\b(?:\d[ -]?){12,18}\d\b"),
-    "phone": re.compile(r"(?<![\w.:+-])\+\d{1,3}[ ()/-]?(?:\d[ ()/-]?){6,13}\d\b"),
-}
 PERSONAL_MEMBERS: Final = frozenset(
     {
         *("name", "first_name", "last_name", "full_name", "display_name", "customer_name", "from_name", "to_name"),
@@ -44,8 +35,14 @@ FREE_TEXT: Final = frozenset({"text", "body", "subject", "html", "snippet", "mes
 _SHORTEST: Final = 3
 """Characters of a value that is looked for inside of other text; a shorter one is hidden where it stands alone."""
 
-_KEPT: Final = frozenset({"$ref", "id", "tool", "digest", "idempotency_key", "call_id", "step_id", "grant_id"})
-"""Members that name things of the record itself."""
+_KEPT: Final = frozenset(
+    {
+        *("$ref", "id", "tool", "digest", "idempotency_key", "call_id", "step_id", "grant_id", "proposal_id"),
+        *("planner", "from_planner", "to_planner", "prompt", "prompt_digest", "fallback", "task_type", "origin"),
+        *("until", "retry_at", "decide_by", "release_at", "at", "code", "state", "rule", "version", "effect"),
+    }
+)
+"""Members that name things and moments of the record itself."""
 
 _CONDITIONS: Final = frozenset({"when", "expect", "stop_when", "success_when", "criterion"})
 _SEARCHED: Final = frozenset({"input", "arguments", "output", "plan"})
@@ -88,18 +85,22 @@ class Masker:
 
     # --- finding ----------------------------------------------------------------------------------------------------
 
-    def _patterns(self) -> Iterator[tuple[str, re.Pattern[str]]]:
-        if self.secrets:
-            yield from SECRET_KINDS.items()
-        if self.personal:
-            yield from PERSONAL_KINDS.items()
-
-    def _look(self, value: JSON) -> None:
+    def _look(self, data: JSONObject) -> None:
         """Find what looks like a secret or like something personal, in any text."""
-        for text in _texts(value):
-            for kind, pattern in self._patterns():
-                for match in pattern.finditer(text):
-                    self._note(kind, match.group())
+        for text in _texts({name: value for name, value in data.items() if name not in _PLAIN}):
+            for one in self._found(text):
+                kind = "email" if one.code == "email" else one.kind.value
+                self._note(kind, text[one.offset : one.end])
+
+    def _found(self, text: str) -> Iterator[Found]:
+        if self.secrets:
+            for view in views(text):
+                yield from secrets_in(view)
+        if self.personal:
+            plain = View(text)
+            yield from personal_in(plain, tuple(FORMS), ())
+            yield from cards_in(plain)
+            yield from ibans_in(plain)
 
     def _members(self, data: JSONObject) -> None:
         """Find what stands in members about persons."""
@@ -182,16 +183,16 @@ def _nobody(actor: JSONObject) -> JSONObject:
     return {name: value for name, value in actor.items() if name != "name"}
 
 
-def _texts(value: JSON) -> Iterator[str]:
+def _texts(value: JSON, member: str = "") -> Iterator[str]:
     match value:
-        case str():
+        case str() if member not in _KEPT:
             yield value
         case list():
             for one in value:
-                yield from _texts(one)
+                yield from _texts(one, member)
         case dict():
-            for one in value.values():
-                yield from _texts(one)
+            for name, one in value.items():
+                yield from _texts(one, name)
 
 
 def _named(value: JSON, member: str = "") -> Iterator[tuple[str, str]]:

@@ -4,20 +4,20 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from agentops.prompts.models import Prompt
-from agentops.runs.models import Playbook, TaskType
+from agentops.runs.models import OutputRules, Playbook, TaskType
 from agentops.worker.demo import CLINIC, SHOP, load_kinds
 from tools.models import AllowlistEntry
 
 _COPIED: Final = (
     *("slug", "name", "description", "planner", "planning", "instructions", "model_names", "model_parameters"),
     *("input_schema", "limits", "stop_when", "success_when", "decide_within_s", "execute_within_s", "priority"),
-    *("critical", "allow_self_approval", "enabled"),
+    *("critical", "allow_self_approval", "enabled", "output_policy"),
 )
 _RULE: Final = ("tool", "state", "min_version", "max_version", "max_calls", "rate_per_minute", "note")
 
 
 def copy_of(task_type: TaskType) -> Callable[[], None]:
-    """Read a task type of the open tenant scope; return what writes a copy of it into another one. Four queries."""
+    """Read a task type of the open tenant scope; return what writes a copy of it into another one. Five queries."""
     columns: dict[str, Any] = {name: getattr(task_type, name) for name in _COPIED}
     playbook, fallback = _playbook(task_type.playbook), _playbook(task_type.fallback)
     prompt = _prompt(task_type.prompt)
@@ -25,7 +25,11 @@ def copy_of(task_type: TaskType) -> Callable[[], None]:
         {name: getattr(entry, name) for name in _RULE} for entry in AllowlistEntry.objects.filter(task_type=task_type)
     ]
 
+    output = OutputRules.objects.values_list("rules", flat=True).first()
+
     def write() -> None:
+        if output is not None:
+            OutputRules.objects.create(rules=output)
         made = {name: Playbook.objects.create(**one) for name, one in _unique(playbook, fallback).items()}
         copy = TaskType.objects.create(
             **columns,

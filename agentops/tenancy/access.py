@@ -25,12 +25,12 @@ ACTIONS_BY_ROLE: dict[str, frozenset[str]] = {
     "operator": _OPERATE,
     "senior": _OPERATE | {"call.reconcile", "line.stop", "memory.curate", "queue.share"},
     "engineer": _SEE | _STEP_IN | _ENGINEER,
-    "auditor": _SEE | {"audit.view", "run.export"},
+    "auditor": _SEE | {"audit.view", "audit.export", "run.export"},
     "admin": _SEE
     | _STEP_IN
     | _ENGINEER
     | {"call.reconcile", "line.stop", "memory.curate", "queue.share"}
-    | {"admin.manage", "token.manage"},
+    | {"admin.manage", "token.manage", "audit.export"},
 }
 ACTIONS = frozenset().union(*ACTIONS_BY_ROLE.values())
 
