@@ -51,6 +51,9 @@ _SEARCHED: Final = frozenset({"input", "arguments", "output", "plan"})
 _SOURCES: Final = frozenset({"input", "output"})
 """Where free text comes into a run; arguments are made out of it, and of words that are no person's."""
 
+_DROPPED: Final = frozenset({"exchange", "canary"})
+"""Members that a masked file has not at all: texts of models word for word, and the mark that gives a leak away."""
+
 _PLAIN: Final = frozenset({"limits", "tools", "provenance", "trust", "usage", "model_parameters", "models", "state"})
 """Members of an event that hold nothing of a person's: numbers, contracts, places."""
 
@@ -136,7 +139,7 @@ class Masker:
         return write
 
     def _event(self, data: JSONObject, write: Callable[[str], str]) -> JSONObject:
-        kept = {name: value for name, value in data.items() if name != "exchange"}
+        kept = {name: value for name, value in data.items() if name not in _DROPPED}
         return {
             name: value if name in _PLAIN else self._people(_written(value, write, name), name)
             for name, value in kept.items()
