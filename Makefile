@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-ui chaos install install-dev lint types fmt lock clean
+.PHONY: help demo test regression bench bench-ui chaos install install-dev lint types fmt lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -15,6 +15,10 @@ demo: install ## run everything in one process on http://127.0.0.1:8000 (PORT=, 
 
 test: install-dev ## every check and test, on SQLite and on PostgreSQL
 	@exec $(BIN)/python -m tests.run $(ARGS)
+
+regression: install ## run the regression suites of the demonstration (ARGS="--repeat 5 --junit junit.xml")
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@exec $(BIN)/python manage.py regression run $(ARGS)
 
 bench: install-dev ## what a run costs, relative to the least that durable steps cost here (ARGS="--quick")
 	@exec $(BIN)/python -m tests.bench $(ARGS)

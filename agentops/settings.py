@@ -123,6 +123,7 @@ INSTALLED_APPS = [
     "agentops.memory",
     "agentops.worker",
     "agentops.gateway",
+    "agentops.regression",
 ]
 
 MIDDLEWARE = [

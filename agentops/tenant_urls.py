@@ -6,6 +6,7 @@ from django.urls import include, path
 urlpatterns = [
     path("", include("approvals.urls")),
     path("", include("agentops.runs.urls")),
+    path("", include("agentops.regression.urls")),
     path("", include("agentops.memory.urls")),
     path("", include("agentops.audit.urls")),
     path("admin/", admin.site.urls),

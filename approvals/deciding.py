@@ -64,7 +64,7 @@ def approve(
         cleared = clear(opened, actor, note, evidence, now=moment)
         if not isinstance(cleared, Cleared):
             return cleared
-        return _approve(opened, actor, note, moment, {}, cleared)
+        return write_approval(opened, actor, note, moment, {}, cleared)
 
 
 def edit_and_approve(
@@ -101,11 +101,11 @@ def edit_and_approve(
         if not isinstance(cleared, Cleared):
             return cleared
         if same:
-            return _approve(opened, actor, note, moment, {}, cleared)
+            return write_approval(opened, actor, note, moment, {}, cleared)
         needed = max(rung_of(edited.risk.band.value).approvers, edited.quorum)
         if edited.risk.band.rank > opened.band_rank or needed > 1:
             return revise(opened, actor, edited, now=moment)
-        return _approve(opened, actor, note, moment, edited.columns(), cleared)
+        return write_approval(opened, actor, note, moment, edited.columns(), cleared)
 
 
 def reject(
@@ -136,12 +136,13 @@ def reject(
             return Forbidden(duties.NEEDS_ROLE)
         if issues := tuple(_reject_issues(opened, reason_code, note, scope)):
             return Invalid(issues)
-        return _reject(opened, actor, reason_code, clean_text(note.strip()), scope, retry, moment)
+        return write_rejection(opened, actor, reason_code, clean_text(note.strip()), scope, retry, moment)
 
 
-def _approve(
+def write_approval(
     proposal: Proposal, actor: Actor, note: str, now: datetime, edited: Mapping[str, object], cleared: Cleared
 ) -> Decided:
+    """Write a verdict that was cleared: decision, grant and event. Must run inside `atomic`, under the run's lock."""
     release_at = cleared.release_at
     execute_by = (release_at or now) + timedelta(seconds=proposal.task_type.execute_within_s)
     changes = {
@@ -172,9 +173,10 @@ def _approve(
     return _recorded(decision, decided, proposal, actor, (closed, table_of([grant])), grant.pk, release_at)
 
 
-def _reject(
+def write_rejection(
     proposal: Proposal, actor: Actor, reason_code: str, note: str, scope: str, retry: bool, now: datetime
 ) -> Decided:
+    """Write a refusal that was looked through. Must run inside `atomic`, under the run's lock."""
     closed = closing(proposal, {"status": Status.REJECTED, "decided_at": now, "decided_by": person_of(actor)})
     decision = _row(proposal, actor, Verdict.REJECT, note, now)
     decision.reason_code, decision.scope, decision.retry = reason_code, scope, retry

@@ -6,7 +6,9 @@ everything after it is answered by a value that says whether the effect happened
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
@@ -111,6 +113,10 @@ class _Checked:
     arguments: JSONObject
 
 
+class HandlersSealed(RuntimeError):
+    """A tool was about to be reached while only another executor's tools may be (`only`). Nothing ran."""
+
+
 class Executor:
     """Executes the tools of one registry, whose handlers it claims for itself."""
 
@@ -125,6 +131,7 @@ class Executor:
         and the handler. Until `consume` nothing is consumed. `PermitRefused` becomes `Failed` with its code; any
         other exception of `consume`, and the open scope of another tenant, propagate and nothing runs.
         """
+        self._unsealed()
         checked = self._check(request)
         if isinstance(checked, Failed):
             return checked
@@ -145,6 +152,7 @@ class Executor:
         `DidNotHappen` is safe to answer with a repeat under the same key. It is final only once the deadline has
         passed: until then a worker that lost its lease may still be inside the handler.
         """
+        self._unsealed()
         checked = self._checked_arguments(request)
         if isinstance(checked, Failed):
             return CannotTell(checked.message)
@@ -166,6 +174,7 @@ class Executor:
 
         Changes nothing and needs no permit. Messages are the hook's own words.
         """
+        self._unsealed()
         checked = self._checked_arguments(request)
         if isinstance(checked, Failed):
             return CannotTell(checked.message)
@@ -180,6 +189,11 @@ class Executor:
         except Exception as error:
             logger.exception("reading %s back failed", contract.name)
             return CannotTell(f"Reading it back failed ({type(error).__name__}).")
+
+    def _unsealed(self) -> None:
+        allowed = _only.get()
+        if allowed is not None and allowed is not self:
+            raise HandlersSealed("Only scripted tools can be reached here.")
 
     def _check(self, request: CallRequest) -> _Checked | Failed:
         checked = self._checked_arguments(request)
@@ -280,6 +294,24 @@ def _since(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
 
 
+_only: ContextVar[Executor | None] = ContextVar("only_executor", default=None)
+
+
+@contextmanager
+def only(executor: Executor) -> Iterator[None]:
+    """Let nothing but the tools of this executor be reached inside, by whatever code: the seal of scripted runs.
+
+    Raises HandlersSealed inside another seal.
+    """
+    if _only.get() is not None:
+        raise HandlersSealed("One seal cannot be opened inside another.")
+    token = _only.set(executor)
+    try:
+        yield
+    finally:
+        _only.reset(token)
+
+
 _executor = Executor(registry)
 execute = _executor.execute
 reconcile = _executor.reconcile
@@ -294,6 +326,7 @@ __all__ = [
     "DidNotHappen",
     "Executor",
     "Failed",
+    "HandlersSealed",
     "Happened",
     "Outcome",
     "Permit",
@@ -304,6 +337,7 @@ __all__ = [
     "Unknown",
     "describe_issues",
     "execute",
+    "only",
     "read_back",
     "reconcile",
 ]

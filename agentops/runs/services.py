@@ -23,7 +23,7 @@ from agentops.engine.plan import InvalidPlan, Plan
 from agentops.engine.playbook import read_playbook
 from agentops.guardrails.output import canary
 from agentops.runs.issues import TaskIssue, criteria_issues, deadline_issues, out_of_reach, title_issues, tool_issues
-from agentops.runs.model_choice import chain_of, model_choice, model_issues, planned_by_model
+from agentops.runs.model_choice import ModelChoice, chain_of, model_choice, model_issues, planned_by_model
 from agentops.runs.models import Origin, PlannerKind, Playbook, Run, TaskType
 from agentops.runs.output_policy import output_issues
 from agentops.runs.recording import record_new
@@ -58,20 +58,24 @@ def submit(
     origin: Origin = Origin.SUBMITTED,
     title: str = "",
     now: datetime | None = None,
+    planned_by: ModelChoice | None = None,
 ) -> Run | InvalidTask:
     """Validate a task and queue a run for it; the worker is told on commit.
 
     The run keeps what its task type says now: planner, limits, criteria, and the contract version of every tool it
-    may use. Later changes to the task type can only narrow what it may do.
+    may use. Later changes to the task type can only narrow what it may do. `planned_by` are models that answer in place
+    of whoever plans for the task type, which then is not asked whether they can.
     """
-    issues = [*title_issues(title), *_input_issues(task_type, input)] or list(unusable_issues(task_type))
+    issues = [*title_issues(title), *_input_issues(task_type, input)]
+    if not issues and planned_by is None:
+        issues = list(unusable_issues(task_type))
     if not task_type.enabled:
         issues.insert(0, TaskIssue("task_type", "task_type_disabled", f"{task_type.name} is switched off."))
     if issues or not isinstance(input, dict):
         return InvalidTask(tuple(issues))
     moment = now or clock.now()
-    choice = model_choice(task_type)
-    run_id, planner = uuid7(), planner_name(task_type)
+    choice = planned_by or model_choice(task_type)
+    run_id, planner = uuid7(), planner_name(task_type) if planned_by is None else f"model:{planned_by.models[0]}"
     submitted = RunSubmitted(
         task_type=task_type.slug,
         input=input,

@@ -20,6 +20,7 @@ from agentops.guardrails.provenance import SourceKind
 from agentops.runs import selectors, services
 from agentops.runs.artifacts import TASK, Whole, artifacts, objective, whole
 from agentops.runs.exchanges import exchange_of
+from agentops.runs.findings import found_in
 from agentops.runs.forms import ONLY, STATES, ArtifactForm, CancelForm, RunFilter, TaskForm
 from agentops.runs.models import Run, TaskType, ToolCall
 from agentops.runs.pages import answer, unstored
@@ -101,7 +102,8 @@ def run_page(
     failure_message, created_at, duration, requested_by}, `verdict` one sentence, `objective` [artifacts.Value],
     `artifacts` [artifacts.Artifact], `artifacts_url`, `turns` [turns.Turn], `notes` of a live run [{name, kind, value,
     size, untrusted, source_call}], `timeline` [timeline.Group], `broken` what makes the record unreadable (""
-    normally), `limits` [usage.UsageRow as dict], `budgets` [budgets.selectors.BudgetRow as dict] while it may spend,
+    normally), `findings` [see findings.found_in], `steps_url`, `case_url` ("" unless it can become a case), `limits`
+    [usage.UsageRow as dict], `budgets` [budgets.selectors.BudgetRow as dict] while it may spend,
     `plan` (as recorded, a path and a value per line), `plan_steps` [timeline.PlannedStep], `answer`, `proposals` [{id,
     url, band, score, sentence_parts, status}], `denied` [{tool, step_id, code, message, off_plan}], `unknown` [{url,
     tool, message, asked}], `can_reconcile`, `can_cancel`, `cancel_url`, `holds` [see `_holds`], `paused` {since,
@@ -111,6 +113,7 @@ def run_page(
     told = tell(recorded, _proposal_url, lambda seq: reverse("run_exchange", args=[run.id, seq]))
     state = RunState(run.state)
     may_reconcile = can(request.actor, "call.reconcile")
+    steps_url = reverse("run_steps", args=[run.id])
     context = {
         "run": _run(run, selectors.token_names([run])),
         "verdict": verdict(state, told),
@@ -138,6 +141,11 @@ def run_page(
         # A dead letter says it in its own words.
         "last_error": "" if state.terminal else run.last_error,
         "stop_url": _stop_url(request.actor, run),
+        "findings": found_in(recorded, lambda place: f"{steps_url}?at={place}"),
+        "steps_url": steps_url,
+        "case_url": reverse("run_promote", args=[run.id])
+        if state.terminal and can(request.actor, "regression.manage")
+        else "",
         "audit_url": f"{reverse('audit')}?run={run.id}" if can(request.actor, "audit.view") else "",
         "live": not state.terminal,
         "notice": notice,

@@ -14,7 +14,8 @@ ActorKind = Literal["user", "token", "worker", "system"]
 V = TypeVar("V", bound=Callable[..., Any])
 
 _READ = frozenset({"queue.view", "proposal.view", "run.view"})
-_SEE = _READ | {"memory.view"}
+_SEE = _READ | {"memory.view", "regression.view"}
+_ENGINEER = {"run.requeue", "run.export", "run.import", "regression.manage", "audit.view"}
 _STEP_IN = frozenset({"run.submit", "run.cancel", "run.pause"})
 _OPERATE = _SEE | _STEP_IN | {"proposal.decide", "audit.view"}
 
@@ -23,11 +24,12 @@ ACTIONS_BY_ROLE: dict[str, frozenset[str]] = {
     "viewer": _SEE,
     "operator": _OPERATE,
     "senior": _OPERATE | {"call.reconcile", "line.stop", "memory.curate", "queue.share"},
-    "engineer": _SEE | _STEP_IN | {"run.requeue", "audit.view"},
-    "auditor": _SEE | {"audit.view", "audit.export"},
+    "engineer": _SEE | _STEP_IN | _ENGINEER,
+    "auditor": _SEE | {"audit.view", "audit.export", "run.export"},
     "admin": _SEE
     | _STEP_IN
-    | {"run.requeue", "audit.view", "call.reconcile", "line.stop", "memory.curate", "queue.share"}
+    | _ENGINEER
+    | {"call.reconcile", "line.stop", "memory.curate", "queue.share"}
     | {"admin.manage", "token.manage", "audit.export"},
 }
 ACTIONS = frozenset().union(*ACTIONS_BY_ROLE.values())

@@ -2,14 +2,38 @@
 
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Protocol
 
 from agentops.engine.events import CallConfirmed, CallReconciled, CallUnknown
 from agentops.engine.state import Call
 from agentops.runs.models import Run
 from agentops.wire.canonical import digest
+from agentops.wire.parse import JSON
 from tools import executor
-from tools.contracts import CannotTell, Confirmed, Contradicted, DidNotHappen, Happened, ToolContract
+from tools.contracts import (
+    CannotTell,
+    Confirmed,
+    Contradicted,
+    DidNotHappen,
+    Happened,
+    ReadBack,
+    Reconciled,
+    ToolContract,
+)
 from tools.registry import registry
+
+
+class Tools(Protocol):
+    """What runs the tools: the module `tools.executor`, or an executor of scripted ones."""
+
+    def execute(self, request: executor.CallRequest, consume: executor.Consume, /) -> executor.Outcome:
+        """Run one call under a permit."""
+
+    def reconcile(self, request: executor.CallRequest, /) -> Reconciled:
+        """Ask whether an effect is on record."""
+
+    def read_back(self, request: executor.CallRequest, output: JSON, /) -> ReadBack:
+        """Look at the effect of a call that returned `output`."""
 
 
 def idempotency_key(run: Run, call_id: str) -> str:
@@ -34,9 +58,9 @@ def request_of(run: Run, call: Call, now: datetime) -> executor.CallRequest:
     )
 
 
-def ask_hook(call: Call, request: executor.CallRequest) -> CallReconciled | CallUnknown:
+def ask_hook(call: Call, request: executor.CallRequest, tools: Tools = executor) -> CallReconciled | CallUnknown:
     """Ask the contract's hook what became of an effect; return the answer as an event."""
-    answer = executor.reconcile(request)
+    answer = tools.reconcile(request)
     match answer:
         case Happened(output=output):
             trust = trust_of(registry.get(call.tool, call.version))
@@ -48,9 +72,9 @@ def ask_hook(call: Call, request: executor.CallRequest) -> CallReconciled | Call
             return CallUnknown(call.call_id, message, asked=True)
 
 
-def read_back(call: Call, request: executor.CallRequest) -> CallConfirmed:
+def read_back(call: Call, request: executor.CallRequest, tools: Tools = executor) -> CallConfirmed:
     """Look at the effect of a write that succeeded; return what it shows as an event."""
-    answer = executor.read_back(request, call.output)
+    answer = tools.read_back(request, call.output)
     match answer:
         case Confirmed():
             return CallConfirmed(call.call_id, "confirmed")

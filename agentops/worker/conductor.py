@@ -272,7 +272,7 @@ class Conductor:
     def _call(self, need: Invoke) -> Any:
         began = time.monotonic()
         try:
-            return perform(need)
+            return perform(need, self.driver.tools)
         finally:
             self._pace.took(need.request.tool, time.monotonic() - began)
             if connection.errors_occurred:

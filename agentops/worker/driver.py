@@ -29,6 +29,7 @@ from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.worker import mishap
 from agentops.worker.backoff import backoff
+from agentops.worker.calls import Tools
 from agentops.worker.planners import planner_for
 from agentops.worker.session import Ask, Commit, Enquire, Invoke, Need, Session, Steps
 from agentops.worker.snapshot import Snapshot
@@ -53,12 +54,13 @@ def at_once(need: Ask | Enquire | Invoke) -> "Future[Any] | None":
 
 @dataclass(frozen=True)
 class Driver:
-    """What the runs of one worker are driven with. Clock, planners and dice are arguments, so tests choose them."""
+    """What the runs of one worker are driven with: clock, planners, dice and tools are the caller's to choose."""
 
     owner: str
     now: Callable[[], datetime] = clock.now
     planners: Callable[[Run, State], Planner] = planner_for
     rng: random.Random = field(default_factory=random.Random)
+    tools: Tools = executor
 
     def drive(self, tenant: Tenant | int, run_id: UUID) -> bool:
         """Take one run as far as it goes without a person; False if it was not this worker's to take."""
@@ -209,7 +211,7 @@ class Crew:
 
     def _perform(self, one: Active, need: Ask | Enquire | Invoke) -> None:
         try:
-            one.answer = perform(need)
+            one.answer = perform(need, self.driver.tools)
         except Exception as error:  # noqa: BLE001 - the session says what it means for its run
             one.error = error
 
@@ -263,7 +265,7 @@ class Crew:
             self._owed.pop(0)
 
 
-def perform(need: Ask | Enquire | Invoke) -> Any:
+def perform(need: Ask | Enquire | Invoke, tools: Tools = executor) -> Any:
     """Do what a session needs, here and now."""
     match need:
         case Ask(planner=planner, request=request):
@@ -271,6 +273,6 @@ def perform(need: Ask | Enquire | Invoke) -> Any:
         case Enquire(answerer=answerer, request=question):
             return answerer.answer(question)
         case Invoke(request=request, permit=permit):
-            return executor.execute(request, lambda _: permit)
+            return tools.execute(request, lambda _: permit)
         case _:
             assert_never(need)

@@ -367,7 +367,7 @@ class Session:
                 yield from self.reconcile(self.state.calls[call_id])
             case Confirm(call_id=call_id):
                 call = self.state.calls[call_id]
-                self.note(read_back(call, request_of(self.run, call, self.driver.now())))
+                self.note(read_back(call, request_of(self.run, call, self.driver.now()), self.driver.tools))
             case Reply():
                 yield from self.reply(command)
             case FallBack(events=events):
@@ -961,7 +961,7 @@ class Session:
 
     def reconcile(self, call: ToolCall) -> Steps:
         """Record what the contract's hook says of an effect whose outcome was never recorded."""
-        event = ask_hook(call, request_of(self.run, call, self.driver.now()))
+        event = ask_hook(call, request_of(self.run, call, self.driver.now()), self.driver.tools)
         self.note(event)
         rearm = isinstance(event, CallReconciled) and event.verdict == "did_not_happen"
 

@@ -12,14 +12,16 @@ from agentops.tenancy.models import Role
 
 MATRIX = {
     "operator": "queue.view proposal.view proposal.decide run.view run.submit run.cancel run.pause audit.view "
-    "memory.view",
+    "memory.view regression.view",
     "senior": "queue.view proposal.view proposal.decide call.reconcile line.stop run.view run.submit run.cancel "
-    "run.pause audit.view memory.view memory.curate queue.share",
+    "run.pause audit.view memory.view memory.curate queue.share regression.view",
     "admin": "queue.view proposal.view call.reconcile line.stop run.view run.submit run.cancel run.pause run.requeue "
-    "audit.view audit.export memory.view memory.curate queue.share admin.manage token.manage",
-    "auditor": "queue.view proposal.view run.view audit.view audit.export memory.view",
-    "engineer": "queue.view proposal.view run.view run.submit run.cancel run.pause run.requeue audit.view memory.view",
-    "viewer": "queue.view proposal.view run.view memory.view",
+    "audit.view audit.export memory.view memory.curate queue.share admin.manage token.manage regression.view "
+    "regression.manage run.export run.import",
+    "auditor": "queue.view proposal.view run.view audit.view audit.export memory.view regression.view run.export",
+    "engineer": "queue.view proposal.view run.view run.submit run.cancel run.pause run.requeue audit.view memory.view "
+    "regression.view regression.manage run.export run.import",
+    "viewer": "queue.view proposal.view run.view memory.view regression.view",
 }
 
 

@@ -23,6 +23,8 @@ from agentops.halts.models import Halt
 from agentops.memory.models import Fact
 from agentops.prompts.services import built_in
 from agentops.providers.models import ModelPrice
+from agentops.regression.exporting import recording_of
+from agentops.regression.models import Case, CaseResult, ImportedRun, SuiteRun
 from agentops.runs.models import OutputRules, Run, TaskType, ToolCall
 from agentops.tenancy.access import SYSTEM, TOKEN_SCOPES
 from agentops.tenancy.models import Membership, Tenant
@@ -65,6 +67,12 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "run_pause": Run,
     "run_resume": Run,
     "run_requeue": Run,
+    **dict.fromkeys(("run_steps", "run_export", "run_promote"), Run),
+    "proposal_case": Proposal,
+    "run_import_steps": ImportedRun,
+    "run_suite": SuiteRun,
+    "run_result_steps": CaseResult,
+    **dict.fromkeys(("run_case", "run_case_quarantine", "run_case_retire"), Case),
     "unknown": ToolCall,
     "unknown_answer": ToolCall,
     "stop_lift": Halt,
@@ -97,6 +105,7 @@ POSTED = frozenset(
         *("claim", "release", "renew", "assign", "hold", "resume", "view_remove"),
         *("section_seen", "step_up", "undo", "escalate", "extend", "absence_end"),
         *("run_cancel", "run_pause", "run_resume", "run_requeue", "audit_export_file"),
+        *("run_export", "run_promote", "proposal_case", "run_case_quarantine", "run_case_retire"),
     }
 )
 """Routes that only take a form, and one about events that a playbook's run does not have (see `test_exchanges`)."""
@@ -243,6 +252,26 @@ def build(tenant: Tenant) -> World:
             Halt(
                 scope="run", target="x", label="x", reason="x", started_at=run.created_at, started_by_id=whoever(tenant)
             ),
+            ImportedRun(digest=key, body=recording_of(run, now=run.created_at).text(), imported_at=run.created_at),
+            Case(
+                suite="s",
+                slug="c",
+                task_type="support-email",
+                title="t",
+                body='{"expect":{"state":"succeeded"},"id":"c","input":{},"title":"t"}',
+                source="run",
+                created_at=run.created_at,
+            ),
+            suite_run := SuiteRun(
+                suite="s",
+                release="r",
+                repeat=1,
+                verdict="passed",
+                summary={},
+                started_at=run.created_at,
+                ended_at=run.created_at,
+            ),
+            CaseResult(suite_run=suite_run, slug="c", title="t", passes=1, trials=1),
             SavedView(
                 name="v",
                 query="taint:yes",
@@ -388,7 +417,8 @@ def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World,
     unknown: dict[type[models.Model], object] = {
         **dict.fromkeys((Run, Proposal, RiskWeights, AllowlistChange, PolicyVersion, ScopedTrust), uuid7())
     }
-    unknown |= dict.fromkeys((Event, Export, Fact, ToolCall, Halt, SavedView, Absence, TaskType), 2**40)
+    unknown |= {model: uuid7() for model in (ImportedRun, Case, SuiteRun)}
+    unknown |= dict.fromkeys((Event, Export, Fact, ToolCall, Halt, SavedView, Absence, TaskType, CaseResult), 2**40)
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)
         if route in API_ROUTES:

@@ -1,0 +1,190 @@
+"""Change what a tenant's suites are, and keep what they have shown. Every change writes its event with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+
+from agentops import clock
+from agentops.audit.services import record_in_tenant_stream
+from agentops.regression.cases import BadCases
+from agentops.regression.cases import Case as WrittenCase
+from agentops.regression.models import Case, CaseResult, CaseSource, SuiteRun, Verdict
+from agentops.regression.promoting import NotPromotable, case_of_rejection, case_of_run, slug_of
+from agentops.regression.statistics import Outcome
+from agentops.regression.suites import Shown
+from agentops.runs.models import Run
+from agentops.runs.recording import load
+from agentops.tenancy.access import Actor, can
+from agentops.wire.parse import JSONObject, clean_text
+from approvals.models import Proposal
+
+MAX_REASON: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """The case, and whether it is a new one: promoting the same thing twice is one case."""
+
+    case: Case
+    new: bool
+
+
+def promote_run(*, run: Run, actor: Actor, now: datetime | None = None) -> Promoted:
+    """Make a case of a run that has ended, in the suite of its task type.
+
+    Raises NotPromotable with the reason, and PermissionDenied.
+    """
+    _must(actor)
+    slug = slug_of(run.title or run.task_type.slug, str(run.id)[-12:])
+    written = case_of_run(load(run.id), case_id=slug, title=run.title or run.task_type.name)
+    return _keep(written, run, CaseSource.RUN, None, actor, now)
+
+
+def case_from_rejection(*, proposal: Proposal, actor: Actor, now: datetime | None = None) -> Promoted:
+    """Make a case of a rejected proposal: its call must not be asked for again.
+
+    Raises NotPromotable with the reason, and PermissionDenied.
+    """
+    _must(actor)
+    run = Run.objects.select_related("task_type").get(pk=proposal.run_id)
+    slug = slug_of("not", proposal.tool, str(proposal.pk)[-12:])
+    title = f"Not again: {proposal.tool}, rejected in {run.title or run.task_type.name}"
+    written = case_of_rejection(load(run.id), str(proposal.pk), case_id=slug, title=title)
+    return _keep(written, run, CaseSource.REJECTION, proposal.pk, actor, now)
+
+
+def quarantine_case(*, case_id: UUID, until: datetime | None, reason: str, actor: Actor) -> Case:
+    """Let the failures of a case fail nothing until a moment, for a reason; None ends that.
+
+    Raises Case.DoesNotExist, ValueError for a missing reason, and PermissionDenied.
+    """
+    _must(actor)
+    why = clean_text(reason.strip())[:MAX_REASON]
+    if until is not None and not why:
+        raise ValueError("Say why: a quarantine without a reason is never lifted.")
+    with transaction.atomic():
+        case = Case.objects.select_for_update().get(pk=case_id)
+        data: JSONObject = {
+            "suite": case.suite,
+            "case": case.slug,
+            "before": case.quarantined_until.isoformat() if case.quarantined_until else None,
+            "until": until.isoformat() if until else None,
+            "reason": why,
+        }
+        case.quarantined_until, case.quarantine_reason = until, why if until else ""
+        case.save(update_fields=["quarantined_until", "quarantine_reason"])
+        record_in_tenant_stream("case.quarantined", data, subject=("case", str(case.pk)), actor=actor)
+    return case
+
+
+def retire_case(*, case_id: UUID, retired: bool, actor: Actor, now: datetime | None = None) -> Case:
+    """Take a case out of its suite, or put it back; what it has shown stays. Raises like `quarantine_case`."""
+    _must(actor)
+    with transaction.atomic():
+        case = Case.objects.select_for_update().get(pk=case_id)
+        if (case.retired_at is not None) == retired:
+            return case
+        case.retired_at = (now or clock.now()) if retired else None
+        case.save(update_fields=["retired_at"])
+        data: JSONObject = {"suite": case.suite, "case": case.slug, "retired": retired}
+        record_in_tenant_stream("case.retired", data, subject=("case", str(case.pk)), actor=actor)
+    return case
+
+
+def baseline_of(suite: str, release: str, wanted: str = "") -> SuiteRun | None:
+    """Return what a release is compared with: the newest run on the release that is wanted, else on any other one."""
+    runs = SuiteRun.objects.filter(suite=suite).order_by("-started_at", "-id")
+    return (runs.filter(release=wanted) if wanted else runs.exclude(release=release)).first()
+
+
+def outcomes_of(suite_run: SuiteRun) -> Mapping[str, Outcome]:
+    """Return how the cases of a run of a suite came out."""
+    rows = CaseResult.objects.filter(suite_run=suite_run).values_list("slug", "passes", "trials", "quarantined")
+    return {slug: Outcome(passes, trials, quarantined) for slug, passes, trials, quarantined in rows}
+
+
+def record_suite_run(
+    *, shown: Shown, release: str, baseline: SuiteRun | None, actor: Actor, started_at: datetime, now: datetime
+) -> SuiteRun:
+    """Keep what a suite has shown. Raises PermissionDenied."""
+    _must(actor)
+    with transaction.atomic():
+        row = SuiteRun.objects.create(
+            suite=shown.planned.suite,
+            release=release,
+            repeat=shown.repeat,
+            verdict=Verdict.PASSED if shown.passed else Verdict.FAILED,
+            baseline=baseline,
+            summary=shown.summary(),
+            started_at=started_at,
+            ended_at=now,
+            started_by_id=actor.user_id,
+        )
+        CaseResult.objects.bulk_create(
+            CaseResult(
+                tenant_id=row.tenant_id,
+                suite_run=row,
+                slug=one.case.id,
+                title=one.case.title,
+                passes=one.outcome.passes,
+                trials=one.outcome.trials,
+                quarantined=one.outcome.quarantined,
+                problems=[problem.to_json() for problem in one.failing.problems] if one.failing else [],
+                steps=one.shown.steps,
+                calls=one.shown.calls,
+                duration_ms=one.duration_ms,
+                record=one.failing.record.text() if one.failing and one.failing.record else "",
+            )
+            for one in shown.cases
+        )
+        data: JSONObject = {"suite": row.suite, "release": release, "verdict": str(row.verdict), "repeat": shown.repeat}
+        record_in_tenant_stream("suite.run", data, subject=("suite", str(row.pk)), actor=actor)
+    return row
+
+
+def _keep(
+    written: WrittenCase, run: Run, source: CaseSource, proposal: UUID | None, actor: Actor, now: datetime | None
+) -> Promoted:
+    with transaction.atomic():
+        case, new = Case.objects.get_or_create(
+            suite=run.task_type.slug,
+            slug=written.id,
+            defaults={
+                "task_type": run.task_type.slug,
+                "title": clean_text(written.title)[:200],
+                "body": written.text(),
+                "source": source,
+                "source_run": run.id,
+                "source_proposal": proposal,
+                "created_by_id": actor.user_id,
+                "created_at": now or clock.now(),
+            },
+        )
+        if new:
+            data: JSONObject = {"suite": case.suite, "case": case.slug, "run": str(run.id), "source": str(source)}
+            record_in_tenant_stream("case.promoted", data, subject=("case", str(case.pk)), actor=actor)
+    return Promoted(case, new)
+
+
+def _must(actor: Actor) -> None:
+    if not can(actor, "regression.manage"):
+        raise PermissionDenied("This needs the right regression.manage.")
+
+
+__all__ = [
+    "BadCases",
+    "NotPromotable",
+    "Promoted",
+    "baseline_of",
+    "case_from_rejection",
+    "outcomes_of",
+    "promote_run",
+    "quarantine_case",
+    "record_suite_run",
+    "retire_case",
+]
