@@ -49,6 +49,7 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "section_seen": Proposal,
     "step_up": Proposal,
     "undo": Proposal,
+    "ask": Proposal,
     "escalate": Proposal,
     "extend": Proposal,
     "absence_end": Absence,
@@ -79,7 +80,7 @@ POSTED = frozenset(
     {
         *("decide", "risk_decide", "fact_curate", "unknown_answer", "stop_lift", "run_exchange"),
         *("claim", "release", "renew", "assign", "hold", "resume", "view_remove"),
-        *("section_seen", "step_up", "undo", "escalate", "extend", "absence_end"),
+        *("section_seen", "step_up", "ask", "undo", "escalate", "extend", "absence_end"),
         *("run_cancel", "run_pause", "run_resume", "run_requeue", "audit_export_file"),
     }
 )
