@@ -57,6 +57,7 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "section_seen": Proposal,
     "step_up": Proposal,
     "undo": Proposal,
+    "ask": Proposal,
     "escalate": Proposal,
     "extend": Proposal,
     "absence_end": Absence,
@@ -103,7 +104,7 @@ POSTED = frozenset(
             "run_exchange",
         ),
         *("claim", "release", "renew", "assign", "hold", "resume", "view_remove"),
-        *("section_seen", "step_up", "undo", "escalate", "extend", "absence_end"),
+        *("section_seen", "step_up", "ask", "undo", "escalate", "extend", "absence_end"),
         *("run_cancel", "run_pause", "run_resume", "run_requeue", "audit_export_file"),
         *("run_export", "run_promote", "proposal_case", "run_case_quarantine", "run_case_retire"),
     }
