@@ -9,6 +9,8 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from agentops import clock
+from agentops.audit import exports, verification
+from agentops.audit.indexing import index_new
 from agentops.engine.events import CallReconciled
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.memory.services import expire_due as expire_facts
@@ -28,6 +30,7 @@ from approvals.deadlines import expire_due
 from approvals.freezing import FINAL
 from approvals.halting import settle_lifted
 from approvals.notices import send_due
+from approvals.readings import record_due as record_readings
 from approvals.reminders import remind_due
 from tools.contracts import Effect
 
@@ -63,8 +66,12 @@ def sweep_tenant(tenant: Tenant, now: datetime) -> int:
         end_holds(now, BATCH)
         remind_due(now, BATCH)
         send_due(now, MAILS)
+        record_readings(now, BATCH)
         settle_leftovers(now)
         expire_facts(now, BATCH)
+        index_new()
+        verification.go_on(now)
+        exports.go_on(now)
         spending.sweep(now)
         sweep_session_notes(BATCH)
         quiet = Q(rung_at__isnull=True) | Q(rung_at__lt=now - RING_AGAIN)
