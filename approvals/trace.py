@@ -266,11 +266,12 @@ def _happened(
     """Return what the trace says came of a call, as events."""
     call_id, proposal = selected.call_id, f"proposal-{index + 1}"
     verified = StepVerified(selected.step_id, ok=True)
+    allowed: list[Event] = []
     match verdict:
         case Deny(code=code, message=message, rule=rule):
             return [CallDenied(call_id, code, message, rule), verified]
         case Auto(rule=rule):
-            allowed: list[Event] = [CallGranted(call_id, "trace", rule)]
+            allowed = [CallGranted(call_id, "trace", rule)]
         case Gate(rule=rule):
             allowed = [CallProposed(call_id, proposal, selected.digest, "", 0, rule, "")]
             said: Literal["approve", "reject"] = "approve" if call.approved else "reject"

@@ -220,7 +220,7 @@ def _issues_of_calls(calls: tuple[TracedCall, ...], plan: JSONObject | None, pla
 
 def _call(index: int, entry: Mapping[str, Any]) -> TracedCall:
     told = entry.get("consequence")
-    usual = {"blast": [], "money": None, "egress": [], "facts": [], "warnings": []}
+    usual: dict[str, Any] = {"blast": [], "money": None, "egress": [], "facts": [], "warnings": []}
     blast = [{"detail": "", **one} for one in told.get("blast", [])] if told is not None else []
     return TracedCall(
         id=entry.get("id", f"call_{index + 1}"),

@@ -108,7 +108,7 @@ def host_in(written: str) -> str:
 
 
 def _authority(written: str) -> str:
-    rest = _SCHEME.sub("", written, 1)
+    rest = str(_SCHEME.sub("", written, 1))
     for index, char in enumerate(rest):
         if char in "/\\?#":
             return rest[:index]
@@ -116,7 +116,7 @@ def _authority(written: str) -> str:
 
 
 def _after_host(written: str) -> str:
-    rest = _SCHEME.sub("", written, 1)
+    rest = str(_SCHEME.sub("", written, 1))
     return rest[len(_authority(written)) :]
 
 
