@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
+from agentops import clock
 from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import can, require
 from agentops.tenancy.requests import TenantRequest
@@ -25,6 +26,7 @@ from approvals.filters import BadFilter, Filters, Problem, parse
 from approvals.forms import QueueFilter, SaveViewForm, ServeForm
 from approvals.models import Status
 from approvals.proposal_pages import card_answer, fetch
+from approvals.readings import note_reading
 from approvals.rows import rows
 from approvals.saved_views import View
 from approvals.selectors import Overview, QueuePage
@@ -119,7 +121,10 @@ def _open_one(request: TenantRequest, context: dict[str, Any], page: QueuePage, 
         return
     chosen = form.opened or (page.rows[0].pk if page.rows else None)
     if chosen is not None:
-        context["selected"] = card_of(fetch(chosen), request.actor, chosen=form.opened is not None)
+        shown = fetch(chosen)
+        if form.opened is not None:
+            note_reading(shown, request.actor, clock.now())
+        context["selected"] = card_of(shown, request.actor, chosen=form.opened is not None)
         _mark(context["items"], chosen)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Any, assert_never
 from uuid import UUID
 
 from django.db.models import IntegerField, Q, QuerySet, Subquery
@@ -169,11 +169,9 @@ def overview(filters: Sequence[Filters], *, now: datetime) -> Overview:
     waiting = Proposal.objects.filter(status=Status.PENDING)
     calls = ToolCall.objects.filter(state=CallState.UNKNOWN.value, hook_asked=True)
     ages = [Subquery(waiting.filter(band_rank=r).order_by("created_at").values("created_at")[:1]) for r in range(4)]
-    counts = [_CountedTo(one.order_by().values("pk")[: COUNTED + 1]) for one in (waiting, calls)]
-    counts += [_CountedTo(matching(one, now).order_by().values("pk")[: COUNTED + 1]) for one in filters]
     event = Subquery(Event.objects.order_by("-pk").values("pk")[:1])
-    named = {f"n{i}": one for i, one in enumerate((*ages, *counts, event))}
-    row = Tenant.objects.filter(pk=current_tenant_id()).annotate(**named).values_list(*named).get()
+    numbered = (_CountedTo.of(one) for one in (waiting, calls, *(matching(one, now) for one in filters)))
+    row = _of_tenant([*ages, *numbered, event])
     found, numbers = row[: len(ages)], row[len(ages) : -1]
     return Overview(
         _count(numbers[0] + numbers[1]),
@@ -184,11 +182,28 @@ def overview(filters: Sequence[Filters], *, now: datetime) -> Overview:
     )
 
 
+def counted(rows: Sequence[QuerySet[Any]]) -> tuple[Count, ...]:
+    """Count the rows of each, up to 1,000. One query."""
+    return tuple(_count(number) for number in _of_tenant([_CountedTo.of(one) for one in rows]))
+
+
+def _of_tenant(subqueries: Sequence[Subquery]) -> tuple[Any, ...]:
+    """Return the values of scalar subqueries in the open tenant. One query."""
+    named = {f"n{i}": one for i, one in enumerate(subqueries)}
+    row: tuple[Any, ...] = Tenant.objects.filter(pk=current_tenant_id()).annotate(**named).values_list(*named).get()
+    return row
+
+
 class _CountedTo(Subquery):
     """How many rows a sliced query has."""
 
     template = "(SELECT COUNT(*) FROM (%(subquery)s) counted)"
     output_field = IntegerField()
+
+    @classmethod
+    def of(cls, rows: QuerySet[Any]) -> "_CountedTo":
+        """Count one more than is told, so that more can be told from as many."""
+        return cls(rows.order_by().values("pk")[: COUNTED + 1])
 
 
 def _count(found: int) -> Count:

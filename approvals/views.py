@@ -19,7 +19,7 @@ from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import Actor, require
 from agentops.tenancy.requests import TenantRequest
 from approvals import claims, selectors, services
-from approvals.answers import Answer, answer_to, headline, incomplete, leased, unrecorded
+from approvals.answers import Answer, answer_to, headline, incomplete, unrecorded
 from approvals.bar import undo_url as bar_undo
 from approvals.card import Draft, Notice
 from approvals.filters import BadFilter, Filters, parse
@@ -60,8 +60,6 @@ def take(request: TenantRequest, pk: UUID, posted: QueryDict, proved_at: datetim
     found = _glance(pk)
     form = DecisionForm(posted)
     draft = _draft(posted)
-    if (taken := claims.taken_by_another(found, request.actor, timezone.now())) is not None:
-        return _refuse(request, pk, leased(taken, draft), posted)
     if not form.is_valid():
         wrong = {n: str(e[0]) for n, e in form.errors.items() if n == "note"}
         return _refuse(request, pk, incomplete(draft, wrong), posted)
@@ -90,6 +88,8 @@ def _draft(posted: QueryDict) -> Draft:
     decision = str(posted.get("decision", ""))
     return Draft(
         reason_code=str(posted.get("reason_code", ""))[:40],
+        scope=str(posted.get("scope", ""))[:10],
+        retry=str(posted.get("retry", ""))[:10],
         note=str(posted.get("note", ""))[:20_000],
         values=typed_values({name: str(posted[name]) for name in posted}),
         open=decision if decision in ("edit", "reject") else "",
@@ -112,7 +112,8 @@ def _verdict(
                 return incomplete(draft, dict(edit.errors))
             return services.edit_and_approve(**seen, arguments=edit.arguments, note=said["note"], evidence=evidence)
         case _:
-            return services.reject(**seen, reason_code=said["reason_code"], note=said["note"])
+            reach = {"scope": said["scope"], "retry": said["retry"] != "no"}
+            return services.reject(**seen, reason_code=said["reason_code"], note=said["note"], **reach)
 
 
 class Seen(TypedDict):

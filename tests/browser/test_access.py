@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from agentops.audit.models import Event
 from agentops.memory.models import Fact
@@ -15,14 +17,16 @@ from agentops.runs.models import TaskType, ToolCall
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
-from approvals.models import Proposal
+from approvals import policies
+from approvals.models import Proposal, ScopedTrust
 from tests.browser import hostile
 from tests.browser.access import faults, name_of, page_names
 from tests.browser.conftest import OpenBrowser
 from tests.conftest import person
 from tests.deciding import approve, lose_the_answer
 from tests.shop import drive, only_proposal, receive, start, task_type
-from tools.allowlist import AllowlistState
+from tools.allowing import Changed, Wish, change
+from tools.allowlist import AllowlistRule, AllowlistState
 from tools.backoffice.models import InboxMessage
 
 pytestmark = pytest.mark.browser
@@ -65,6 +69,23 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
     curate(fact_id=approved.pk, actor=actor_of(dana, shop), confirmed=True)
     event = Event.objects.filter(type="call.succeeded").latest("pk")
     kind = TaskType.objects.get(slug="support-email")
+    wish = Wish(kind.pk, AllowlistRule("mail.send", AllowlistState.AUTO, max_calls=1))
+    widening = change(wishes=[wish], note="So that nobody waits.", actor=actor_of(dana, shop))
+    assert isinstance(widening, Changed)
+    assert widening.proposed is not None
+    text = "policy: 1\nrules:\n  - {id: night, when: time.hour < 6, effect: gate, quorum: 2}\n"
+    policies.propose(text=text, effective_at=None, note="So that nobody is woken.", actor=actor_of(dana, shop))
+    now = timezone.now()
+    ScopedTrust.objects.create(
+        proposal=decided,
+        task_type=kind,
+        tool="mail.read",
+        contract_digest="d",
+        authority='{"message_id":"M-0001"}',
+        given_by=dana,
+        given_at=now,
+        ends_at=now + timedelta(hours=4),
+    )
     return {
         "tenants": "/",
         "queue": "queue",
@@ -105,6 +126,14 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
         "task types": "admin/runs/tasktype/",
         "tool health": "admin/tools/toolhealth/",
         "playbook": "admin/runs/playbook/add/",
+        "policy": "policy",
+        "trusted calls": "trusts",
+        "trust": f"proposals/{decided.pk}/trust",
+        "allowlist": "admin/tools/allowlistentry/",
+        "allowlist, one cell": f"admin/tools/allowlistentry/cell/{kind.pk}/mail.send/",
+        "allowlist, changes": "admin/tools/allowlistentry/changes/",
+        "allowlist, one change": f"admin/tools/allowlistentry/changes/{widening.proposed.change_id}/",
+        "allowlist, import": "admin/tools/allowlistentry/import/",
         "task type": f"admin/runs/tasktype/{kind.pk}/change/",
         "not there": "runs/00000000-0000-7000-8000-000000000000",
     }
@@ -154,7 +183,7 @@ def test_every_page_has_a_sample(pages: dict[str, str], signed_in: Callable[[Use
 
 
 OUT_OF_REACH = """() => {
-  const fields = [...document.querySelectorAll("#allowlist-group :is(input, select)")];
+  const fields = [...document.querySelectorAll(".cellform :is(input, select, textarea)")];
   const seen = fields.filter(one => one.type !== "hidden" && one.getClientRects().length);
   const cut = (one) => {
     const box = one.getBoundingClientRect();
@@ -174,7 +203,7 @@ def test_every_field_of_the_allowlist_is_in_reach(
     pages: dict[str, str], dana: User, open_browser: OpenBrowser, width: int
 ) -> None:
     page = open_browser(dana, size=(width, 900))
-    page.goto(pages["task type"])
+    page.goto(pages["allowlist, one cell"])
     seen, cut = page.evaluate(OUT_OF_REACH)
-    assert seen > 20
+    assert seen > 6
     assert cut == []
