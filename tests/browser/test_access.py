@@ -36,8 +36,8 @@ FOR_STRANGERS = {"sign in": "/sign-in", "forgot": "/account/password/reset"}
 ELSEWHERE = {"values", "similar", "together", "risk", "run_exchange"}
 """Pages whose samples are in `test_card_access`; the last one needs a model, and shows what an artifact does."""
 
-NO_PAGES = {"start", "live", "queue_newer", "queue_rows"}
-"""Redirects, streams, and fragments of pages."""
+NO_PAGES = {"start", "live", "queue_newer", "queue_rows", "audit_export_file"}
+"""Redirects, streams, files, and fragments of pages."""
 
 
 @pytest.fixture
@@ -117,6 +117,8 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
         "approved fact": f"memory/{approved.pk}",
         "runs": "runs",
         "audit": "audit",
+        "audit, exports": "audit/exports",
+        "audit, trace": f"audit/trace?q={decided.pk}",
         "audit event": f"audit/events/{event.pk}",
         "submit": "submit",
         "submit form": "submit?task_type=customer-letter",
