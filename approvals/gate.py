@@ -14,7 +14,7 @@ from agentops.guardrails.provenance import Integrity, Provenance, join
 from agentops.wire.parse import JSON, pointer_token
 from tools import schema
 from tools.allowlist import AllowlistRule, AllowlistState
-from tools.contracts import Effect, Sensitivity, ToolContract
+from tools.contracts import Barred, Effect, Sensitivity, ToolContract
 from tools.executor import describe_issues
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,8 @@ class Candidate:
 
     `contract` is the one that would execute now, None when there is none; `pinned` the one the run may use.
     `provenance` maps the JSON pointer of every argument leaf (or of a parent that covers it) to its origin.
-    `calls_so_far` counts the run's other calls of this tool that were not refused.
+    `calls_so_far` counts the run's other calls of this tool that were not refused. `barred` is what the tenant's own
+    records say against the call, such as a host that is not on its list.
     """
 
     contract: ToolContract | None
@@ -44,6 +45,7 @@ class Candidate:
     planned: bool
     allow: AllowlistRule
     calls_so_far: int = 0
+    barred: Barred | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ def _denied(c: Candidate) -> Deny | None:
         return Deny("invalid_input", describe_issues(issues), "contract.input", tuple(issues))
     if not c.planned:
         return Deny("off_plan", f"{name} with these arguments is not in the plan.", "plan.off_plan")
+    if c.barred is not None:
+        return Deny(c.barred.code, c.barred.message, "contract.barred")
     if allow.max_calls is not None and c.calls_so_far >= allow.max_calls:
         return Deny("limit_calls", f"{name} may be called {allow.max_calls} times in one run.", "allowlist.max_calls")
     return None
@@ -125,7 +129,10 @@ def _gated(c: Candidate) -> Gate | None:
         raise ValueError("a call without a contract passed the refusals")
     read, gated = contract.effect is Effect.READ, c.allow.state is AllowlistState.GATED
     sensitivity = tuple(sorted(contract.sensitivity))
-    attacked = () if read and not gated else untrusted_authority(contract, c.arguments, c.provenance)
+    # A read that sends something outside acts there: where it goes is nobody's to choose but the operator's.
+    attacked = (
+        () if read and not gated and not contract.egress else untrusted_authority(contract, c.arguments, c.provenance)
+    )
     kept_back = restricted_egress(contract, c.arguments, c.provenance)
     rules: list[tuple[str, str]] = [(f"sensitive.{s}", SENSITIVE[s]) for s in sensitivity]
     if attacked:

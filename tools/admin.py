@@ -14,7 +14,10 @@ from agentops.tenancy.admin_base import TenantModelAdmin, TenantModelForm, Tenan
 from . import health
 from .contracts import ContractError, parse_version
 from .models import AllowlistEntry, AllowlistState, ToolHealth
+from .network.admin import AllowedHostAdmin
 from .registry import registry
+
+__all__ = ["AllowedHostAdmin", "AllowlistEntryAdmin", "AllowlistInline", "ToolHealthAdmin"]
 
 
 class AllowlistEntryForm(TenantModelForm):

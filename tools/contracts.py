@@ -396,6 +396,14 @@ class ToolError(Exception):
         self.retry_after = retry_after
 
 
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """What our own records say against a call, with a short code: it is refused before anybody is asked."""
+
+    code: str
+    message: str
+
+
 class Blast(NamedTuple):
     """One kind of real thing a call touches; `count` is None when it is not known (never 0 for unknown)."""
 

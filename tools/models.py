@@ -8,6 +8,9 @@ from agentops.tenancy.scope import TenantModel
 
 from .breaker import BreakerState
 from .contracts import MAX_RATE
+from .network.models import AllowedHost
+
+__all__ = ["AllowedHost", "AllowlistEntry", "AllowlistState", "ToolHealth"]
 
 _version = RegexValidator(r"\A(0|[1-9]\d{0,5})(\.(0|[1-9]\d{0,5})){2}\Z", "Use three numbers, such as 1.0.0.")
 

@@ -1,12 +1,14 @@
 """The explicit list of tools. Contracts are public; handlers leave through one capability, claimed once."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agentops.wire.parse import JSONObject
+from agentops.wire.parse import JSON, JSONObject
 
 from . import schema
 from .contracts import (
+    Barred,
     CallContext,
     Consequence,
     ContractError,
@@ -17,8 +19,12 @@ from .contracts import (
     parse_version,
 )
 
+logger = logging.getLogger(__name__)
+
 Handler = Callable[[CallContext, JSONObject], JSONObject]
 Describe = Callable[[JSONObject], Consequence]
+Bars = Callable[[JSONObject], Barred | None]
+"""Valid arguments -> what the tenant's own records say against such a call, before anybody is asked."""
 Reconcile = Callable[[CallContext, JSONObject], Reconciled]
 Confirm = Callable[[CallContext, JSONObject, JSONObject], ReadBack]
 """Context, arguments and output of a call that succeeded -> whether its effect is there."""
@@ -71,6 +77,7 @@ class Registry:
         self._put, self._drop, self._claim = put, drop, claim
         self._contracts: dict[str, dict[str, ToolContract]] = {}
         self._describe: dict[tuple[str, str], Describe] = {}
+        self._bars: dict[tuple[str, str], Bars] = {}
         self._reads_back: set[tuple[str, str]] = set()
 
     def register(
@@ -81,8 +88,11 @@ class Registry:
         reconcile: Reconcile | None = None,
         describe: Describe | None = None,
         read_back: Confirm | None = None,
+        bars: Bars | None = None,
     ) -> None:
         """Add one version of a tool. `read_back` is its postcondition: it looks at the effect of a call that succeeded.
+
+        `bars` only spares people questions: the handler has to check again what it checks.
 
         Raises `ContractError` when the version exists already, a schema is not strict and bounded, an unsafe write
         has no `reconcile` hook, or a read has a postcondition.
@@ -101,6 +111,8 @@ class Registry:
         self._contracts.setdefault(name, {})[version] = contract
         if describe is not None:
             self._describe[name, version] = describe
+        if bars is not None:
+            self._bars[name, version] = bars
         if read_back is not None:
             self._reads_back.add((name, version))
 
@@ -108,6 +120,7 @@ class Registry:
         """Take one version out; calls to it then end in not_found. Removing what is not there is no error."""
         self._drop(name, version)
         self._describe.pop((name, version), None)
+        self._bars.pop((name, version), None)
         self._reads_back.discard((name, version))
         versions = self._contracts.get(name, {})
         versions.pop(version, None)
@@ -136,6 +149,22 @@ class Registry:
     def reads_back(self, name: str, version: str) -> bool:
         """Say whether the effect of a call can be read back."""
         return (name, version) in self._reads_back
+
+    def barred(self, name: str, version: str, arguments: JSON) -> Barred | None:
+        """Return what our own records say against a call; nothing for arguments that do not fit the contract anyway.
+
+        May query the database in the current tenant scope. Whatever goes wrong there bars the call.
+        """
+        hook, contract = self._bars.get((name, version)), self.get(name, version)
+        if hook is None or contract is None:
+            return None
+        if not isinstance(arguments, dict) or schema.compile(contract.input_schema).validate(arguments):
+            return None
+        try:
+            return hook(arguments)
+        except Exception:
+            logger.exception("what bars %s %s could not be found out", name, version)
+            return Barred("internal", "Whether this call is allowed could not be found out.")
 
     def describe(self, name: str, version: str, arguments: JSONObject) -> Consequence:
         """Return what a call with these (valid) arguments would touch, from our own records.

@@ -545,6 +545,7 @@ class Session:
                 planned=candidate.planned,
                 allow=self.snapshot.rule(self.run.task_type_id, candidate.tool),
                 calls_so_far=same_tool + beside,
+                barred=registry.barred(candidate.tool, version, arguments) if contract else None,
             )
         )
         if isinstance(verdict, gate.Gate) and contract is not None:

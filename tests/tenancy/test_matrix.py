@@ -34,7 +34,7 @@ from tests.conftest import person
 from tests.shop import drive, open_shop, start
 from tools.backoffice import models as backoffice
 from tools.backoffice.models import Colleague, SystemRole
-from tools.models import ToolHealth
+from tools.models import AllowedHost, ToolHealth
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OBJECTS: Mapping[str, type[models.Model]] = {
@@ -176,6 +176,7 @@ def build(tenant: Tenant) -> World:
                 expires_at=run.created_at + timedelta(days=1),
             ),
             ToolHealth(tool="mail.read"),
+            AllowedHost(host="api.example.com"),
             ModelPrice(pattern="*", input_micros=1, output_micros=1, valid_from=run.created_at),
             RiskWeights(version=1, body={}, note="n", proposed_by_id=whoever(tenant), proposed_at=run.created_at),
             BandRule(band="low", rationale_chars=5),
