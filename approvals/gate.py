@@ -114,6 +114,8 @@ def _denied(c: Candidate) -> Deny | None:
     issues = schema.compile(contract.input_schema).validate(c.arguments)
     if issues or not isinstance(c.arguments, dict):
         return Deny("invalid_input", describe_issues(issues), "contract.input", tuple(issues))
+    if beyond := contract.bounds.exceeded(c.arguments):
+        return Deny("bounds_exceeded", " ".join(beyond), "contract.bounds")
     if not c.planned:
         return Deny("off_plan", f"{name} with these arguments is not in the plan.", "plan.off_plan")
     if c.barred is not None:

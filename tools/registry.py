@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agentops.wire.parse import JSON, JSONObject
 
-from . import schema
+from . import publishing, schema
 from .contracts import (
     Barred,
     CallContext,
@@ -54,7 +54,8 @@ class Registry:
     the executor takes it when it is made, so nothing else can reach a handler through the registry.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, vouch: Callable[[ToolContract], None] = lambda contract: None) -> None:
+        """Start empty. `vouch` is asked about every contract first, and raises `ContractError` against it."""
         bound: dict[tuple[str, str], Bound] = {}
         claimed = False
 
@@ -74,10 +75,12 @@ class Registry:
             claimed = True
             return look_up
 
+        self._vouch = vouch
         self._put, self._drop, self._claim = put, drop, claim
         self._contracts: dict[str, dict[str, ToolContract]] = {}
         self._describe: dict[tuple[str, str], Describe] = {}
         self._bars: dict[tuple[str, str], Bars] = {}
+        self._examples: dict[str, JSONObject] = {}
         self._reads_back: set[tuple[str, str]] = set()
 
     def register(
@@ -94,12 +97,13 @@ class Registry:
 
         `bars` only spares people questions: the handler has to check again what it checks.
 
-        Raises `ContractError` when the version exists already, a schema is not strict and bounded, an unsafe write
-        has no `reconcile` hook, or a read has a postcondition.
+        Raises `ContractError` when the version exists already or is published with another content, a schema is not
+        strict and bounded, an unsafe write has no `reconcile` hook, or a read has a postcondition.
         """
         name, version = contract.name, contract.version
         if version in self._contracts.get(name, {}):
             raise ContractError(f"{name} {version} is registered already")
+        self._vouch(contract)
         if contract.effect is Effect.UNSAFE_WRITE and reconcile is None:
             raise ContractError(f"{name} {version}: an unsafe write needs a reconcile hook")
         if contract.effect is Effect.READ and read_back is not None:
@@ -146,6 +150,18 @@ class Registry:
             versions[v] for _, versions in sorted(self._contracts.items()) for v in sorted(versions, key=parse_version)
         ]
 
+    def illustrate(self, name: str, example: JSONObject) -> None:
+        """Give a tool arguments as people would call it with, for its pages and for `contracts check`."""
+        self._examples[name] = example
+
+    def example(self, name: str) -> JSONObject | None:
+        """Return arguments as people would call the tool with, None where there are none."""
+        return self._examples.get(name)
+
+    def has_preview(self, name: str, version: str) -> bool:
+        """Say whether the tool can say what a call would touch."""
+        return (name, version) in self._describe
+
     def reads_back(self, name: str, version: str) -> bool:
         """Say whether the effect of a call can be read back."""
         return (name, version) in self._reads_back
@@ -181,4 +197,4 @@ class Registry:
         return self._claim()
 
 
-registry = Registry()
+registry = Registry(publishing.refuse_change)

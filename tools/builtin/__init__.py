@@ -6,6 +6,7 @@ from tools.registry import Registry
 def register_all(registry: Registry) -> None:
     """Register every first-party tool. Needs the app registry to be ready."""
     from . import access, customers, mail, shop, tickets, triage, web
+    from .examples import EXAMPLES
 
     registry.register(mail.READ, mail.read, describe=mail.describe_read)
     registry.register(
@@ -47,3 +48,5 @@ def register_all(registry: Registry) -> None:
     registry.register(
         web.REQUEST, outside.request, describe=web.describe_request, reconcile=web.reconcile, bars=web.bars
     )
+    for name, example in EXAMPLES.items():
+        registry.illustrate(name, example)

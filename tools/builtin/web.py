@@ -34,6 +34,7 @@ from tools.network.bodies import MAX_TEXT, is_text, media_type, text_of
 from tools.network.connecting import Network
 from tools.network.refusals import Refused, Unreachable, Unusable
 from tools.network.urls import MAX_URL, Target, parse_url
+from tools.promises import Idempotency, Promises, Sink
 
 from .shapes import YES_NO, choice, closed, nullable, number, text
 
@@ -65,13 +66,14 @@ FETCH = ToolContract(
     roles={"url": ArgumentRole.AUTHORITY, "method": ArgumentRole.AUTHORITY},
     output_trust={"": Trust.UNTRUSTED, "truncated": Trust.TRUSTED},
     error_codes=frozenset(_CODES),
-    sentence="{method} {url|url}",
+    sentence="Fetch {url|url} by {method}",
     reversible=Reversibility(Reversal.NONE_NEEDED, "Only reads."),
     must_see=("url",),
     egress=("url",),
     timeout_s=20.0,
     rate_per_minute=120,
     shows={"url": "http.url", "method": "http.method"},
+    promises=Promises(sinks=frozenset({Sink.HTTP})),
 )
 
 REQUEST = ToolContract(
@@ -115,15 +117,9 @@ REQUEST = ToolContract(
     timeout_s=20.0,
     rate_per_minute=60,
     shows={"url": "http.url", "method": "http.method", "body": "http.body"},
+    # The key is sent along; whether the other side keeps it, nobody here knows.
+    promises=Promises(idempotency=Idempotency.NONE, sinks=frozenset({Sink.HTTP}), attestations=("url",)),
 )
-
-FETCH_EXAMPLE: JSONObject = {"url": "https://status.example.com/api/v1/summary?area=eu", "method": "GET"}
-REQUEST_EXAMPLE: JSONObject = {
-    "method": "POST",
-    "url": "https://api.example.com/v1/shipments",
-    "content_type": "application/json",
-    "body": '{"order": "A-1093", "carrier": "dhl"}',
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,8 @@ class Outside:
         found = self.names.get(host)
         if found is None:
             raise socket.gaierror(socket.EAI_NONAME, "no such name")
-        return found.pop(0) if found and isinstance(found[0], list) else found
+        answered: list[str] = found.pop(0) if found and isinstance(found[0], list) else found
+        return answered
 
     def dial(self, address: str, port: int, timeout: float) -> NetworkStream:
         self.dialled.append(address)

@@ -158,15 +158,15 @@ def test_a_redirect_to_an_odd_form_or_inside_ends_at_its_hop(url: str) -> None:
     )
     outside = Outside(hops.port, {"listed.example.com": [PUBLIC], "inside.example.com": ["10.0.0.1"]})
     question = Question("GET", parse_url("http://listed.example.com/"))
-    try:
-        with connections() as seen:
+    with connections() as seen:
+        try:
             found = ask(question, admit=everything, network=outside.network(), seconds=5, redirects=5)
-        assert found.target.host == "listed.example.com"
-        assert not re.match(r"\s*[a-z+]+:|.*//", url)
-    except Refused:
-        assert outside.dialled == [PUBLIC]
-    finally:
-        hops.close()
+            assert found.target.host == "listed.example.com"
+            assert not re.match(r"\s*[a-z+]+:|.*//", url)
+        except Refused:
+            assert outside.dialled == [PUBLIC]
+        finally:
+            hops.close()
     assert set(outside.dialled) == {PUBLIC}
     assert seen == [("127.0.0.1", hops.port)] * len(outside.dialled)
 

@@ -16,6 +16,7 @@ from agentops.tenancy.models import Tenant
 from tests.tools.conftest import permit_any, request_for
 from tests.tools.network.lab import OTHER, PUBLIC, Asked, Outside, Server, answer
 from tools.builtin import web
+from tools.builtin.examples import EXAMPLES
 from tools.contracts import TRANSIENT, CannotTell, ErrorCode, Trust
 from tools.executor import Executor, Failed, Succeeded, Unknown
 from tools.network import hosts
@@ -255,7 +256,10 @@ def test_a_server_that_says_nothing_is_a_timeout(world: World) -> None:
 
     world.list(access=HostAccess.WRITE)
     world.say = silent
-    soon = lambda: datetime.now(UTC) + timedelta(seconds=0.15)  # noqa: E731
+
+    def soon() -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=0.15)
+
     found = world.fetch(deadline=soon())
     assert isinstance(found, Failed)
     assert found.code is ErrorCode.TIMEOUT
@@ -277,7 +281,7 @@ def test_a_bomb_is_cut_while_it_unfolds(world: World, encoding: str) -> None:
     world.says(answer(body=packed, content_encoding="gzip" if encoding == "gzip" else "deflate"))
     found = world.fetch()
     assert isinstance(found, Succeeded)
-    assert (len(found.output["text"]), found.output["truncated"]) == (MAX_TEXT, True)
+    assert (len(str(found.output["text"])), found.output["truncated"]) == (MAX_TEXT, True)
 
 
 def test_an_endless_answer_is_cut(world: World) -> None:
@@ -286,7 +290,7 @@ def test_an_endless_answer_is_cut(world: World) -> None:
     world.say = lambda asked: (head if n == 0 else b"y" * 65536 for n in range(1000))
     found = world.fetch()
     assert isinstance(found, Succeeded)
-    assert (len(found.output["text"]), found.output["truncated"]) == (MAX_TEXT, True)
+    assert (len(str(found.output["text"])), found.output["truncated"]) == (MAX_TEXT, True)
 
 
 @pytest.mark.parametrize(
@@ -399,7 +403,7 @@ def test_narrowing_widens_nothing() -> None:
 
 def test_a_preview_says_who_is_asked_and_what_will_fail(world: World) -> None:
     world.fetch()
-    arguments = dict(web.REQUEST_EXAMPLE, url="http://api.example.com/x")
+    arguments = dict(EXAMPLES["http.request"], url="http://api.example.com/x")
     said = web.describe_request(arguments)
     assert said.summary == "Sends 37 bytes to api.example.com"
     assert any("not on the list" in warning for warning in said.warnings)
