@@ -84,7 +84,7 @@ POSTED = frozenset(
 )
 """Routes that only take a form, and one about events that a playbook's run does not have (see `test_exchanges`)."""
 
-NO_OBJECT = frozenset({"app_list"})
+NO_OBJECT = frozenset({"app_list", "contract"})
 """Routes whose parameter is no id."""
 
 
