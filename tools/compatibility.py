@@ -317,8 +317,8 @@ def _bounds(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Differen
             yield Difference(Matter.RISK, where, f"The {name} of one call are not bounded any more.")
         elif name == "amount":
             for code in sorted({*was["most"], *now["most"]}):
-                least = [bound["most"].get(code, bound["most"].get("*")) for bound in (was, now)]
-                yield from _bound(*least, where, f"minor units ({code})")
+                least, most = (bound["most"].get(code, bound["most"].get("*")) for bound in (was, now))
+                yield from _bound(least, most, where, f"minor units ({code})")
         else:
             yield from _bound(was["most"], now["most"], where, name)
         if was is not None and now is not None and _counted(was) != _counted(now):

@@ -172,11 +172,11 @@ class Promises:
         if bounds := self.bounds.to_json():
             found["bounds"] = bounds
         if self.sinks:
-            found["sinks"] = sorted(sink.value for sink in self.sinks)
+            found["sinks"] = list[JSON](sorted(sink.value for sink in self.sinks))
         if self.cosmetic:
-            found["cosmetic"] = list(self.cosmetic)
+            found["cosmetic"] = list[JSON](self.cosmetic)
         if self.attestations:
-            found["attestations"] = list(self.attestations)
+            found["attestations"] = list[JSON](self.attestations)
         if self.undo_tool:
             found["undo_tool"] = self.undo_tool
         return found

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import IntegrityError, transaction
 
 from agentops.tenancy.access import Actor, can
 from agentops.tenancy.journal import record
@@ -83,7 +83,13 @@ def put(rule: HostRule, *, actor: Actor, note: str = "", secret: str | None = No
         if not rule.credential_header:
             row.credential = ""
         row.full_clean(exclude=["updated_by"])
-        row.save()
+        try:
+            with transaction.atomic():
+                row.save()
+        except IntegrityError:
+            raise ValidationError(
+                f"{rule.host} was listed by somebody else just now.", code="listed_meanwhile"
+            ) from None
         data: JSONObject = {
             "before": None if before is None else before.to_json(),
             "after": rule.to_json(),
