@@ -29,7 +29,7 @@ from tools.contracts import (
     Trust,
 )
 from tools.network import hosts
-from tools.network.asking import MAX_REDIRECTS, Answer, Question, ask
+from tools.network.asking import MAX_REDIRECTS, Access, Answer, Question, ask
 from tools.network.bodies import MAX_TEXT, is_text, media_type, text_of
 from tools.network.connecting import Network
 from tools.network.refusals import Refused, Unreachable, Unusable
@@ -175,7 +175,7 @@ class Web:
         left = min(contract.timeout_s, (ctx.deadline - clock.now()).total_seconds())
         added: list[str] = []
 
-        def admit(target: Target) -> hosts.Access:
+        def admit(target: Target) -> Access:
             access = hosts.admit(target, question.method)
             added.extend(secret for _, secret in access.headers)
             return access

@@ -143,4 +143,4 @@ def admit(target: Target, method: str) -> Access:
     return Access(((row.credential_header, secret),))
 
 
-__all__ = ["Access", "HostRule", "admit", "look_up", "put", "remove", "rule_of", "widenings"]
+__all__ = ["HostRule", "admit", "look_up", "put", "remove", "rule_of", "widenings"]
