@@ -77,7 +77,7 @@ def _rank(path: str, contract: ToolContract | None, attacked: list[str]) -> int:
     authority = contract is not None and contract.roles.get(name) is ArgumentRole.AUTHORITY
     must_see = contract is not None and name in contract.must_see
     named = contract is not None and name in contract.promises.attestations
-    return -(4 * (path in attacked) + 3 * named + 2 * authority + must_see) + (name == CURRENCY) * 8
+    return -(8 * (path in attacked) + 3 * named + 2 * authority + must_see) + (name == CURRENCY) * 8
 
 
 def _options(

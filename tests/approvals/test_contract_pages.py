@@ -13,6 +13,7 @@ from agentops.runs.models import TaskType, ToolCall
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from approvals import contract_pages
+from approvals.attest import _rank
 from approvals.models import Proposal
 from tests.approvals.contracts import contract as lab_contract
 from tests.approvals.contracts import do_nothing, no_trace
@@ -161,3 +162,11 @@ def test_the_number_of_statements_does_not_grow_with_versions_or_rules(
             contract_pages.coverage_of(refund)
             contract_pages.usage_of(refund.name, now=timezone.now())
             contract_pages.versions_of(refund)
+
+
+def test_what_a_contract_names_is_picked_out_right_after_what_was_attacked() -> None:
+    named = lab_contract(promises=Promises(attestations=("order_ref",)))
+    ranks = {name: _rank(f"/{name}", named, ["/reason"]) for name in named.parameters}
+    assert sorted(ranks, key=ranks.__getitem__) == ["reason", "order_ref", "amount_minor", "currency"]
+    plain = lab_contract()
+    assert _rank("/order_ref", plain, []) == _rank("/amount_minor", plain, [])
