@@ -312,7 +312,7 @@ class ToolContract:
         yield from promises.bounds.problems(properties if isinstance(properties, dict) else {})
         if not set(promises.cosmetic) | set(promises.attestations) <= parameters:
             yield "cosmetic and attestations may only name parameters"
-        elif set(promises.cosmetic) & {*self.authority, *self.must_see, *self.egress, *promises.attestations}:
+        elif set(promises.cosmetic) & {*_deciding(self.roles), *self.must_see, *self.egress, *promises.attestations}:
             yield "a cosmetic parameter cannot be authority, must-see, attested, or leave the tenant"
         if self.idempotency not in _REPEATABLE[self.effect]:
             yield f"a tool of the effect {self.effect} cannot have the idempotency {self.idempotency}"
@@ -399,6 +399,10 @@ class ToolContract:
     def digest(self) -> str:
         """SHA-256 (hex) over the canonical JSON of the whole contract (RFC 8785)."""
         return wire_digest(self.to_json())
+
+
+def _deciding(roles: Mapping[str, ArgumentRole]) -> set[str]:
+    return {name for name, role in roles.items() if role is ArgumentRole.AUTHORITY}
 
 
 def _properties(schema: JSONObject) -> tuple[str, ...]:
