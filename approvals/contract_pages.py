@@ -302,6 +302,7 @@ def _rule_limits(rule: AllowlistRule) -> Iterator[str]:
         yield f"{rule.max_calls} calls a run"
     if rule.rate_per_minute is not None:
         yield f"{rule.rate_per_minute} calls a minute"
+    yield from (f"{one.name}: {one.expression}" for one in rule.constraints)
 
 
 _OUTCOMES: Final = {

@@ -4,6 +4,7 @@ What a run is comes from its folded events, and nothing here reads a clock, a da
 """
 
 from collections.abc import Callable
+from typing import TypedDict
 
 from agentops.engine.decide import Candidate
 from agentops.engine.events import CallSelected
@@ -14,6 +15,7 @@ from agentops.guardrails.output.policy import OutputPolicy
 from agentops.guardrails.output.review import OutputContext
 from agentops.wire.parse import JSON, JSONObject, clean
 from approvals import gate
+from approvals.policy import NONE, Policy, Surroundings
 from tools.allowlist import AllowlistRule
 from tools.contracts import Barred, ToolContract, action_digest
 
@@ -22,6 +24,24 @@ Find = Callable[[str, str | None], ToolContract | None]
 
 Bars = Callable[[str, str, JSON], Barred | None]
 """Name, version and arguments -> what the tenant's own records say against the call."""
+
+
+class TenantRules(TypedDict):
+    """What a tenant's policy and its scoped trusts have to say about a call (`gate.Candidate`)."""
+
+    policy: Policy
+    surroundings: Surroundings | None
+    trust: str
+
+
+Ask = Callable[[ToolContract | None, JSON], TenantRules]
+"""Contract and arguments -> the tenant's rules about them."""
+
+
+def no_rules(contract: ToolContract | None, arguments: JSON) -> TenantRules:
+    """Say nothing about any call: a tenant without a policy and without scoped trusts."""
+    return {"policy": NONE, "surroundings": None, "trust": ""}
+
 
 _UNUSED = (CallState.DENIED, CallState.WITHDRAWN)
 
@@ -37,6 +57,7 @@ def judged(
     tenant_id: int,
     beside: int = 0,
     bars: Bars = lambda tool, version, arguments: None,
+    rules: Ask = no_rules,
 ) -> tuple[CallSelected, ToolContract | None, gate.GateVerdict]:
     """Return the call as it is recorded, its contract, and what the gate says of it.
 
@@ -57,6 +78,7 @@ def judged(
             calls_so_far=same_tool + beside,
             output=output_context(state, policy, find),
             barred=bars(candidate.tool, version, arguments) if contract is not None else None,
+            **rules(contract, arguments),
         )
     )
     selected = CallSelected(

@@ -15,7 +15,7 @@ from agentops.tenancy.rls import enable_rls
 class Migration(migrations.Migration):
     dependencies = [
         ("tenancy", "0002_row_security"),
-        ("tools", "0004_rate_per_minute"),
+        ("tools", "0011_allowlist_changes_row_security"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
