@@ -76,7 +76,8 @@ def _rank(path: str, contract: ToolContract | None, attacked: list[str]) -> int:
     name = path.split("/")[1] if path else ""
     authority = contract is not None and contract.roles.get(name) is ArgumentRole.AUTHORITY
     must_see = contract is not None and name in contract.must_see
-    return -(4 * (path in attacked) + 2 * authority + must_see) + (name == CURRENCY) * 8
+    named = contract is not None and name in contract.promises.attestations
+    return -(8 * (path in attacked) + 3 * named + 2 * authority + must_see) + (name == CURRENCY) * 8
 
 
 def _options(

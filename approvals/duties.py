@@ -12,6 +12,8 @@ from approvals.ladder import POLICY_REST, Rung
 from approvals.models import Handling, Proposal
 from tools.allowing import differences_of
 from tools.models import AllowlistChange, AllowlistEntry
+from tools.promises import Sink
+from tools.registry import registry
 
 SELF_APPROVAL = "self_approval"
 OWN_POLICY = "own_policy"
@@ -29,7 +31,7 @@ def conflict(proposal: Proposal, actor: Actor, rung: Rung, *, now: datetime, res
         return SELF_APPROVAL
     if lacks_role(proposal, actor):
         return NEEDS_ROLE
-    if rested and rung.rested and _changed_the_rules(proposal, actor, now):
+    if rested and rung.rested and (_changed_the_rules(proposal, actor, now) or _listed_a_host(proposal, actor, now)):
         return OWN_POLICY
     if rung.approvers > 1 and proposal.handled and _edited_it(proposal, actor):
         return OWN_EDIT
@@ -54,6 +56,15 @@ def _changed_the_rules(proposal: Proposal, actor: Actor, now: datetime) -> bool:
     )
     cell = (proposal.task_type_id, proposal.tool)
     return any(cell == (one.task_type_id, one.tool) for row in widened for one in differences_of(row))
+
+
+def _listed_a_host(proposal: Proposal, actor: Actor, now: datetime) -> bool:
+    """Say whether the person lately let hosts be asked, and the call asks one."""
+    contract = registry.get(proposal.tool, proposal.contract_version)
+    if contract is None or Sink.HTTP not in contract.promises.sinks:
+        return False
+    changes = Event.objects.filter(type="host.allowed", actor_kind="user", actor_id=actor.id)
+    return changes.filter(at__gt=now - POLICY_REST).exists()
 
 
 def _edited_it(proposal: Proposal, actor: Actor) -> bool:

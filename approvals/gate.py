@@ -19,7 +19,7 @@ from approvals.leaves import covering, is_untrusted, leaves
 from approvals.outgoing import Leaving
 from tools import schema
 from tools.allowlist import AllowlistRule, AllowlistState
-from tools.contracts import Effect, Sensitivity, ToolContract
+from tools.contracts import Barred, Effect, Sensitivity, ToolContract
 from tools.executor import describe_issues
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Candidate:
     `contract` is the one that would execute now, None when there is none; `pinned` the one the run may use.
     `provenance` maps the JSON pointer of every argument leaf (or of a parent that covers it) to its origin.
     `calls_so_far` counts the run's other calls of this tool that were not refused. `output` is what texts that leave
-    are judged by.
+    are judged by. `barred` is what the tenant's own records say against the call, such as a host that is not listed.
     """
 
     contract: ToolContract | None
@@ -55,6 +55,7 @@ class Candidate:
     allow: AllowlistRule
     calls_so_far: int = 0
     output: OutputContext = USUAL
+    barred: Barred | None = None
     policy: policies.Policy = policies.NONE
     surroundings: policies.Surroundings | None = None
     trust: str = ""
@@ -194,8 +195,12 @@ def _denied(c: Candidate) -> Deny | None:
     issues = schema.compile(contract.input_schema).validate(c.arguments)
     if issues or not isinstance(c.arguments, dict):
         return Deny("invalid_input", describe_issues(issues), "contract.input", tuple(issues))
+    if beyond := contract.bounds.exceeded(c.arguments):
+        return Deny("bounds_exceeded", " ".join(beyond), "contract.bounds")
     if not c.planned:
         return Deny("off_plan", f"{name} with these arguments is not in the plan.", "plan.off_plan")
+    if c.barred is not None:
+        return Deny(c.barred.code, c.barred.message, "contract.barred")
     if allow.max_calls is not None and c.calls_so_far >= allow.max_calls:
         return Deny("limit_calls", f"{name} may be called {allow.max_calls} times in one run.", "allowlist.max_calls")
     if (broken := allow.violated(c.arguments)) is not None:

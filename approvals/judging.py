@@ -17,10 +17,13 @@ from agentops.wire.parse import JSON, JSONObject, clean
 from approvals import gate
 from approvals.policy import NONE, Policy, Surroundings
 from tools.allowlist import AllowlistRule
-from tools.contracts import ToolContract, action_digest
+from tools.contracts import Barred, ToolContract, action_digest
 
 Find = Callable[[str, str | None], ToolContract | None]
 """Name and version (None: the highest) -> contract."""
+
+Bars = Callable[[str, str, JSON], Barred | None]
+"""Name, version and arguments -> what the tenant's own records say against the call."""
 
 
 class TenantRules(TypedDict):
@@ -53,11 +56,13 @@ def judged(
     idempotency_key: str,
     tenant_id: int,
     beside: int = 0,
+    bars: Bars = lambda tool, version, arguments: None,
     rules: Ask = no_rules,
 ) -> tuple[CallSelected, ToolContract | None, gate.GateVerdict]:
     """Return the call as it is recorded, its contract, and what the gate says of it.
 
-    `beside` counts the calls of the same tool that the same step makes before this one.
+    `beside` counts the calls of the same tool that the same step makes before this one. `bars` may ask a
+    database; without one nothing is barred.
     """
     contract, version, pin = pinned(state, candidate.tool, find)
     arguments = clean(candidate.arguments)
@@ -72,6 +77,7 @@ def judged(
             allow=allow,
             calls_so_far=same_tool + beside,
             output=output_context(state, policy, find),
+            barred=bars(candidate.tool, version, arguments) if contract is not None else None,
             **rules(contract, arguments),
         )
     )

@@ -5,6 +5,7 @@ from django.views.generic import RedirectView
 
 from approvals import (
     claim_views,
+    contract_views,
     decision_views,
     halt_views,
     handling_views,
@@ -29,6 +30,9 @@ urlpatterns = [
     path("queue/next", queue_views.serve, name="queue_next"),
     path("queue/views", queue_views.save_view, name="view_save"),
     path("queue/views/<int:pk>/remove", queue_views.remove_view, name="view_remove"),
+    path("contracts", contract_views.contracts, name="contracts"),
+    path("contracts/<str:tool>", contract_views.contract, name="contract"),
+    path("contracts/<str:tool>/<str:version>", contract_views.contract, name="contract"),
     path("live", queue_views.live_events, name="live"),
     path("proposals/<uuid:pk>/claim", claim_views.claim, name="claim"),
     path("proposals/<uuid:pk>/release", claim_views.release, name="release"),

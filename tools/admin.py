@@ -13,7 +13,10 @@ from agentops.tenancy.admin_base import TenantModelAdmin, TenantModelForm, actor
 
 from . import health
 from .models import ToolHealth
+from .network.admin import AllowedHostAdmin
 from .registry import registry
+
+__all__ = ["AllowedHostAdmin", "ToolHealthAdmin"]
 
 
 def _tool_names() -> dict[str, str]:

@@ -17,6 +17,8 @@ from uuid import UUID
 from agentops.wire.canonical import digest as wire_digest
 from agentops.wire.parse import JSON, JSONObject
 
+from .promises import OUTWARD, Bounds, Idempotency, Promises
+
 
 class Effect(StrEnum):
     """What a crash or a timeout means for a call (architecture, "Tool calls")."""
@@ -148,6 +150,11 @@ SHOWN_AS: Final = frozenset(
 )
 """What a parameter can be declared to be, for those who show it; anything else is shown by its JSON type."""
 
+_REPEATABLE: Final = {
+    Effect.READ: {Idempotency.NOT_NEEDED},
+    Effect.IDEMPOTENT_WRITE: {Idempotency.KEY, Idempotency.NATURAL},
+    Effect.UNSAFE_WRITE: {Idempotency.KEY, Idempotency.NONE},
+}
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\Z")
 _VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\Z")
 _SENTENCE_FIELD = re.compile(r"\{([a-z_][a-z0-9_]*)(?:\|([a-z]+)(?::([a-z_][a-z0-9_]*))?)?\}")
@@ -227,7 +234,8 @@ class ToolContract:
     (see `tools.schema.assert_strict`). `sentence` is a template over the parameters. `rate_per_minute` limits the calls
     of one tenant, None does not. `cost_micros` is what one attempt costs at most, in millionths of a US dollar; budgets
     reserve and spend it for every attempt that reaches the tool. `shows` says of parameters what they are (`SHOWN_AS`),
-    so that a reviewer sees an address, a statement or a file, and never the value of a secret.
+    so that a reviewer sees an address, a statement or a file, and never the value of a secret. `promises` are bounds,
+    sinks, idempotency, cosmetic parameters, attestations and the undo tool (`tools.promises`).
 
     Raises `ContractError` when a part is missing or names something that does not exist.
     """
@@ -252,6 +260,7 @@ class ToolContract:
     rate_per_minute: int | None = None
     cost_micros: int = 0
     shows: Mapping[str, str] = field(default_factory=dict)
+    promises: Promises = field(default_factory=Promises)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_schema", _seal(self.input_schema))
@@ -295,6 +304,36 @@ class ToolContract:
             yield f"rate_per_minute must be between 1 and {MAX_RATE}"
         if not 0 <= self.cost_micros <= MAX_COST_MICROS:
             yield f"cost_micros must be between 0 and {MAX_COST_MICROS}"
+        yield from self._broken_promises()
+
+    def _broken_promises(self) -> Iterator[str]:
+        promises, parameters = self.promises, set(self.parameters)
+        properties = self.input_schema.get("properties")
+        yield from promises.bounds.problems(properties if isinstance(properties, dict) else {})
+        if not set(promises.cosmetic) | set(promises.attestations) <= parameters:
+            yield "cosmetic and attestations may only name parameters"
+        elif set(promises.cosmetic) & {*_deciding(self.roles), *self.must_see, *self.egress, *promises.attestations}:
+            yield "a cosmetic parameter cannot be authority, must-see, attested, or leave the tenant"
+        if self.idempotency not in _REPEATABLE[self.effect]:
+            yield f"a tool of the effect {self.effect} cannot have the idempotency {self.idempotency}"
+        if self.effect is Effect.READ and promises.bounds != Bounds():
+            yield "a read has no effect to bound"
+        if promises.sinks and self.egress and not promises.sinks & OUTWARD:
+            yield "parameters leave the tenant and no sink is outside"
+        if bool(promises.undo_tool) != (self.reversible.state is Reversal.UNDO_TOOL):
+            yield "undo_tool and the reversibility undo_tool need each other"
+        if promises.undo_tool and not _NAME.match(promises.undo_tool):
+            yield "undo_tool must be the name of a tool"
+
+    @property
+    def idempotency(self) -> Idempotency:
+        """What a second call with the same key does; by default what the effect class implies."""
+        return self.promises.idempotency or (Idempotency.NOT_NEEDED if not self.writes else Idempotency.KEY)
+
+    @property
+    def bounds(self) -> Bounds:
+        """How much one call may do at most."""
+        return self.promises.bounds
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -353,12 +392,17 @@ class ToolContract:
             "must_see": list(self.must_see),
             "egress": list(self.egress),
             **later,
+            **self.promises.to_json(),
         }
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) over the canonical JSON of the whole contract (RFC 8785)."""
         return wire_digest(self.to_json())
+
+
+def _deciding(roles: Mapping[str, ArgumentRole]) -> set[str]:
+    return {name for name, role in roles.items() if role is ArgumentRole.AUTHORITY}
 
 
 def _properties(schema: JSONObject) -> tuple[str, ...]:
@@ -394,6 +438,14 @@ class ToolError(Exception):
         self.code = code
         self.message = message
         self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """What our own records say against a call, with a short code: it is refused before anybody is asked."""
+
+    code: str
+    message: str
 
 
 class Blast(NamedTuple):

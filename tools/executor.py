@@ -204,6 +204,8 @@ class Executor:
         )
         if actual != request.digest:
             return Failed(ErrorCode.POLICY_BLOCKED, "The arguments are not those the digest stands for.")
+        if beyond := checked.bound.contract.bounds.exceeded(checked.arguments):
+            return Failed(ErrorCode.POLICY_BLOCKED, " ".join(beyond))
         if self._now() >= request.deadline:
             return Failed(ErrorCode.TIMEOUT, "The deadline has passed.")
         return checked

@@ -9,6 +9,9 @@ from agentops.tenancy.scope import TenantModel
 
 from .breaker import BreakerState
 from .contracts import MAX_RATE
+from .network.models import AllowedHost
+
+__all__ = ["AllowedHost", "AllowlistChange", "AllowlistEntry", "AllowlistState", "PublishedContract", "ToolHealth"]
 
 _version = RegexValidator(r"\A(0|[1-9]\d{0,5})(\.(0|[1-9]\d{0,5})){2}\Z", "Use three numbers, such as 1.0.0.")
 
@@ -121,3 +124,23 @@ class ToolHealth(TenantModel):
 
     def __str__(self) -> str:
         return self.tool
+
+
+class PublishedContract(models.Model):
+    """One version of a contract as it was first seen here. Rows do not change (`tools.guards`); see `tools.publishing`.
+
+    Belongs to no tenant: contracts are the same for all.
+    """
+
+    tool = models.CharField(max_length=100)
+    version = models.CharField(max_length=20)
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the body.")
+    body = models.TextField(help_text="The contract in canonical JSON.")
+    published_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["tool", "published_at", "id"]
+        constraints = [models.UniqueConstraint(fields=["tool", "version"], name="publishedcontract_once")]
+
+    def __str__(self) -> str:
+        return f"{self.tool} {self.version}"

@@ -1,12 +1,14 @@
 """The explicit list of tools. Contracts are public; handlers leave through one capability, claimed once."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agentops.wire.parse import JSONObject
+from agentops.wire.parse import JSON, JSONObject
 
-from . import schema
+from . import publishing, schema
 from .contracts import (
+    Barred,
     CallContext,
     Consequence,
     ContractError,
@@ -17,8 +19,12 @@ from .contracts import (
     parse_version,
 )
 
+logger = logging.getLogger(__name__)
+
 Handler = Callable[[CallContext, JSONObject], JSONObject]
 Describe = Callable[[JSONObject], Consequence]
+Bars = Callable[[JSONObject], Barred | None]
+"""Valid arguments -> what the tenant's own records say against such a call, before anybody is asked."""
 Reconcile = Callable[[CallContext, JSONObject], Reconciled]
 Confirm = Callable[[CallContext, JSONObject, JSONObject], ReadBack]
 """Context, arguments and output of a call that succeeded -> whether its effect is there."""
@@ -52,7 +58,8 @@ class Registry:
     the executor takes it when it is made, so nothing else can reach a handler through the registry.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, vouch: Callable[[ToolContract], None] = lambda contract: None) -> None:
+        """Start empty. `vouch` is asked about every contract first, and raises `ContractError` against it."""
         bound: dict[tuple[str, str], Bound] = {}
         claimed = False
 
@@ -72,9 +79,12 @@ class Registry:
             claimed = True
             return look_up
 
+        self._vouch = vouch
         self._put, self._drop, self._claim = put, drop, claim
         self._contracts: dict[str, dict[str, ToolContract]] = {}
         self._describe: dict[tuple[str, str], Describe] = {}
+        self._bars: dict[tuple[str, str], Bars] = {}
+        self._examples: dict[str, JSONObject] = {}
         self._reads_back: set[tuple[str, str]] = set()
 
     def register(
@@ -85,15 +95,19 @@ class Registry:
         reconcile: Reconcile | None = None,
         describe: Describe | None = None,
         read_back: Confirm | None = None,
+        bars: Bars | None = None,
     ) -> None:
         """Add one version of a tool. `read_back` is its postcondition: it looks at the effect of a call that succeeded.
 
-        Raises `ContractError` when the version exists already, a schema is not strict and bounded, an unsafe write
-        has no `reconcile` hook, or a read has a postcondition.
+        `bars` only spares people questions: the handler has to check again what it checks.
+
+        Raises `ContractError` when the version exists already or is published with another content, a schema is not
+        strict and bounded, an unsafe write has no `reconcile` hook, or a read has a postcondition.
         """
         name, version = contract.name, contract.version
         if version in self._contracts.get(name, {}):
             raise ContractError(f"{name} {version} is registered already")
+        self._vouch(contract)
         if contract.effect is Effect.UNSAFE_WRITE and reconcile is None:
             raise ContractError(f"{name} {version}: an unsafe write needs a reconcile hook")
         if contract.effect is Effect.READ and read_back is not None:
@@ -105,6 +119,8 @@ class Registry:
         self._contracts.setdefault(name, {})[version] = contract
         if describe is not None:
             self._describe[name, version] = describe
+        if bars is not None:
+            self._bars[name, version] = bars
         if read_back is not None:
             self._reads_back.add((name, version))
 
@@ -112,6 +128,7 @@ class Registry:
         """Take one version out; calls to it then end in not_found. Removing what is not there is no error."""
         self._drop(name, version)
         self._describe.pop((name, version), None)
+        self._bars.pop((name, version), None)
         self._reads_back.discard((name, version))
         versions = self._contracts.get(name, {})
         versions.pop(version, None)
@@ -137,9 +154,37 @@ class Registry:
             versions[v] for _, versions in sorted(self._contracts.items()) for v in sorted(versions, key=parse_version)
         ]
 
+    def illustrate(self, name: str, example: JSONObject) -> None:
+        """Give a tool arguments as people would call it with, for its pages and for `contracts check`."""
+        self._examples[name] = example
+
+    def example(self, name: str) -> JSONObject | None:
+        """Return arguments as people would call the tool with, None where there are none."""
+        return self._examples.get(name)
+
+    def has_preview(self, name: str, version: str) -> bool:
+        """Say whether the tool can say what a call would touch."""
+        return (name, version) in self._describe
+
     def reads_back(self, name: str, version: str) -> bool:
         """Say whether the effect of a call can be read back."""
         return (name, version) in self._reads_back
+
+    def barred(self, name: str, version: str, arguments: JSON) -> Barred | None:
+        """Return what our own records say against a call; nothing for arguments that do not fit the contract anyway.
+
+        May query the database in the current tenant scope. Whatever goes wrong there bars the call.
+        """
+        hook, contract = self._bars.get((name, version)), self.get(name, version)
+        if hook is None or contract is None:
+            return None
+        if not isinstance(arguments, dict) or schema.compile(contract.input_schema).validate(arguments):
+            return None
+        try:
+            return hook(arguments)
+        except Exception:
+            logger.exception("what bars %s %s could not be found out", name, version)
+            return Barred("internal", "Whether this call is allowed could not be found out.")
 
     def describe(self, name: str, version: str, arguments: JSONObject) -> Consequence:
         """Return what a call with these (valid) arguments would touch, from our own records.
@@ -156,4 +201,4 @@ class Registry:
         return self._claim()
 
 
-registry = Registry()
+registry = Registry(publishing.refuse_change)

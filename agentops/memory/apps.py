@@ -24,4 +24,6 @@ class MemoryConfig(AppConfig):
             contracts.SESSION_NOTE, handlers.note, describe=handlers.describe_note, reconcile=handlers.reconcile_note
         )
         registry.register(contracts.SESSION_RECALL, handlers.read_note, describe=handlers.describe_read_note)
+        for name, example in contracts.EXAMPLES.items():
+            registry.illustrate(name, example)
         at_end(session.drop, session.may_have_notes)

@@ -5,8 +5,10 @@ from typing import Final
 from agentops.memory import session
 from agentops.memory.models import MAX_STATEMENT
 from agentops.memory.recall import MOST
+from agentops.wire.parse import JSONObject
 from tools.builtin.shapes import YES_NO, choice, closed, nullable, number, rows, text
 from tools.contracts import ArgumentRole, Effect, ErrorCode, Reversal, Reversibility, ToolContract, Trust
+from tools.promises import Promises, Sink
 
 LARGEST_ID: Final = 2**53 - 1
 MOST_DAYS: Final = 3650
@@ -42,6 +44,7 @@ PROPOSE_FACT = ToolContract(
     sentence="Propose to remember: {statement}",
     reversible=Reversibility(Reversal.BY_HAND, "A curator rejects or revokes it."),
     must_see=("statement",),
+    promises=Promises(sinks=frozenset({Sink.MEMORY})),
 )
 
 # A statement may descend from mail although a curator let it in, and what is recalled is chosen by the words of the
@@ -99,6 +102,7 @@ SESSION_NOTE = ToolContract(
     sentence="Keep the note {name} for this run: {value}",
     reversible=Reversibility(Reversal.NONE_NEEDED, "Deleted when the run ends."),
     must_see=("name", "value"),
+    promises=Promises(sinks=frozenset({Sink.MEMORY})),
 )
 
 SESSION_RECALL = ToolContract(
@@ -126,3 +130,10 @@ SESSION_RECALL = ToolContract(
     sentence="Read the note {name} of this run",
     reversible=Reversibility(Reversal.NONE_NEEDED, "Only reads."),
 )
+
+EXAMPLES: Final[dict[str, JSONObject]] = {
+    PROPOSE_FACT.name: {"statement": "The carrier picks parcels up at four o'clock.", "expires_in_days": 90},
+    RECALL.name: {"query": "carrier pick up time"},
+    SESSION_NOTE.name: {"name": "tracking_number", "value": "JJD0001"},
+    SESSION_RECALL.name: {"name": "tracking_number"},
+}

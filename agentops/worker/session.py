@@ -661,6 +661,7 @@ class Session:
             idempotency_key=idempotency_key(self.run, candidate.call_id),
             tenant_id=self.run.tenant_id,
             beside=beside,
+            bars=registry.barred,
             rules=self.rules_for,
         )
         if isinstance(verdict, gate.Gate) and contract is not None:

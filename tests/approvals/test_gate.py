@@ -12,7 +12,7 @@ from agentops.wire.parse import JSON
 from approvals.gate import Auto, Candidate, Deny, Gate, GateVerdict, Pin, classify, per_leaf
 from tests.approvals.contracts import LOOK_UP, MAIL, NOTE, REFUND, TYPED, arguments, contract, origin
 from tools.allowlist import AllowlistRule, AllowlistState, Constraint
-from tools.contracts import Effect, Sensitivity, ToolContract
+from tools.contracts import Barred, Effect, Sensitivity, ToolContract
 
 AUTO, GATED, DENIED = AllowlistState.AUTO, AllowlistState.GATED, AllowlistState.DENIED
 
@@ -87,6 +87,23 @@ def test_a_very_deep_argument_is_invalid_and_not_a_crash() -> None:
 
 def test_a_call_outside_the_plan_is_refused_and_not_asked_about() -> None:
     assert code(classify(candidate(REFUND, planned=False))) == "off_plan"
+
+
+def test_what_our_own_records_bar_is_refused_and_not_asked_about() -> None:
+    verdict = classify(replace(candidate(REFUND), barred=Barred("host_not_allowed", "evil.example.net is not listed.")))
+    assert isinstance(verdict, Deny)
+    assert (verdict.code, verdict.rule) == ("host_not_allowed", "contract.barred")
+    assert code(classify(replace(candidate(planned=False), barred=Barred("host_not_allowed", "")))) == "off_plan"
+
+
+def test_a_read_that_sends_something_out_asks_a_person_where_untrusted_text_chose_where() -> None:
+    sends = contract(name="lab.fetch", effect=Effect.READ, sensitivity=frozenset(), egress=("order_ref",))
+    hostile = origin(order_ref=MAIL)
+    assert isinstance(classify(candidate(sends)), Auto)
+    verdict = classify(candidate(sends, provenance=hostile))
+    assert isinstance(verdict, Gate)
+    assert verdict.attacked == ("/order_ref",)
+    assert isinstance(classify(candidate(replace(sends, egress=()), provenance=hostile)), Auto)
 
 
 def test_one_call_more_than_the_allowlist_gives_is_refused() -> None:

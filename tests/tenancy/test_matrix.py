@@ -36,7 +36,7 @@ from tests.conftest import person
 from tests.shop import drive, open_shop, start
 from tools.backoffice import models as backoffice
 from tools.backoffice.models import Colleague, SystemRole
-from tools.models import AllowlistChange, ToolHealth
+from tools.models import AllowedHost, AllowlistChange, ToolHealth
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OBJECTS: Mapping[str, type[models.Model]] = {
@@ -111,7 +111,7 @@ POSTED = frozenset(
 )
 """Routes that only take a form, and one about events that a playbook's run does not have (see `test_exchanges`)."""
 
-NO_OBJECT = frozenset({"app_list"})
+NO_OBJECT = frozenset({"app_list", "contract"})
 """Routes whose parameter is no id."""
 
 
@@ -203,6 +203,7 @@ def build(tenant: Tenant) -> World:
                 expires_at=run.created_at + timedelta(days=1),
             ),
             ToolHealth(tool="mail.read"),
+            AllowedHost(host="api.example.com"),
             ModelPrice(pattern="*", input_micros=1, output_micros=1, valid_from=run.created_at),
             AllowlistChange(
                 version=1,

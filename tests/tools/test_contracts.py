@@ -89,8 +89,8 @@ def test_its_digest_covers_every_part(contract: ToolContract) -> None:
     assert replace(contract, timeout_s=599.5).digest != contract.digest
     assert replace(contract, cost_micros=0).digest == contract.digest
     assert replace(contract, cost_micros=1).digest != contract.digest
-    assert replace(contract, shows={}).digest == contract.digest
-    assert replace(contract, shows={contract.parameters[0]: "url"}).digest != contract.digest
+    assert (replace(contract, shows={}).digest == contract.digest) == (not contract.shows)
+    assert replace(contract, shows={contract.parameters[0]: "file.mode"}).digest != contract.digest
 
 
 @pytest.mark.parametrize("shows", [{"nothing": "url"}, {"message_id": "picture"}])
@@ -129,6 +129,7 @@ def test_the_four_sensitive_classes_each_have_their_tool() -> None:
     assert classes == {
         "shop.issue_refund": {Sensitivity.FINANCIAL},
         "mail.send": {Sensitivity.EXTERNAL_COMMUNICATION},
+        "http.request": {Sensitivity.EXTERNAL_COMMUNICATION},
         "customer.erase": {Sensitivity.DATA_DELETION},
         "access.grant_role": {Sensitivity.PERMISSION_CHANGE},
     }

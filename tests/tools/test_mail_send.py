@@ -1,5 +1,6 @@
 """Sending mail: one message per key, no header injection, and an interrupted call can be looked up."""
 
+import re
 import smtplib
 from email import message_from_bytes, policy
 from pathlib import Path
@@ -98,8 +99,9 @@ def test_the_same_key_for_another_text_is_a_conflict(call: Call) -> None:
 )
 def test_exactly_one_recipient_and_no_extra_headers(call: Call, change: dict[str, str]) -> None:
     outcome = call("mail.send", **MESSAGE | change)
+    several = sum(1 for part in re.split("[,;\n]", change.get("to", "")) if part.strip()) > 1
     assert isinstance(outcome, Failed)
-    assert outcome.code is ErrorCode.INVALID_INPUT
+    assert outcome.code is (ErrorCode.POLICY_BLOCKED if several else ErrorCode.INVALID_INPUT)
     assert mail.outbox == []
     assert not SentMessage.objects.exists()
 

@@ -5,7 +5,8 @@ from tools.registry import Registry
 
 def register_all(registry: Registry) -> None:
     """Register every first-party tool. Needs the app registry to be ready."""
-    from . import access, customers, mail, shop, tickets, triage
+    from . import access, customers, mail, shop, tickets, triage, web
+    from .examples import EXAMPLES
 
     registry.register(mail.READ, mail.read, describe=mail.describe_read)
     registry.register(
@@ -42,3 +43,10 @@ def register_all(registry: Registry) -> None:
         reconcile=access.reconcile,
         read_back=access.read_back,
     )
+    outside = web.Web()
+    registry.register(web.FETCH, outside.fetch, describe=web.describe_fetch, bars=web.bars)
+    registry.register(
+        web.REQUEST, outside.request, describe=web.describe_request, reconcile=web.reconcile, bars=web.bars
+    )
+    for name, example in EXAMPLES.items():
+        registry.illustrate(name, example)

@@ -24,6 +24,7 @@ from tools.contracts import (
     ToolError,
     Trust,
 )
+from tools.promises import Bounds, CountBound, Promises, Sink
 
 from .effects import another_action, effect, reference
 from .shapes import ADDRESS, REASON, choice, closed, text
@@ -50,6 +51,7 @@ GRANT_ROLE = ToolContract(
         Reversal.BY_HAND, "An admin can take the role back; what was done with it meanwhile stays."
     ),
     must_see=("system", "account", "role"),
+    promises=Promises(sinks=frozenset({Sink.ACCESS}), bounds=Bounds(recipients=CountBound(("account",), 1))),
 )
 
 

@@ -27,6 +27,7 @@ from tools.contracts import (
     ToolError,
     Trust,
 )
+from tools.promises import Bounds, CountBound, Promises, Sink
 
 from .effects import another_action, effect
 from .shapes import CUSTOMER_REF, REASON, choice, closed, number, text
@@ -57,6 +58,7 @@ ERASE = ToolContract(
     reversible=Reversibility(Reversal.IRREVERSIBLE, "Erased data cannot be brought back."),
     must_see=("customer_ref",),
     timeout_s=30.0,
+    promises=Promises(sinks=frozenset({Sink.RECORDS}), bounds=Bounds(rows=CountBound(("customer_ref",), 1))),
 )
 
 _OPEN = (OrderStatus.PAID, OrderStatus.SHIPPED)

@@ -37,6 +37,7 @@ from tools.contracts import (
     ToolError,
     Trust,
 )
+from tools.promises import Bounds, CountBound, Promises, Sink
 
 from .effects import another_action, effect
 from .message import parse_message
@@ -105,6 +106,7 @@ SEND = ToolContract(
     must_see=("to", "subject", "body"),
     egress=("subject", "body"),
     timeout_s=30.0,
+    promises=Promises(sinks=frozenset({Sink.EMAIL}), bounds=Bounds(recipients=CountBound(("to",), 1))),
 )
 
 FILE_BACKEND = "django.core.mail.backends.filebased.EmailBackend"

@@ -27,6 +27,7 @@ from tools.contracts import (
     ToolError,
     Trust,
 )
+from tools.promises import ANY_CURRENCY, AmountBound, Bounds, CountBound, Promises, Sink
 
 from .effects import another_action, effect, reference
 from .shapes import (
@@ -136,6 +137,13 @@ ISSUE_REFUND = ToolContract(
     sentence="Refund {amount_minor|money:currency} for order {order_ref}",
     reversible=Reversibility(Reversal.IRREVERSIBLE, "The money leaves at once; only the customer can pay it back."),
     must_see=("order_ref", "amount_minor", "currency"),
+    promises=Promises(
+        sinks=frozenset({Sink.PAYMENT, Sink.RECORDS}),
+        bounds=Bounds(
+            amount=AmountBound("amount_minor", "currency", {ANY_CURRENCY: MAX_REFUND_MINOR}),
+            rows=CountBound(("order_ref",), 1),
+        ),
+    ),
 )
 
 

@@ -17,6 +17,7 @@ from tools.contracts import (
     ToolContract,
     Trust,
 )
+from tools.promises import Promises, Sink
 
 from .effects import another_action, effect, reference
 from .shapes import choice, closed, text
@@ -34,6 +35,7 @@ CREATE_TICKET = ToolContract(
     error_codes=frozenset({ErrorCode.CONFLICT, ErrorCode.TIMEOUT, ErrorCode.UNAVAILABLE}),
     sentence="Create a {priority} priority ticket: {title}",
     reversible=Reversibility(Reversal.BY_HAND, "Close the ticket."),
+    promises=Promises(sinks=frozenset({Sink.RECORDS})),
 )
 
 
