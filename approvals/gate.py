@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from agentops.guardrails.provenance import Integrity, Provenance, join
+from agentops.guardrails.provenance import UNSCREENED, Integrity, Provenance, join
 from agentops.wire.parse import JSON, pointer_token
 from tools import schema
 from tools.allowlist import AllowlistRule, AllowlistState
@@ -44,6 +44,8 @@ class Candidate:
     planned: bool
     allow: AllowlistRule
     calls_so_far: int = 0
+    unscreened: bool = False
+    """A guardrail broke on something that this run has read: nothing runs without a person any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,8 @@ def _gated(c: Candidate) -> Gate | None:
         rules.append(("provenance.untrusted_authority", f"Untrusted text decides where it goes: {where}."))
     if kept_back:
         rules.append(("provenance.readers", f"Not everybody may read what it sends: {', '.join(kept_back)}."))
+    if c.unscreened or any(UNSCREENED in one.suspicion for one in c.provenance.values()):
+        rules.append(("guardrail.failed", "A guardrail broke on what this run has read, so nobody has looked at it."))
     if gated:
         rules.append(("allowlist.gated", "The allowlist asks for a person."))
     if not rules:

@@ -73,6 +73,8 @@ class RunClaimed:
     type: ClassVar[str] = "run.claimed"
     worker: str
     attempt: int
+    screened: list[JSONObject] = field(default_factory=list)
+    """What guardrails found in the task's input, at the first claim: an entry for each text (`worker.screening`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,6 +377,8 @@ class CallSucceeded:
     duration_ms: int
     trust: dict[str, str]
     attempt: int = 1
+    screened: list[JSONObject] = field(default_factory=list)
+    """What guardrails found in the output: an entry for each text (`worker.screening`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,6 +448,8 @@ class CallReconciled:
     note: str = ""
     reference: str = ""
     """The number under which somebody else's system has the effect, as a person found it there."""
+    screened: list[JSONObject] = field(default_factory=list)
+    """What guardrails found in the output: an entry for each text (`worker.screening`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Final
 from agentops.guardrails.classifier import Classifier
 from agentops.guardrails.decoding import decoded, wholes_of
 from agentops.guardrails.detectors import credentials, exfiltration, forgery, instructions
-from agentops.guardrails.detectors.matching import Matcher, lower
+from agentops.guardrails.detectors.matching import Match, Matcher, lower
 from agentops.guardrails.detectors.smuggling import smuggled
 from agentops.guardrails.folding import canonical, folded, spelled
 from agentops.guardrails.markup import apart
@@ -47,13 +47,20 @@ _SUSPICION: Final = {
 """What is said where people do not read it weighs more."""
 _MOST: Final = 0.97
 _DISCUSSED: Final = re.compile(
-    r"prompt[- ]injection|jailbreak|attack|malicious|adversar|for example|for instance|e\.g\.|such as|inject|vulnerab|phishing|payload|exploit",
+    r"prompt[- ]injection|jailbreak|attack|malicious|adversar|for example|for instance|e\.g\.|such as|inject|vulnerab"
+    r"|phishing|payload|exploit|mitigat|\bllm|owasp|guardrail|red[- ]team|scenario|threat|defen[cs]e|security|risk"
+    r"|ataque|angriff|attaque|attacco|атак|攻击|攻擊|攻撃|공격|हमल|επίθεσ|saldırı|serangan|tấn công|هجوم"
+    r"|malicios|maliciós|bösartig|malveill|вредонос|恶意|惡意|悪意|악의|दुर्भावना|κακόβουλ|inyecci|injeç|注入|インジェクション|인젝션"
+    r"|szenari|escenario|cenário|сценари|シナリオ|시나리오|परिदृश्य|σενάρι|场景|場景|漏洞|脆弱",
     re.IGNORECASE,
 )
+"""Words of texts about attacks. They lower a weight, never a finding: somebody who attacks may use them as well."""
 _OPEN: Final = "\"'`“‘«「『„"
 _AROUND: Final = 250
-_QUOTED: Final = 0.55
-_UNQUOTABLE: Final = frozenset({Family.SMUGGLING})
+_FAR: Final = 700
+_MANY_WORDS: Final = 4
+_EXAMPLE: Final = 0.5
+_CLOSE: Final = "\"'`”’»」』"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +175,11 @@ def _in_chunk(text: str, at: int) -> list[Finding]:
         where = view.where()
         for match in matches:
             start, end = view.origin(match.start, match.end)
-            weight = match.rule.weight * factor
+            # What the raw text says there as well was not hidden by what made this view.
+            plain = view.kind is Kind.FOLDED and text[start - at : end - at] == view.text[match.start : match.end]
+            weight = match.rule.weight * (1.0 if plain else factor)
             if view.depth == 0 or factor == 1.0:
-                weight *= _if_quoted(view.text, match.start, match.end)
+                weight *= _as_example(view.text, match)
             told = match.rule.explanation + (f" ({where})" if where else "")
             path = " > ".join(view.path)
             found.append(Finding(match.rule.family, match.rule.code, told, start, end, path, min(_MOST, weight)))
@@ -181,13 +190,17 @@ def _in_chunk(text: str, at: int) -> list[Finding]:
     return found
 
 
-def _if_quoted(text: str, start: int, end: int) -> float:
-    """Return how much a match counts that is quoted in a text about attacks: part of its weight."""
+def _as_example(text: str, match: Match) -> float:
+    """Return how much a match counts that is an example in a text about attacks: part of its weight."""
+    start, end = match.start, match.end
     before = text[max(0, start - 80) : start]
     opened = max(before.rfind(mark) for mark in _OPEN)
-    if opened < 0 or not any(mark in text[end : end + 200] for mark in "\"'`”’»」』"):
+    if opened >= 0 and any(mark in text[end : end + 200] for mark in _CLOSE):
+        return _EXAMPLE if _DISCUSSED.search(text, max(0, start - _AROUND), end + _AROUND) else 1.0
+    if match.rule.family is Family.FORGERY:
         return 1.0
-    return _QUOTED if _DISCUSSED.search(text, max(0, start - _AROUND), end + _AROUND) else 1.0
+    spoken = {m.group().casefold() for m in _DISCUSSED.finditer(text, max(0, start - _FAR), end + _FAR)}
+    return _EXAMPLE if len(spoken) >= _MANY_WORDS else 1.0
 
 
 def _opinions(classifier: Classifier, text: str) -> Iterator[Finding]:

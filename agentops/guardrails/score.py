@@ -34,7 +34,7 @@ class Point(StrEnum):
     PERMISSIVE = "permissive"
 
 
-THRESHOLDS: Final[Mapping[Point, int]] = MappingProxyType({Point.STRICT: 30, Point.BALANCED: 50, Point.PERMISSIVE: 75})
+THRESHOLDS: Final[Mapping[Point, int]] = MappingProxyType({Point.STRICT: 25, Point.BALANCED: 40, Point.PERMISSIVE: 70})
 """The least score that flags a text."""
 
 
@@ -87,16 +87,21 @@ def score_of(findings: Sequence[Finding], settings: Settings = DEFAULT) -> int:
     best, first = 0.0, 0
     near: dict[str, dict[float, int]] = {}
     for finding in counted:
-        weights = near.setdefault(finding.code, {})
+        weights = near.setdefault(_group(finding), {})
         weights[finding.weight] = weights.get(finding.weight, 0) + 1
         while counted[first].start < finding.start - NEAR:
-            left = near[counted[first].code]
+            left = near[_group(counted[first])]
             left[counted[first].weight] -= 1
             if not left[counted[first].weight]:
                 del left[counted[first].weight]
             first += 1
         best = max(best, _together(near))
     return int(100 * best + 1e-9)
+
+
+def _group(finding: Finding) -> str:
+    """Name what is counted once: kinds of findings that say the same in other words begin with the same word."""
+    return f"{finding.family}.{finding.code.partition('_')[0]}"
 
 
 def _together(near: Mapping[str, Mapping[float, int]]) -> float:

@@ -66,6 +66,7 @@ from agentops.engine.planner import Finished, Planned, Planner, PlannerAnswer, P
 from agentops.engine.state import Call as ToolCall
 from agentops.engine.state import State, apply, fold
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
+from agentops.guardrails.provenance import UNSCREENED
 from agentops.halts.covering import Stop
 from agentops.runs import lease as leases
 from agentops.runs.commit import RUN_COLUMNS, Head, Shortcut, Write
@@ -83,6 +84,7 @@ from agentops.worker.backoff import BASE_S, backoff
 from agentops.worker.calls import ask_hook, idempotency_key, read_back, request_of, trust_of
 from agentops.worker.output import review_answer
 from agentops.worker.planners import offered_tools, patience
+from agentops.worker.screening import screen_input, screen_output
 from agentops.worker.snapshot import Snapshot
 from agentops.worker.stopping import paused_by, stop_for
 from approvals import gate, grants
@@ -222,7 +224,10 @@ class Session:
     def claim(self) -> None:
         """Say who works on the run, once: after a conflict the claim may be on record already."""
         if not self.announced:
-            self.note(RunClaimed(self.driver.owner, self.run.attempts))
+            screened: list[JSONObject] = []
+            if self.recorded.started_at is None and self.recorded.submitted is not None:
+                screened = screen_input(self.recorded.submitted.input, self.snapshot.screening)
+            self.note(RunClaimed(self.driver.owner, self.run.attempts, screened))
 
     def note(self, *events: Event) -> None:
         """Buffer events; they are applied at once and committed with the next `flush`."""
@@ -545,6 +550,7 @@ class Session:
                 planned=candidate.planned,
                 allow=self.snapshot.rule(self.run.task_type_id, candidate.tool),
                 calls_so_far=same_tool + beside,
+                unscreened=UNSCREENED in self.state.suspicion,
             )
         )
         if isinstance(verdict, gate.Gate) and contract is not None:
@@ -783,7 +789,9 @@ class Session:
     def outcome(self, call: ToolCall, contract: ToolContract, outcome: executor.Outcome, attempt: int) -> Event:
         match outcome:
             case executor.Succeeded(output=output, duration_ms=duration):
-                return CallSucceeded(call.call_id, output, digest(output), duration, trust_of(contract), attempt)
+                trust = trust_of(contract)
+                screened = screen_output(output, trust, self.snapshot.screening)
+                return CallSucceeded(call.call_id, output, digest(output), duration, trust, attempt, screened)
             case executor.Failed(code=code, message=message, duration_ms=duration, retry_after=retry_after):
                 may_repeat = call.effect != Effect.UNSAFE_WRITE and code in TRANSIENT
                 retry_at = ""
@@ -815,7 +823,7 @@ class Session:
 
     def reconcile(self, call: ToolCall) -> Steps:
         """Record what the contract's hook says of an effect whose outcome was never recorded."""
-        event = ask_hook(call, request_of(self.run, call, self.driver.now()))
+        event = ask_hook(call, request_of(self.run, call, self.driver.now()), self.snapshot.screening)
         self.note(event)
         rearm = isinstance(event, CallReconciled) and event.verdict == "did_not_happen"
 

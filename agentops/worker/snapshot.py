@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Final
 
 from agentops.engine.planner import Planner
+from agentops.guardrails.score import Settings
 from agentops.runs.models import TaskType
+from agentops.screening.selectors import settings_in_force
 from tools.allowlist import AllowlistRule, AllowlistState, all_rules
 from tools.health import ailing
 
@@ -26,6 +28,7 @@ class Snapshot:
         self._ailing: frozenset[str] = frozenset()
         self._playbooks: dict[str, Planner] = {}
         self._kinds: dict[int, TaskType] = {}
+        self._screening: Settings | None = None
 
     def rule(self, task_type_id: int, tool: str) -> AllowlistRule:
         """Return the rule of a task type for a tool, `denied` when there is none."""
@@ -50,6 +53,16 @@ class Snapshot:
         self._refresh()
         return tool not in self._ailing
 
+    def screening(self) -> Settings:
+        """Return what the tenant looks for in texts from outside, and from which score on it flags them.
+
+        Read only when there is a text to look at.
+        """
+        self._refresh()
+        if self._screening is None:
+            self._screening = settings_in_force()
+        return self._screening
+
     def expire(self) -> None:
         """Read everything again before it is used next."""
         self._read_at = -FRESH_S
@@ -61,4 +74,5 @@ class Snapshot:
         self._rules = all_rules()
         self._ailing = ailing()
         self._kinds = {}
+        self._screening = None
         self._read_at = now

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from agentops.guardrails.detectors.matching import Rule
+from agentops.guardrails.detectors.lexicon import LEXICON, UNSPACED
+from agentops.guardrails.detectors.matching import Rule, any_of, words_of
 from agentops.guardrails.score import Family
 
 _THING: Final = (
@@ -145,16 +146,13 @@ def rules() -> tuple[Rule, ...]:
 
 
 def _rules() -> Iterator[Rule]:
-    from agentops.guardrails.detectors.lexicon import UNSPACED
-    from agentops.guardrails.detectors.matching import any_of, words_of
-
     f = Family.CREDENTIALS
     yield Rule(
         f,
         "credential_request",
-        0.4,
+        0.35,
         _WORDS,
-        rf"\b{_ASK}\b(?:\W+(?:me|us|your|the|their|his|her|all|any|every|user'?s?|its|our|back|with|in|for|of|from|current|full|saved|stored|and|to|email|username|login|name|this|admin|account|it|out|up|contents|address|bank|new)){{0,8}}?\W+{_THING}",
+        rf"\b{_ASK}\b(?:[\s'’]+(?:me|us|your|the|their|his|her|all|any|every|user'?s?|its|our|back|with|in|for|of|from|current|full|saved|stored|and|to|email|username|login|name|this|admin|account|it|out|up|contents|address|bank|new)){{0,8}}?[\s'’]+{_THING}",
         "Asks for a password, a key or a code",
         120,
         120,
@@ -164,7 +162,7 @@ def _rules() -> Iterator[Rule]:
         "credential_sent",
         0.6,
         _WORDS,
-        rf"\b(?:send|forward|email|post|transmit|upload|submit|exfiltrate|leak|share|reply|disclose|reveal|include|append|copy)\b(?:\W+[\w'’]+){{0,10}}?\W+{_THING}(?:\W+[\w'’]+){{0,14}}?\W+(?:to|at|via|in|into|with)\b(?:\W+[\w'’]+){{0,4}}?\W+(?:[\w.+-]{{1,64}}@[\w-]+\.\w|https?://|www\.|this (?:number|address|email|chat)|us\b|me\b)",
+        rf"\b(?:reply|respond|answer|write back|email us|message us)\b[^.\n]{{0,30}}?\bwith\b[^.\n]{{0,60}}?{_THING}|\b(?:send|forward|email|post|transmit|upload|submit|exfiltrate|leak|share|reply|disclose|reveal|include|append|copy)\b(?:\W+[\w'’]+){{0,10}}?\W+{_THING}(?:\W+[\w'’]+){{0,14}}?\W+(?:to|at|via|in|into|with)\b(?:\W+[\w'’]+){{0,4}}?\W+(?:[\w.+-]{{1,64}}@[\w-]+\.\w|https?://|www\.|this (?:number|address|email|chat)|us\b|me\b)",
         "Asks to send a password, a key or a code somewhere",
         160,
         320,
@@ -193,6 +191,20 @@ def _rules() -> Iterator[Rule]:
         160,
         420,
     )
+    for language, words in LEXICON.items():
+        if language in _FOREIGN:
+            spaced = language not in UNSPACED
+            thing, send = any_of(_FOREIGN[language][0], spaced=spaced), any_of(words.send, spaced=spaced)
+            yield Rule(
+                f,
+                "credential_sent",
+                0.55,
+                words_of(_FOREIGN[language][0]),
+                f"(?:{send}[^.!?\\n。！？]{{0,50}}?{thing}|{thing}[^.!?\\n。！？]{{0,40}}?{send})",
+                f"Asks to send a password, a key or a code (language: {language})",
+                100,
+                120,
+            )
     for language, (things, asks) in _FOREIGN.items():
         spaced = language not in UNSPACED
         thing, ask = any_of(things, spaced=spaced), any_of(asks, spaced=spaced)

@@ -50,7 +50,7 @@ def _rules() -> Iterator[Rule]:
     yield Rule(
         f,
         "html_active",
-        0.4,
+        0.35,
         ("<script", "onerror", "onload", "javascript:", "<form", "<meta", "srcdoc"),
         r"(?:<script\b[^>]{0,200}>[^<]{0,400}(?:fetch|xmlhttprequest|sendbeacon|document\.cookie|location)|\bon(?:error|load|click|mouseover)\s?=\s?[\"']?[^\"'>]{0,200}(?:fetch|location|cookie|src\s?=|import\()|(?:href|src|\]\()\s?=?\s?[\"']?javascript:|<form\b[^>]{0,200}action\s?=\s?[\"']?(?:https?:)?//|<meta\b[^>]{0,80}http-equiv\s?=\s?[\"']?refresh[^>]{0,100}url)",
         "Active content that would send something or lead away",

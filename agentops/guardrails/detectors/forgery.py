@@ -170,7 +170,7 @@ def _rules() -> Iterator[Rule]:
             "#system",
             "=== system",
         ),
-        r"(?:(?:^|[\n\r]|[.!?>\"'`|\]\)] {0,3})[ \t>*_#\-=\[\(\"'`]{0,8}(?:system|assistant|human)(?: (?:message|prompt|note|instruction|override|notice))?[\]\)*_\"' ]{0,4}:[ \t*_\]]{0,4}[\n\r]?[ \t]{0,4}(?:you\b|ignore|disregard|forget|please|the |i |your|new|from|do |always|never|all|print|say|send|okay|ok\b|sure|thanks?|of course|understood|certainly|yes|\[|override|update|security|important|translate|could|can you|now\b|next|execute|call|use|here|this|<|for |admin|instruction|attention|as (?:an?|the)\b|it |when|in )"
+        r"(?:(?:^|[\n\r]|[.!?>\"'`|\]\)] {0,3})[ \t>*_#\-=\[\(\"'`]{0,8}(?:system|assistant|human)(?: (?:message|prompt|note|instruction|override|notice))?[\]\)*_\"' ]{0,4}:[ \t*_\]]{0,4}[\n\r]?[ \t]{0,4}(?:you\b|export|grant|approve|delete|forward|transfer|reveal|proceed|stop|run|give|show|list|open|ignore|disregard|forget|please|the |i |your|new|from|do |always|never|all|print|say|send|okay|ok\b|sure|thanks?|of course|understood|certainly|yes|\[|override|update|security|important|translate|could|can you|now\b|next|execute|call|use|here|this|<|for |admin|instruction|attention|as (?:an?|the)\b|it |when|in )"
         r"|[\n\r](?:user|human): [^\n\r]{1,200}[\n\r]{1,3}(?:assistant|ai|bot|system):"
         r"|(?:assistant|ai|bot): [^\n\r]{1,200}[\n\r]{1,3}(?:user|human|system):"
         r"|#{2,4} ?(?:instructions?|system(?: prompt| message)?|response|human|assistant|user)\s?:"
@@ -241,7 +241,7 @@ def _rules() -> Iterator[Rule]:
     yield Rule(
         f,
         "boundary",
-        0.35,
+        0.45,
         _EDGES,
         r"(?:(?:-{3,}|={3,}|<{3,}|#{3,}|\*{3,}|~{3,}) ?(?:end|begin|start|stop)(?: of)?(?: the)? ?(?:untrusted|external|retrieved|user|tool|system|trusted|context|document|data|prompt|input|instructions?|output|quoted|search)[ \w]{0,30}(?:-{3,}|={3,}|>{3,}|#{3,}|\*{3,}|~{3,}|[\n\r]|$)"
         r"|<<<(?:end|data) [0-9a-f]{8,64}|<{2,3}/?(?:data|untrusted|external)[^>]{0,60}>{2,3})",

@@ -76,7 +76,8 @@ def _english() -> Iterator[Rule]:
         "override",
         0.75,
         _IGNORE_WORDS,
-        rf"{_VERBS}{_W}(?:\w+{_W}){{0,6}}?{_EARLIER}(?:{_W}\w+){{0,4}}?{_W}{_ORDERS}",
+        rf"(?:{_VERBS}{_W}(?:\w+{_W}){{0,6}}?{_EARLIER}(?:{_W}\w+){{0,4}}?{_W}{_ORDERS}"
+        rf"|{_VERBS}{_W}(?:\w+{_W}){{0,3}}?{_ORDERS}{_W}(?:\w+{_W}){{0,5}}?(?:earlier|before|previously|above|so far|up to now|received|given to you))",
         "Tells a reader to disregard the instructions it was given",
     )
     yield Rule(
@@ -159,7 +160,7 @@ def _english() -> Iterator[Rule]:
             "instructions below",
             "revised instruction",
         ),
-        r"(?:(?:supersedes?|takes? precedence over|replaces?|overrides?|cancels?) (?:\w+ ){0,4}?(?:previous|prior|earlier|existing|original|other|any|all)\b(?:\W+\w+){0,3}?\W+(?:instruct\w+|prompts?|directives?|orders?|guidelines?|rules|tasks?)"
+        r"(?:(?:supersedes?|takes? precedence over|replaces?|overrides?|cancels?) (?:\w+ ){0,4}?(?:your|previous|prior|earlier|existing|original|other|any|all)\b(?:\W+\w+){0,3}?\W+(?:instruct\w+|prompts?|directives?|orders?|guidelines?|rules|tasks?)"
         r"|(?:previous|prior|earlier|original|above) (?:instructions?|prompts?|directives?|tasks?|orders?) (?:are|is|were|was|have been|has been) (?:\w+ ){0,2}?(?:no longer|void|cancell?ed|superseded|replaced|outdated|obsolete|invalid|overridden|revoked|completed?|test)"
         r"|\b(?:new|updated|revised|real|actual|true|additional|urgent|important|mandatory|hidden|secret) (?:system )?(?:instructions?|directives?|objectives?|task|orders?|goal) (?:for (?:the )?(?:ai|assistant|agent|model|you|llm|bot|system)|(?:is|are)?\s?:)"
         r"|\byour (?:new|real|actual|true|only|primary|next|first|current) (?:\w+ )?(?:task|goal|objective|instructions?|directives?|role|job|mission|purpose|orders?)\b"
@@ -262,9 +263,65 @@ def _english() -> Iterator[Rule]:
     )
     yield Rule(
         i,
+        "agent_called",
+        0.55,
+        (
+            "if you are",
+            "if you're",
+            "reading this",
+            "processing this",
+            "parsing this",
+            "summarizing this",
+            "summarising this",
+            "reviewing this",
+            "note to",
+            "notice to",
+            "attention",
+            "instructions for",
+            "instruction for",
+            "message to",
+            "message for",
+        ),
+        r"(?:\bif you(?: are|'re|’re) (?:an? )?(?:ai|llm|large language model|language model|ai assistant|ai agent|chatbot|artificial intelligence)\b"
+        r"|\b(?:assistants?|agents?|ai|llms?|bots?|models?) (?:that (?:is|are) )?(?:reading|processing|parsing|summari[sz]ing|reviewing) (?:this|these)\b"
+        r"|\b(?:note|notice|attention|message|instructions?) ?(?:to|for|,|:)? (?:all |any |the |every )?(?:ai (?:assistants?|agents?|models?|systems?|readers?)|llms?|language models?|ai)\b ?(?:reading|processing|:|,|who|that|summari))",
+        "Calls on a program that reads",
+    )
+    yield Rule(
+        i,
+        "only_print",
+        0.55,
+        (
+            "just print",
+            "just say",
+            "just output",
+            "just respond",
+            "just reply",
+            "just write",
+            "only print",
+            "only say",
+            "only output",
+            "simply print",
+            "simply say",
+            "simply output",
+            "instead print",
+            "instead say",
+            "instead output",
+            "instead, print",
+            "instead, say",
+            "stop everything",
+            "stop what you",
+        ),
+        r"(?:\b(?:just|only|simply|instead),? (?:print|say|output|respond|reply|write)(?: with| the (?:word|phrase|sentence|text|following))?:?\s{0,3}[\"'“‘«<\[]|\bstop (?:everything|what you(?: a|')re doing)\b)",
+        "Dictates the one thing a reader is to say",
+    )
+    yield Rule(
+        i,
         "hush",
         0.5,
         (
+            "no need to ask",
+            "no need for",
             "tell the user",
             "inform the user",
             "mention th",
@@ -301,6 +358,7 @@ def _english() -> Iterator[Rule]:
             "to the user",
         ),
         r"(?:(?:do not|don['’]?t|never|without|avoid|must not|should not|refrain from) (?:\w+ ){0,2}?(?:tell|inform|notify|alert|mention|let|show|reveal|warn|disclos\w+|telling|informing|notifying|alerting|mentioning|letting|showing|revealing|acknowledg\w+|explain\w*|asking|ask)(?: \w+){0,4}? (?:user|users|anyone|anybody|human|operator|customer|owner|this (?:instruction|message|note|prompt|request|step|to)|these (?:instructions|steps)|confirmation|permission|approval)"
+        r"|\bno need (?:to (?:ask|wait|check|inform|tell|notify)|for (?:any )?(?:confirmation|approval|permission))"
         r"|(?:without|no need for|not require) (?:the |any )?(?:user|human|operator)['’]?s? (?:\w+ ){0,2}?(?:knowledge|consent|confirmation|approval|noticing|knowing|permission|interaction)"
         r"|\b(?:silently|quietly|secretly|covertly|discreetly) (?:\w+ ){0,2}?(?:send|forward|email|call|execute|run|upload|transfer|include|add|append|post|copy|exfiltrate|perform|delete|invoke))",
         "Asks to keep something from the user",
@@ -575,9 +633,12 @@ def _english() -> Iterator[Rule]:
 
 def _foreign(language: str, words: Lexicon) -> Iterator[Rule]:
     spaced = language not in UNSPACED
-    ignore, orders, earlier = (any_of(x, spaced=spaced) for x in (words.ignore, words.orders, words.earlier))
+    ignore, orders = any_of(words.ignore, spaced=spaced), any_of(words.orders, spaced=spaced)
+    # A match ends with the word, not with its stem.
+    orders = orders + r"[\pL\pM]*" if spaced else orders
+    earlier = any_of(words.earlier, spaced=spaced)
     gap, i = f"{_GAP}{{0,40}}?", Family.INSTRUCTION
-    near = f"{_GAP}{{0,25}}?"
+    near = f"{_GAP}{{0,25}}?" if spaced else "[^.!?。！？，、,;；\\n]{0,14}?"
     told = f"(language: {language})"
     strong = "|".join(
         (
