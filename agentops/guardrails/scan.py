@@ -165,8 +165,7 @@ def _children(view: View, met: list[View]) -> Iterator[View]:
 def _in_chunk(text: str, at: int) -> list[Finding]:
     found: list[Finding] = []
     met: list[View] = []
-    for finding in smuggled(text):
-        found.append(replace(finding, start=finding.start + at, end=finding.end + at))
+    found += [replace(one, start=one.start + at, end=one.end + at) for one in smuggled(text)]
     for view in _views(text, at, met):
         matches = _matcher().find(lower(view.text))
         if not matches:

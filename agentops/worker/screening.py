@@ -40,7 +40,7 @@ def screen_output(output: JSON, trust: Mapping[str, str], settings: Asked = defa
     """
     rest = trust.get("", Trust.UNTRUSTED.value)
     if not isinstance(output, dict):
-        return [] if rest == Trust.TRUSTED else _screened(output, "", settings)
+        return [] if rest == Trust.TRUSTED else _worst(_screened(output, "", settings))
     found: list[JSONObject] = []
     for name, value in output.items():
         if trust.get(name, rest) != Trust.TRUSTED:

@@ -125,7 +125,7 @@ def _rules() -> Iterator[Rule]:
             "</documents",
             "</retrieved",
         ),
-        r"(?:</?(?:system|assistant|user|human|admin|developer)(?:[_-]?(?:prompt|message|instructions?|note|override|reminder|input|role|turn))?\s?/?>"
+        r"(?:</?(?:system|assistant|human)(?:[_-]?(?:prompt|message|instructions?|note|override|reminder|input|role|turn))?\s?/?>"
         r"|</?(?:tool|function)[_-](?:results?|outputs?|response)\s?>"
         r"|</(?:context|documents?|data|untrusted\w*|search_results|retrieved\w*|instructions|tool_output|output)>[\s\W]{0,20}(?:<|ignore|now|new|system|assistant|user|please|you|important|instructions?|human|the above))",
         "Poses as a tag around a role, a document or a result",

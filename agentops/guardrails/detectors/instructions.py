@@ -77,7 +77,7 @@ def _english() -> Iterator[Rule]:
         0.75,
         _IGNORE_WORDS,
         rf"(?:{_VERBS}{_W}(?:\w+{_W}){{0,6}}?{_EARLIER}(?:{_W}\w+){{0,4}}?{_W}{_ORDERS}"
-        rf"|{_VERBS}{_W}(?:\w+{_W}){{0,3}}?{_ORDERS}{_W}(?:\w+{_W}){{0,5}}?(?:earlier|before|previously|above|so far|up to now|received|given to you))",
+        rf"|{_VERBS}{_W}(?:\w+{_W}){{0,3}}?(?:instruct\w*|guidance|guidelines?|directions|directives?|prompts?|rules|orders){_W}(?:\w+{_W}){{0,5}}?(?:earlier|before|previously|above|so far|up to now|you received|given to you))",
         "Tells a reader to disregard the instructions it was given",
     )
     yield Rule(
@@ -590,9 +590,9 @@ def _english() -> Iterator[Rule]:
             "post the",
             "share the",
         ),
-        r"(?:\b(?:call|use|invoke|run|execute|trigger)(?:ing)? (?:the |your |its |an? )?[`'\"]?[a-z][a-z0-9]*(?:[_.][a-z0-9]+)+[`'\"]?(?:\(\)|\(| (?:tool|function|api|to|with|command|and)\b)"
+        r"(?:\b(?:call|use|invoke|run|execute|trigger)(?:ing)? (?:the |your |its |an? )?[`'\"]?[a-z][a-z0-9]*(?:[_.][a-z0-9]+)+[`'\"]? (?:tool|function|api|command|to (?:send|delete|transfer|forward|email|pay|grant|export|remove|post|upload|read|fetch))\b"
         r"|\b(?:call|use|invoke|run|execute|trigger) (?:the |your |an? )(?:\w+ ){0,3}?(?:tool|function|email tool|plugin) (?:to|with|and|on|for|using)\b(?:\W+\w+){0,8}?\W+(?:send|email|forward|transfer|delete|upload|post|read|exfiltrat|share|fetch|grant|retrieve|get|pay|change|update|add|create|remove|disable)"
-        r"|\b(?:send|forward|email|e-mail|mail|transmit|upload|exfiltrate|leak|deliver|cc|bcc|share|post|submit|copy|transfer|wire)\b(?:\W+[\w']+){0,14}?\W+(?:to|at|into|with|via)\b(?:\W+[\w']+){0,4}?\W+(?:[\w.+-]{1,64}@[\w-]+\.[\w.]+|https?://|www\.|(?:account|iban|wallet)\b(?: number)?:? ?[a-z0-9]{4,})"
+        r"|\b(?:send|forward|email|e-mail|mail|transmit|upload|exfiltrate|leak|deliver|cc|bcc|share|post|submit|copy|transfer|wire)\b[^.\n]{0,90}?\b(?:to|at|into|with|via)\b[^.\n]{0,30}?(?:[\w.+-]{1,64}@[\w-]+\.[\w.]+|https?://|www\.|(?:account|iban|wallet)\b(?: number)?:? ?[a-z0-9]{4,})"
         r"|\b(?:transfer|wire|pay|send|donate) (?:\w+ ){0,2}?(?:[$€£]\s?[\d,.]+|[\d,.]+\s?(?:usd|eur|gbp|dollars|euros|pounds|bitcoins?|btc|eth))(?: \w+){0,4}? (?:to|into)\b"
         r"|\b(?:delete|remove|erase|wipe|drop) (?:all|every|any|the entire) (?:\w+ ){0,3}?(?:files?|emails?|records?|data|messages|documents|events|backups?|databases?|tables?|accounts?|users?)\b"
         r"|\b(?:grant|give|add|promote|elevate) (?:\w+ ){0,4}?(?:admin(?:istrator|istrative)?|root|owner|full|superuser|write) (?:access|rights?|privileges?|permissions?|role)\b"

@@ -7,7 +7,7 @@ texts without one. Prints JSON.
 import argparse
 import json
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from agentops.guardrails.scan import scan
@@ -27,7 +27,14 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=0, help="print so many benign texts with the highest scores")
     parser.add_argument("--missed", type=int, default=0)
     options = parser.parse_args()
-    chosen = [s for s in SOURCES if s.use == options.use and (options.clones / s.repository.replace("/", "+")).exists()]
+    chosen = [
+        source
+        for source in SOURCES
+        if source.use == options.use
+        and (
+            source.repository.startswith("package:") or (options.clones / source.repository.replace("/", "+")).exists()
+        )
+    ]
     texts = [text for source in chosen for text in texts_of(source, options.clones)]
     benign = [text for text in texts if text.kind != "attack"]
     attacks = [text for text in texts if text.kind == "attack"]
@@ -35,7 +42,8 @@ def main() -> None:
         attacks += own()
     rng = random.Random(7)
     scored = sorted(((scan(text.text), text) for text in benign), key=lambda one: -one[0].score)
-    line = scored[max(0, len(scored) // 100 - 1)][0].score + 1 if scored else 101
+    line = line_of([(found.score, text.kind) for found, text in scored])
+    carriers = [text.text for text in benign if text.kind != "security"]
     report: dict[str, object] = {
         "benign": len(benign),
         "attacks": len(attacks),
@@ -53,7 +61,7 @@ def main() -> None:
         for name, transform in TRANSFORMS.items():
             if name != "plain" and (len(text.text) > 600 or (name in ASCII_ONLY and not text.text.isascii())):
                 continue
-            carrier = rng.choice(benign).text
+            carrier = rng.choice(carriers)
             at = carrier.find("\n", len(carrier) // 2)
             whole = f"{carrier[:at]}\n\n{transform(text.text)}\n\n{carrier[at:]}"
             results.append((text, name, scan(whole).score))
@@ -81,6 +89,16 @@ def main() -> None:
     missed = [t for t, n, s in results if n == "plain" and s < line]
     for text in rng.sample(missed, min(len(missed), options.missed)):
         print("MISSED", text.source, text.language, text.label, repr(text.text[:200]))
+
+
+def line_of(scores: list[tuple[int, str]]) -> int:
+    """Return the least score that at most 1 % of benign texts reach, every kind of them counting the same."""
+    kinds = Counter(kind for _, kind in scores)
+    for line in range(1, 102):
+        above = Counter(kind for score, kind in scores if score >= line)
+        if sum(above[kind] / kinds[kind] for kind in kinds) / max(1, len(kinds)) <= 0.01:
+            return line
+    return 101
 
 
 def own() -> list[Text]:

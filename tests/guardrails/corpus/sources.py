@@ -1,7 +1,7 @@
 """Where the development corpus comes from: repositories at fixed commits, their licences, and what each is used for.
 
-Nothing of them is stored here: `python -m tests.guardrails.corpus` reads them from clones. Every source is either for
-tuning or for measuring, never for both.
+Nothing of them is stored here: `python -m tests.guardrails.corpus` reads them from clones, and from installed
+packages. Every source is either for tuning or for measuring, never for both.
 """
 
 import csv
@@ -10,6 +10,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Literal
 
@@ -72,7 +73,7 @@ SOURCES = (
         "garak/generators",
         ".py",
     ),
-    Source("httpie/cli", "", "BSD-3-Clause", "tune", "prose", "docs", ".md"),
+    Source("httpie/cli", "5b604c37c6c67e18e7c3e9aee6c88a8c22b98345", "BSD-3-Clause", "tune", "prose", "docs", ".md"),
     Source(
         "OWASP/CheatSheetSeries",
         "6b8819da79e0537d072e04296ffa3adfc94ba881",
@@ -111,9 +112,35 @@ SOURCES = (
         "2_0_vulns",
         ".md",
     ),
-    Source("EbookFoundation/free-programming-books", "", "CC BY 4.0", "measure", "prose", "docs", ".md"),
-    Source("healthchecks/healthchecks", "", "BSD-3-Clause", "measure", "interface", "locale", ".po", "messages"),
-    Source("healthchecks/healthchecks", "", "BSD-3-Clause", "measure", "code", "hc", ".py"),
+    Source(
+        "EbookFoundation/free-programming-books",
+        "5b277d20f623ce5b2889b16fc9dd5e266536f521",
+        "CC BY 4.0",
+        "measure",
+        "prose",
+        "docs",
+        ".md",
+    ),
+    Source(
+        "kubernetes/kubernetes.github.io",
+        "1454c2abf0b9423697c5dea8d453b5d08a0b942b",
+        "CC BY 4.0",
+        "measure",
+        "prose",
+        "content/",
+        ".md",
+    ),
+    Source(
+        "healthchecks/healthchecks",
+        "29b5ec251059034b79e0120e2ff0c3e35d7bd9f8",
+        "BSD-3-Clause",
+        "measure",
+        "code",
+        "hc",
+        ".py",
+    ),
+    Source("package:allauth", "", "MIT", "tune", "interface", "", ".po", "messages"),
+    Source("package:django", "", "BSD-3-Clause", "measure", "interface", "contrib", ".po", "messages"),
 )
 
 BLOCK = 1_500
@@ -145,17 +172,32 @@ _LANGUAGES = {
 
 def texts_of(source: Source, clones: Path) -> list[Text]:
     """Return the texts of a source from its clone, a bare or ordinary one at `clones`/owner+name[/repo]."""
+    if source.repository.startswith("package:"):
+        found = _installed(source)
+        return found[:: max(1, len(found) // PER_SOURCE)]
     clone = clones / source.repository.replace("/", "+")
     clone = clone / "repo" if (clone / "repo").exists() else clone
     revision = source.commit or "HEAD"
     names = _git(clone, "ls-tree", "-r", "--name-only", revision).splitlines()
     chosen = [name for name in names if name.startswith(source.prefix) and name.endswith(source.suffix)]
     step = max(1, len(chosen) * PER_FILE // PER_SOURCE)
-    found: list[Text] = []
+    texts: list[Text] = []
     for name in chosen[::step]:
         content = _git(clone, "show", f"{revision}:{name}")
-        found += _READERS[source.reader](source, name, content)
-    return found[:: max(1, len(found) // PER_SOURCE)]
+        texts += _READERS[source.reader](source, name, content)
+    return texts[:: max(1, len(texts) // PER_SOURCE)]
+
+
+def _installed(source: Source) -> list[Text]:
+    """Read the files that an installed package ships; the lock file fixes its version."""
+    root = Path(str(resources.files(source.repository.removeprefix("package:"))))
+    paths = sorted(path for path in (root / source.prefix).rglob(f"*{source.suffix}"))
+    step = max(1, len(paths) // PER_SOURCE)
+    return [
+        text
+        for path in paths[::step]
+        for text in _READERS[source.reader](source, path.relative_to(root).as_posix(), path.read_text("utf-8"))
+    ]
 
 
 def _git(clone: Path, *arguments: str) -> str:
@@ -178,6 +220,8 @@ def _language(name: str) -> str:
                 return part.removeprefix(mark).removesuffix(".md")[:2].lower()
         if len(part) == 5 and part[2] == "-" and part[:2].islower():
             return part[:2]
+    if name.startswith("content/"):
+        return name.split("/")[1][:2]
     if "/locale/" in f"/{name}":
         return name.split("locale/")[1][:2]
     return "en"
