@@ -140,7 +140,7 @@ def apart(view: View) -> list[View]:
     if "<" not in view.text or not _LIKELY.search(view.text):
         return []
     kinds = (Kind.HTML_TEXT, Kind.HTML_HIDDEN, Kind.HTML_COMMENT, Kind.HTML_ALT)
-    reader = _Reader(view, *(Pieces(view, kind) for kind in kinds))
+    shown, hidden, comments, alts = (Pieces(view, kind) for kind in kinds)
+    reader = _Reader(view, shown, hidden, comments, alts)
     reader.read()
-    made = (reader.shown, reader.hidden, reader.comments, reader.alts)
-    return [pieces.view() for pieces in made if pieces.length]
+    return [pieces.view() for pieces in (shown, hidden, comments, alts) if pieces.length]

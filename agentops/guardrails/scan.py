@@ -5,12 +5,15 @@ chunks, patterns are matched in linear time, and what decoding may add is bounde
 says so.
 """
 
-import re
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from typing import Final
+
+import re2
 
 from agentops.guardrails.classifier import Classifier
 from agentops.guardrails.decoding import decoded, wholes_of
@@ -46,13 +49,12 @@ _SUSPICION: Final = {
 }
 """What is said where people do not read it weighs more."""
 _MOST: Final = 0.97
-_DISCUSSED: Final = re.compile(
+_DISCUSSED: Final = re2.compile(
     r"prompt[- ]injection|jailbreak|attack|malicious|adversar|for example|for instance|e\.g\.|such as|inject|vulnerab"
     r"|phishing|payload|exploit|mitigat|\bllm|owasp|guardrail|red[- ]team|scenario|threat|defen[cs]e|security|risk"
     r"|ataque|angriff|attaque|attacco|атак|攻击|攻擊|攻撃|공격|हमल|επίθεσ|saldırı|serangan|tấn công|هجوم"
     r"|malicios|maliciós|bösartig|malveill|вредонос|恶意|惡意|悪意|악의|दुर्भावना|κακόβουλ|inyecci|injeç|注入|インジェクション|인젝션"
     r"|szenari|escenario|cenário|сценари|シナリオ|시나리오|परिदृश्य|σενάρι|场景|場景|漏洞|脆弱",
-    re.IGNORECASE,
 )
 """Words of texts about attacks. They lower a weight, never a finding: somebody who attacks may use them as well."""
 _OPEN: Final = "\"'`“‘«「『„"
@@ -167,9 +169,11 @@ def _in_chunk(text: str, at: int) -> list[Finding]:
     met: list[View] = []
     found += [replace(one, start=one.start + at, end=one.end + at) for one in smuggled(text)]
     for view in _views(text, at, met):
-        matches = _matcher().find(lower(view.text))
+        lowered = lower(view.text)
+        matches = _matcher().find(lowered)
         if not matches:
             continue
+        talk = _Talk(lowered)
         factor = max((_SUSPICION.get(kind, 1.0) for kind in view.path), default=1.0)
         where = view.where()
         for match in matches:
@@ -178,7 +182,7 @@ def _in_chunk(text: str, at: int) -> list[Finding]:
             plain = view.kind is Kind.FOLDED and text[start - at : end - at] == view.text[match.start : match.end]
             weight = match.rule.weight * (1.0 if plain else factor)
             if view.depth == 0 or factor == 1.0:
-                weight *= _as_example(view.text, match)
+                weight *= talk.part(match)
             told = match.rule.explanation + (f" ({where})" if where else "")
             path = " > ".join(view.path)
             found.append(Finding(match.rule.family, match.rule.code, told, start, end, path, min(_MOST, weight)))
@@ -189,17 +193,35 @@ def _in_chunk(text: str, at: int) -> list[Finding]:
     return found
 
 
-def _as_example(text: str, match: Match) -> float:
-    """Return how much a match counts that is an example in a text about attacks: part of its weight."""
-    start, end = match.start, match.end
-    before = text[max(0, start - 80) : start]
-    opened = max(before.rfind(mark) for mark in _OPEN)
-    if opened >= 0 and any(mark in text[end : end + 200] for mark in _CLOSE):
-        return _EXAMPLE if _DISCUSSED.search(text, max(0, start - _AROUND), end + _AROUND) else 1.0
-    if match.rule.family is Family.FORGERY:
-        return 1.0
-    spoken = {m.group().casefold() for m in _DISCUSSED.finditer(text, max(0, start - _FAR), end + _FAR)}
-    return _EXAMPLE if len(spoken) >= _MANY_WORDS else 1.0
+class _Talk:
+    """How far a text talks about attacks instead of making one; its words are found once, when they are asked for."""
+
+    def __init__(self, lowered: str) -> None:
+        self._text = lowered
+        self._words: list[tuple[int, str]] | None = None
+
+    def part(self, match: Match) -> float:
+        """Return how much a match counts that is an example in a text about attacks: part of its weight."""
+        start, end = match.start, match.end
+        before = self._text[max(0, start - 80) : start]
+        if any(mark in before for mark in _OPEN) and any(mark in self._text[end : end + 200] for mark in _CLOSE):
+            return _EXAMPLE if self._spoken(start - _AROUND, end + _AROUND, 1) else 1.0
+        if match.rule.family is Family.FORGERY:
+            return 1.0
+        return _EXAMPLE if self._spoken(start - _FAR, end + _FAR, _MANY_WORDS) else 1.0
+
+    def _spoken(self, start: int, end: int, enough: int) -> bool:
+        """Say whether so many different words of that kind stand between two places."""
+        if self._words is None:
+            self._words = [(m.start(), m.group()) for m in _DISCUSSED.finditer(self._text)]
+        found: set[str] = set()
+        for place, word in islice(self._words, bisect_left(self._words, (start, "")), None):
+            if place > end:
+                break
+            found.add(word)
+            if len(found) >= enough:
+                return True
+        return False
 
 
 def _opinions(classifier: Classifier, text: str) -> Iterator[Finding]:

@@ -101,7 +101,7 @@ def score_of(findings: Sequence[Finding], settings: Settings = DEFAULT) -> int:
 
 def _group(finding: Finding) -> str:
     """Name what is counted once: kinds of findings that say the same in other words begin with the same word."""
-    return f"{finding.family}.{finding.code.partition('_')[0]}"
+    return finding.code.partition("_")[0]
 
 
 def _together(near: Mapping[str, Mapping[float, int]]) -> float:

@@ -39,6 +39,13 @@ _SUSPECT = re.compile(
     f"|(?P<invisible_character>[{''.join(map(chr, sorted(_INVISIBLE - _JOINERS)))}]+)"
 )
 """Everything that may be hidden, by its class; a flag takes tag characters, and a joiner depends on its neighbours."""
+_SUSPECTS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ufe00-\ufe0f"
+    + "".join(map(chr, sorted(_BIDI | _INVISIBLE | _JOINERS)))
+    + "\U000e0000-\U000e01ef"
+    + "]"
+)
+"""The same in one class, which is far faster where there is nothing."""
 _PADDING = re.compile(r"[^\S\n]{60,}|(?:[^\S\n]*\n){12,}")
 
 
@@ -130,7 +137,10 @@ def _finding(text: str, start: int, end: int, code: str) -> Finding:
 
 
 def _hidden_pieces(text: str) -> Iterator[tuple[int, int, str]]:
-    for match in _SUSPECT.finditer(text):
+    first = _SUSPECTS.search(text)
+    if first is None:
+        return
+    for match in _SUSPECT.finditer(text, max(0, first.start() - 1)):
         start, end, kind = match.start(), match.end(), match.lastgroup or ""
         if kind == "flag":
             if _decoded_tags(match.group()) not in _FLAGS:

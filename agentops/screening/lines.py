@@ -7,7 +7,7 @@ from agentops.guardrails.classifier import Classifier
 from agentops.guardrails.sanitise import sanitise
 from agentops.guardrails.scan import scan
 from agentops.guardrails.score import DEFAULT, Settings
-from agentops.wire.parse import JSONObject
+from agentops.wire.parse import JSON, JSONObject
 
 
 def scan_line(
@@ -36,7 +36,7 @@ def scan_line(
         "id": raw.get("id"),
         "score": found.score,
         "flagged": found.flagged,
-        "findings": [finding.to_json() for finding in found.listed],
+        "findings": [dict[str, JSON](finding.to_json()) for finding in found.listed],
         "more": found.more,
         "sanitised": clean.text,
         "removed": [{"handle": one.handle, "start": one.start, "end": one.end} for one in clean.removed],

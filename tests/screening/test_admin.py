@@ -28,7 +28,7 @@ def test_without_a_row_the_defaults_are_in_force(scoped: Tenant) -> None:
 def test_a_setting_is_made_once_and_is_on_record(desk: Client, alice: User) -> None:
     assert desk.post(ADD, FORM).status_code == 302
     known = settings_in_force()
-    assert (known.point, known.off) == (Point.STRICT, {Family.CREDENTIALS})
+    assert (known.point, known.off) == (Point.STRICT, frozenset({Family.CREDENTIALS}))
     assert Screening.objects.get().updated_by == alice
     assert [event.type for event in load("tenant")].count("admin.changed") == 1
     assert desk.post(ADD, FORM).status_code == 403

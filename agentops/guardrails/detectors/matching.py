@@ -22,7 +22,9 @@ MOST: Final = 40
 
 BLOCK: Final = 2_000
 """Characters that are searched at once, besides the reach of a rule: a match costs RE2 the length of its text."""
-DENSE: Final = 20
+STRIDE: Final = 8_000
+"""Characters that are searched for words at once."""
+DENSE: Final = 60
 """Words in one block from which on it is read through without asking RE2."""
 
 
@@ -96,8 +98,8 @@ class Matcher:
         together the automaton reads on by itself.
         """
         reach = self._reach
-        for at in range(0, len(lowered), BLOCK):
-            block = lowered[at : at + BLOCK + reach]
+        for at in range(0, len(lowered), STRIDE):
+            block = lowered[at : at + STRIDE + reach]
             done = 0
             for count, match in enumerate(self._gate.finditer(block)):
                 first, last = max(done, match.start() - reach), match.end() + reach

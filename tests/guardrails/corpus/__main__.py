@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from agentops.guardrails.scan import scan
-from agentops.guardrails.score import THRESHOLDS
+from agentops.guardrails.score import THRESHOLDS, Point
 from tests.guardrails.corpus.sources import SOURCES, Text, texts_of
 from tests.guardrails.corpus.transforms import ASCII_ONLY, TRANSFORMS
 
@@ -53,8 +53,8 @@ def main() -> None:
             for point, limit in THRESHOLDS.items()
         },
         "false_positives_by_kind": shares(
-            [(f"{t.source} {t.kind}", f.score >= THRESHOLDS["balanced"]) for f, t in scored]
-        ),  # type: ignore[index]
+            [(f"{t.source} {t.kind}", f.score >= THRESHOLDS[Point.BALANCED]) for f, t in scored]
+        ),
     }
     results: list[tuple[Text, str, int]] = []
     for text in sample(attacks, options.attacks, rng):
@@ -71,7 +71,7 @@ def main() -> None:
         ("recall_by_language", lambda t, n: t.language if n == "plain" else None),
         ("recall_by_transform", lambda t, n: n),
     ):
-        report[key] = shares([(g, s >= line) for t, n, s in results if (g := group(t, n)) is not None])  # type: ignore[no-untyped-call]
+        report[key] = shares([(g, s >= line) for t, n, s in results if (g := group(t, n)) is not None])
     report["recall_by_point"] = {
         p.value: round(
             sum(s >= limit for _, n, s in results if n == "plain") / max(1, sum(n == "plain" for _, n, _ in results)), 3
