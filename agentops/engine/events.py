@@ -66,6 +66,8 @@ class RunSubmitted:
     model_parameters: JSONObject = field(default_factory=dict)
     fallback: str = ""
     """The playbook that takes over when the planner cannot go on: `playbook:<slug>@<version>`, or empty."""
+    canary: str = ""
+    """The mark in what its models are told; it must never turn up in what leaves. Empty without a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class RunClaimed:
     worker: str
     attempt: int
     screened: list[JSONObject] = field(default_factory=list)
-    """What guardrails found in the task's input, at the first claim: an entry for each text (`worker.screening`)."""
+    """What guardrails found in the task's input, at the first claim: one entry a text (`guardrails.screening`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,15 @@ class CriteriaUnmet:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerBlocked:
+    """The output policy held the answer back. `message` is in our words; `findings` say where and never what."""
+
+    type: ClassVar[str] = "answer.blocked"
+    message: str
+    findings: list[JSONObject] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class PlanMade:
     """A usable plan. `tainted`: the planner had seen untrusted text when it made it."""
 
@@ -247,6 +258,8 @@ class CallSelected:
     idempotency_key: str
     provenance: dict[str, JSONObject]
     planned: bool = True
+    findings: list[JSONObject] = field(default_factory=list)
+    """What the output policy found in the arguments that leave: {"path", "kind", "code", "offset", "length", ...}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,7 +391,7 @@ class CallSucceeded:
     trust: dict[str, str]
     attempt: int = 1
     screened: list[JSONObject] = field(default_factory=list)
-    """What guardrails found in the output: an entry for each text (`worker.screening`)."""
+    """What guardrails found in the output: an entry for each text (`guardrails.screening`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,7 +462,7 @@ class CallReconciled:
     reference: str = ""
     """The number under which somebody else's system has the effect, as a person found it there."""
     screened: list[JSONObject] = field(default_factory=list)
-    """What guardrails found in the output: an entry for each text (`worker.screening`)."""
+    """What guardrails found in the output: an entry for each text (`guardrails.screening`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -493,6 +506,7 @@ Event = (
     | RunFellBack
     | LoopDetected
     | CriteriaUnmet
+    | AnswerBlocked
     | CallConfirmed
     | CallAdopted
     | CallWithdrawn

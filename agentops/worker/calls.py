@@ -5,9 +5,9 @@ from hashlib import sha256
 
 from agentops.engine.events import CallConfirmed, CallReconciled, CallUnknown
 from agentops.engine.state import Call
+from agentops.guardrails.screening import Asked, defaults, screen_output
 from agentops.runs.models import Run
 from agentops.wire.canonical import digest
-from agentops.worker.screening import Asked, defaults, screen_output
 from tools import executor
 from tools.contracts import CannotTell, Confirmed, Contradicted, DidNotHappen, Happened, ToolContract
 from tools.registry import registry

@@ -6,8 +6,8 @@ from django.template.loader import render_to_string
 
 from agentops.audit.services import Recorded
 from agentops.guardrails.provenance import SourceKind, provenance
+from agentops.guardrails.screening import screen_output
 from agentops.wire.parse import JSONObject
-from agentops.worker.screening import screen_output
 from approvals.evidence import evidence_of
 from approvals.models import Proposal
 

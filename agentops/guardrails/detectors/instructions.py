@@ -170,7 +170,7 @@ def _english() -> Iterator[Rule]:
     yield Rule(
         i,
         "role",
-        0.4,
+        0.46,
         (
             "you are now",
             "you're now",
@@ -407,7 +407,7 @@ def _english() -> Iterator[Rule]:
     yield Rule(
         i,
         "answer_only",
-        0.4,
+        0.46,
         (
             "respond with",
             "reply with",
@@ -672,7 +672,7 @@ def _foreign(language: str, words: Lexicon) -> Iterator[Rule]:
     yield Rule(
         i,
         "reveal",
-        0.45,
+        0.46,
         words_of(words.secret),
         f"(?:{reveal}{gap}{secret}|{secret}{near}{reveal})",
         f"Asks for what a reader was told in confidence {told}",
@@ -682,7 +682,7 @@ def _foreign(language: str, words: Lexicon) -> Iterator[Rule]:
     yield Rule(
         i,
         "role",
-        0.35,
+        0.4,
         words_of(words.role),
         any_of(words.role, spaced=spaced),
         f"Gives a reader another role {told}",

@@ -14,7 +14,6 @@ from typing import Final
 from agentops.guardrails.scan import scan
 from agentops.guardrails.score import DEFAULT, Settings
 from agentops.wire.parse import JSON, JSONObject, pointer_token
-from tools.contracts import Trust
 
 Asked = Callable[[], Settings]
 """Gives the settings in force. Asked only when there is a text to look at, because that may cost a query."""
@@ -27,6 +26,8 @@ def defaults() -> Settings:
 
 logger = logging.getLogger(__name__)
 
+TRUSTED: Final = "trusted"
+"""What contracts call the fields that need no look (`tools.contracts.Trust`)."""
 SHORTEST: Final = 12
 """Characters below which a text cannot say enough to be worth a look, unless it is not plain ASCII."""
 MOST_TEXTS: Final = 20
@@ -38,12 +39,12 @@ def screen_output(output: JSON, trust: Mapping[str, str], settings: Asked = defa
 
     One entry for each text with findings, the highest score first, at most `MOST_TEXTS` (`engine.events`).
     """
-    rest = trust.get("", Trust.UNTRUSTED.value)
+    rest = trust.get("", "untrusted")
     if not isinstance(output, dict):
-        return [] if rest == Trust.TRUSTED else _worst(_screened(output, "", settings))
+        return [] if rest == TRUSTED else _worst(_screened(output, "", settings))
     found: list[JSONObject] = []
     for name, value in output.items():
-        if trust.get(name, rest) != Trust.TRUSTED:
+        if trust.get(name, rest) != TRUSTED:
             found += _screened(value, f"/{pointer_token(name)}", settings)
     return _worst(found)
 
