@@ -23,14 +23,11 @@ _ESCAPE: Final = re.compile(
     r"(?:\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\u\{[0-9A-Fa-f]{1,6}\}|\\U[0-9A-Fa-f]{8}|\\[0-3][0-7]{2})+"
 )
 _ONE_ESCAPE: Final = re.compile(r"\\[uxU]\{?([0-9A-Fa-f]+)\}?|\\([0-3][0-7]{2})")
-_BASE64: Final = re.compile(
-    r"[A-Za-z0-9+/]{20,}(?:\r?\n[ \t]{0,20}[A-Za-z0-9+/]{16,})*={0,2}|(?<![\w-])[A-Za-z0-9_-]{28,}={0,2}"
+_BASE64: Final = re2.compile(
+    r"[A-Za-z0-9+/]{20,}(?:\r?\n[ \t]{0,20}[A-Za-z0-9+/]{16,})*={0,2}|[A-Za-z0-9_-]{28,}={0,2}"
 )
-_HEX: Final = re.compile(r"(?:(?:0x)?[0-9a-fA-F]{2}[ :,\-]{0,2}){10,}")
-_BASE32: Final = re.compile(r"(?<![A-Za-z0-9])[A-Z2-7]{24,}={0,6}")
-_MAY_HOLD: Final = re2.compile(r"[A-Za-z0-9+/]{20}|[A-Za-z0-9_-]{28}")
-_MAY_HOLD_HEX: Final = re2.compile(r"(?:(?:0x)?[0-9a-fA-F]{2}[ :,\-]{0,2}){10}")
-"""Linear, and much faster where there is nothing: most texts hold neither."""
+_HEX: Final = re2.compile(r"(?:(?:0x)?[0-9a-fA-F]{2}[ :,\-]{0,2}){10,}")
+_BASE32: Final = re2.compile(r"[A-Z2-7]{24,}={0,6}")
 _NOT_HEX: Final = re.compile(r"0x|[^0-9a-fA-F]")
 _NOT_BASE64: Final = re.compile(r"[^A-Za-z0-9+/]")
 _LONGEST: Final = 400_000
@@ -52,14 +49,13 @@ def decoded(view: View, whole: frozenset[Kind] = frozenset()) -> Iterator[View]:
     if "\\" in text:
         yield from _changed(view, Kind.ESCAPES, [(m.start(), m.end(), _plain(m)) for m in _ESCAPE.finditer(text)])
     searched = encodable(text)
-    if _MAY_HOLD.search(searched) is not None:
-        found = [(m.start(), m.end(), _from_base64(m.group())) for m in _BASE64.finditer(text)]
-        yield from _runs(view, Kind.BASE64, found)
-        found = [(m.start(), m.end(), _from_base32(m.group())) for m in _BASE32.finditer(text)]
-        yield from _runs(view, Kind.BASE32, found)
-    if _MAY_HOLD_HEX.search(searched) is not None:
-        found = [(m.start(), m.end(), _from_hex(m.group())) for m in _HEX.finditer(text)]
-        yield from _runs(view, Kind.HEX, found)
+    for kind, pattern, read in (
+        (Kind.BASE64, _BASE64, _from_base64),
+        (Kind.BASE32, _BASE32, _from_base32),
+        (Kind.HEX, _HEX, _from_hex),
+    ):
+        found = [(m.start(), m.end(), read(m.group())) for m in pattern.finditer(searched)]
+        yield from _runs(view, kind, found)
     if Kind.ROT13 in whole:
         pieces = Pieces(view, Kind.ROT13)
         pieces.keep(0, len(text))
