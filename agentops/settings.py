@@ -118,6 +118,7 @@ INSTALLED_APPS = [
     "agentops.prompts",
     "agentops.budgets",
     "agentops.halts",
+    "agentops.screening",
     "agentops.runs",
     "approvals",
     "agentops.memory",

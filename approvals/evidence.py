@@ -22,6 +22,7 @@ from tools.contracts import ToolContract, Trust
 MAX_EVIDENCE: Final = 2_000
 MAX_PIECES: Final = 8
 MAX_SPANS: Final = 20
+MAX_QUOTE: Final = 160
 _SHORTEST: Final = 2
 
 
@@ -30,6 +31,7 @@ class _Output:
     tool: str
     output: JSON
     trust: Mapping[str, str]
+    screened: tuple[JSONObject, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class Segment:
 def evidence_of(proposal: Proposal, recorded: Sequence[Recorded]) -> list[dict[str, Any]]:
     """Return the recorded text each argument came from: untrusted sources first, at most eight pieces.
 
-    Each is {source, text, trust, arguments, segments, where}: `segments` are the text again, cut where values stand.
+    Each is {source, text, trust, arguments, segments, findings}: `segments` are the text again, cut where values stand,
+    `findings` what guardrails found there: {explanation, quote} each, at most eight.
     """
     outputs = dict(_outputs(recorded))
     wanted: dict[tuple[str, str], list[str]] = {}
@@ -69,11 +72,33 @@ def evidence_of(proposal: Proposal, recorded: Sequence[Recorded]) -> list[dict[s
                 "text": _cut(text),
                 "segments": quoted(text, {name: needles.get(name, ()) for name in names}),
                 "arguments": names,
+                "findings": list(_findings(output, path)),
                 "trust": Trust.TRUSTED.value if trust == Trust.TRUSTED else Trust.UNTRUSTED.value,
             }
         )
     pieces.sort(key=lambda piece: piece["trust"] == Trust.TRUSTED.value)
     return pieces[:MAX_PIECES]
+
+
+def _findings(output: _Output, path: str) -> Iterator[dict[str, str]]:
+    """Yield what guardrails found at a place of an output, below or above it, the flagged texts first."""
+    told = 0
+    for entry in sorted(output.screened, key=lambda one: not one.get("flagged")):
+        place = str(entry.get("path", ""))
+        if not (f"{place}/".startswith(f"{path}/") or f"{path}/".startswith(f"{place}/")):
+            continue
+        if entry.get("failed"):
+            yield {"explanation": "A guardrail broke on this text, so nobody has looked at it", "quote": ""}
+            continue
+        text, listed = dig(output.output, place), entry.get("findings")
+        for finding in listed if isinstance(listed, list) else ():
+            if told >= MAX_PIECES or not isinstance(finding, dict):
+                return
+            told += 1
+            start, end = finding.get("start"), finding.get("end")
+            quote = text[start:end] if isinstance(text, str) and isinstance(start, int) and isinstance(end, int) else ""
+            more = "…" if len(quote) > MAX_QUOTE else ""
+            yield {"explanation": str(finding.get("explanation", "")), "quote": quote[:MAX_QUOTE] + more}
 
 
 def unsupported_in(contract: ToolContract | None, proposal: Proposal) -> dict[str, str]:
@@ -165,7 +190,9 @@ def _outputs(recorded: Sequence[Recorded]) -> Iterator[tuple[str, _Output]]:
         if one.type in (CallSucceeded.type, CallReconciled.type) and isinstance(call_id, str):
             trust = one.data.get("trust")
             known = {str(k): str(v) for k, v in trust.items()} if isinstance(trust, Mapping) else {}
-            yield call_id, _Output(one.tool, one.data.get("output"), known)
+            screened = one.data.get("screened")
+            entries = tuple(e for e in screened if isinstance(e, dict)) if isinstance(screened, list) else ()
+            yield call_id, _Output(one.tool, one.data.get("output"), known, entries)
 
 
 def dig(value: JSON, pointer: str) -> JSON:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agentops.guardrails.output.review import OutputContext
-from agentops.guardrails.provenance import Integrity, Provenance, join
+from agentops.guardrails.provenance import UNSCREENED, Integrity, Provenance, join
 from agentops.wire.parse import JSON, pointer_token
 from approvals import outgoing
 from approvals import policy as policies
@@ -60,6 +60,8 @@ class Candidate:
     surroundings: policies.Surroundings | None = None
     trust: str = ""
     """The scoped trust that covers this very tool and its authority arguments (`approvals.trust`), empty for none."""
+    unscreened: bool = False
+    """A guardrail broke on something that this run has read: nothing runs without a person any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +242,8 @@ def _gated(c: Candidate, judged: policies.Judgement, found: tuple[Leaving, ...] 
         rules.append(("provenance.untrusted_authority", f"Untrusted text decides where it goes: {where}."))
     if kept_back:
         rules.append(("provenance.readers", f"Not everybody may read what it sends: {', '.join(kept_back)}."))
+    if c.unscreened or any(UNSCREENED in one.suspicion for one in c.provenance.values()):
+        rules.append(("guardrail.failed", "A guardrail broke on what this run has read, so nobody has looked at it."))
     if asked := outgoing.asked(found):
         rules.append((f"output.{asked[0].kind}", f"What it sends: {outgoing.told(asked)}"))
     # Somebody trusted exactly these targets: that answers the allowlist, and nothing else.

@@ -13,6 +13,7 @@ from agentops.engine.transitions import CallState
 from agentops.guardrails.output.claims import Deed
 from agentops.guardrails.output.policy import OutputPolicy
 from agentops.guardrails.output.review import OutputContext
+from agentops.guardrails.provenance import UNSCREENED
 from agentops.wire.parse import JSON, JSONObject, clean
 from approvals import gate
 from approvals.policy import NONE, Policy, Surroundings
@@ -78,6 +79,7 @@ def judged(
             calls_so_far=same_tool + beside,
             output=output_context(state, policy, find),
             barred=bars(candidate.tool, version, arguments) if contract is not None else None,
+            unscreened=UNSCREENED in state.suspicion,
             **rules(contract, arguments),
         )
     )

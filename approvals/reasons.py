@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agentops.guardrails.output.secrets import holds_secret
-from agentops.guardrails.provenance import Provenance, SourceKind
+from agentops.guardrails.provenance import UNSCREENED, Provenance, SourceKind
 from agentops.guardrails.text import scan, visible
 from agentops.wire.money import currency_exponent
 from agentops.wire.parse import JSON, JSONObject, pointer_token
@@ -88,6 +88,7 @@ def reasons_of(s: Subject) -> Iterator[Reason]:
         yield Reason("untrusted_authority", 0, "Untrusted text decides where this goes", attacked)
     if content := untrusted_content(s.contract, s.arguments, s.provenance):
         yield Reason("untrusted_content", 0, "Contains text from an untrusted source", content)
+    yield from _from_guardrails(s)
     if s.contract.reversible.state is Reversal.IRREVERSIBLE:
         yield Reason("irreversible", 0, "Cannot be taken back")
     if _first_contact(s):
@@ -104,6 +105,34 @@ def reasons_of(s: Subject) -> Iterator[Reason]:
     if found := unsupported(s.contract, s.arguments, s.provenance):
         yield Reason("no_evidence", 0, "Nothing on record supports this value", tuple(found))
     yield from _from_history(s.signals)
+
+
+_SUSPICIONS: Final[Mapping[str, str]] = {
+    "instruction": "instructions to an agent",
+    "forgery": "a forged turn of a conversation or call of a tool",
+    "smuggling": "hidden or look-alike characters",
+    "exfiltration": "an address that would carry data out",
+    "credentials": "a request for passwords or keys",
+    "classifier": "what a classifier takes for an attack",
+}
+
+
+def _from_guardrails(s: Subject) -> Iterator[Reason]:
+    """Yield what guardrails said of the texts that values came from."""
+    flagged: dict[str, None] = {}
+    unscreened: list[str] = []
+    paths: list[str] = []
+    for path, _ in leaves(s.arguments):
+        found = {code for one in covering(path, s.provenance) for code in one.suspicion}
+        if UNSCREENED in found:
+            unscreened.append(path)
+        if known := [words for code, words in _SUSPICIONS.items() if code in found]:
+            flagged.update(dict.fromkeys(known))
+            paths.append(path)
+    if paths:
+        yield Reason("steering", 0, f"Comes from a text with {', '.join(flagged)}", tuple(paths))
+    if unscreened:
+        yield Reason("unscreened", 0, "Comes from a text that no guardrail could look at", tuple(unscreened))
 
 
 def _from_history(known: Signals) -> Iterator[Reason]:

@@ -37,6 +37,7 @@ from agentops.engine.limits import HARD_MAXIMA
 from agentops.engine.plan import InvalidPlan, Missing, Plan
 from agentops.engine.state import State, apply
 from agentops.guardrails.provenance import Provenance
+from agentops.guardrails.screening import screen_output
 from agentops.wire.canonical import canonical, digest
 from agentops.wire.parse import JSON, JSONObject, clean
 from approvals.arguments import shown_arguments
@@ -282,9 +283,14 @@ def _happened(
     outcome: Event = (
         CallFailed(call_id, "internal", call.error)
         if call.error is not None
-        else CallSucceeded(call_id, clean(call.output), digest(clean(call.output)), 0, trust)
+        else _succeeded(call_id, clean(call.output), trust)
     )
     return [*allowed, CallStarted(call_id, "trace", 1), outcome, verified]
+
+
+def _succeeded(call_id: str, output: JSON, trust: dict[str, str]) -> CallSucceeded:
+    """Return a result as the worker would record it, with what guardrails find in it."""
+    return CallSucceeded(call_id, output, digest(output), 0, trust, screened=screen_output(output, trust))
 
 
 def screen(contract: ToolContract, selected: CallSelected, verdict: Gate, call: TracedCall) -> JSONObject:

@@ -306,7 +306,8 @@ def _literal(state: State, plan: Plan) -> Provenance:
         return provenance(SourceKind.CONSTANT, plan.planner)
     # Plan 1 is made before any tool has answered; every later one may have seen what tools returned.
     tainted = state.tainted and plan.version > 1
-    return provenance(SourceKind.MODEL, f"{plan.planner}#plan{plan.version}", untrusted=tainted)
+    made = provenance(SourceKind.MODEL, f"{plan.planner}#plan{plan.version}", untrusted=tainted)
+    return replace(made, suspicion=state.suspicion) if tainted and state.suspicion else made
 
 
 def _planned(state: State, plan: Plan, call: PlannedCall) -> bool:

@@ -75,6 +75,8 @@ class RunClaimed:
     type: ClassVar[str] = "run.claimed"
     worker: str
     attempt: int
+    screened: list[JSONObject] = field(default_factory=list)
+    """What guardrails found in the task's input, at the first claim: one entry a text (`guardrails.screening`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,6 +448,8 @@ class CallSucceeded:
     duration_ms: int
     trust: dict[str, str]
     attempt: int = 1
+    screened: list[JSONObject] = field(default_factory=list)
+    """What guardrails found in the output: an entry for each text (`guardrails.screening`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -515,6 +519,8 @@ class CallReconciled:
     note: str = ""
     reference: str = ""
     """The number under which somebody else's system has the effect, as a person found it there."""
+    screened: list[JSONObject] = field(default_factory=list)
+    """What guardrails found in the output: an entry for each text (`guardrails.screening`)."""
 
 
 @dataclass(frozen=True, slots=True)

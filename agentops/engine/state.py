@@ -70,7 +70,7 @@ from agentops.engine.transitions import (
     change_call,
     change_run,
 )
-from agentops.guardrails.provenance import CONSTANT, Integrity, Provenance, SourceKind, join, provenance
+from agentops.guardrails.provenance import CONSTANT, UNSCREENED, Integrity, Provenance, SourceKind, join, provenance
 from agentops.wire.canonical import digest
 from agentops.wire.parse import JSON, JSONObject
 
@@ -117,6 +117,8 @@ class Call:
     """What reading the effect back has shown: confirmed, contradicted, cannot_tell, or empty."""
     edited: tuple[str, ...] = ()
     """JSON pointers of the arguments that a reviewer has changed."""
+    screened: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """JSON pointer into the output -> the families that guardrails flagged there, or UNSCREENED."""
     carried: Provenance | None = None
     """Provenance of what the output only hands back: that of the arguments of the call it names in `written_by`."""
     plan: int = 0
@@ -167,6 +169,10 @@ class State:
     """`repeat_key` of a call -> how often it was selected."""
     tainted: bool = False
     """Whether untrusted text has entered the run."""
+    input_screened: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """As `Call.screened`, of the task's input."""
+    suspicion: tuple[str, ...] = ()
+    """Everything that guardrails flagged anywhere in the run, or could not look at; sorted."""
     finished: PlanFinished | None = None
     plan_failures: int = 0
     plan_retry_at: datetime | None = None
@@ -266,6 +272,8 @@ class State:
             found = _dig(self.submitted.input, ref.path)
             pointer = "".join(f"/{key}" for key in ref.path)
             source = provenance(SourceKind.OPERATOR, self.submitted.requested_by, f"/input{pointer}")
+            if self.input_screened:
+                source = replace(source, suspicion=suspicion_at(self.input_screened, pointer))
             return Missing(ref) if found is _NOTHING else (found, source)
         step_id = ref.step_id
         step = self.steps.get(step_id) if step_id is not None else None
@@ -351,6 +359,37 @@ def output_provenance(call: Call, path: tuple[str, ...]) -> Provenance:
     return join(own)
 
 
+def suspicion_at(screened: Mapping[str, tuple[str, ...]], pointer: str) -> tuple[str, ...]:
+    """Return what was flagged at a pointer, below it or above it; sorted."""
+    found = {
+        code
+        for path, codes in screened.items()
+        if f"{path}/".startswith(f"{pointer}/") or f"{pointer}/".startswith(f"{path}/")
+        for code in codes
+    }
+    return tuple(sorted(found))
+
+
+def _suspected(screened: Iterable[JSONObject]) -> dict[str, tuple[str, ...]]:
+    """Read the `screened` of an event: of flagged texts their families, UNSCREENED of those nobody could look at."""
+    found: dict[str, tuple[str, ...]] = {}
+    for one in screened:
+        families = one.get("families")
+        if one.get("failed"):
+            found[str(one.get("path", ""))] = (UNSCREENED,)
+        elif one.get("flagged") and isinstance(families, list):
+            found[str(one.get("path", ""))] = tuple(sorted({str(family) for family in families}))
+    return found
+
+
+def _suspicious(state: State, screened: Mapping[str, tuple[str, ...]]) -> State:
+    if not screened:
+        return state
+    return replace(
+        state, suspicion=tuple(sorted({*state.suspicion, *(c for codes in screened.values() for c in codes)}))
+    )
+
+
 def _fields(output: JSON) -> list[str]:
     return list(output) if isinstance(output, dict) and output else [""]
 
@@ -360,6 +399,8 @@ def _own(call: Call, top: str, path: tuple[str, ...]) -> Provenance:
     pointer = "".join(f"/{key}" for key in (path or ((top,) if top else ())))
     arguments = join(call.provenance.values())
     source = provenance(SourceKind.TOOL, f"{call.tool}:{call.call_id}", pointer, untrusted=trust == "untrusted")
+    if call.screened:
+        source = replace(source, suspicion=suspicion_at(call.screened, pointer))
     joined = join((source, arguments))
     if trust == "carried":
         return join((joined, call.carried or Provenance((), Integrity.UNTRUSTED)))
@@ -434,8 +475,12 @@ def _apply(state: State, event: Event) -> State:
     match event:
         case RunSubmitted():
             return replace(state, submitted=event, limits=Limits.from_json(event.limits))
-        case RunClaimed():
-            return questions.taken_up(_claimed(state))
+        case RunClaimed(screened=screened):
+            claimed = questions.taken_up(_claimed(state))
+            if not screened:
+                return claimed
+            found = _suspected(screened)
+            return _suspicious(replace(claimed, input_screened=MappingProxyType(found)), found)
         case RunWaiting():
             human = event.state != RunState.WAITING_RETRY.value
             waiting = replace(state, state=change_run(state.state, WAITS[event.state]))
@@ -741,20 +786,21 @@ def _called(
             return _put(
                 state, replace(call, state=started, attempts=attempt, retry_at=None, deferred="", hook_asked=False)
             )
-        case CallSucceeded(output=output, trust=trust, attempt=attempt):
+        case CallSucceeded(output=output, trust=trust, attempt=attempt, screened=screened):
             state, call = _charged(state, call, attempt)
             ended = replace(
                 call,
                 state=change_call(call.state, CallState.SUCCEEDED),
                 output=output,
                 trust=trust,
+                screened=_suspected(screened),
                 carried=_carried(state, output, trust),
                 code="",
                 attempts=attempt,
                 retry_at=None,
                 deferred="",
             )
-            return _taint(_put(state, ended), ended)
+            return _suspicious(_taint(_put(state, ended), ended), ended.screened)
         case CallFailed(code=code, message=message, retry_at=retry_at, attempt=attempt):
             state, call = _charged(state, call, attempt)
             failed = replace(
@@ -892,12 +938,13 @@ def _reconciled(state: State, event: CallReconciled) -> State:
                 state=change_call(call.state, CallState.SUCCEEDED),
                 output=event.output,
                 trust=event.trust,
+                screened=_suspected(event.screened),
                 carried=_carried(state, event.output, event.trust),
                 code="",
                 note=event.note,
                 confirmed="confirmed",  # the tool's own record says so, or a person, who outranks it
             )
-            return _taint(_put(state, done), done)
+            return _suspicious(_taint(_put(state, done), done), done.screened)
         case "did_not_happen":
             granted = change_call(call.state, CallState.GRANTED)
             state, call = _not_charged(state, call)

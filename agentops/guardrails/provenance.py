@@ -52,6 +52,8 @@ class Provenance:
     sources: tuple[Source, ...]
     integrity: Integrity
     readers: frozenset[str] | None = None
+    suspicion: tuple[str, ...] = ()
+    """Families of what guardrails flagged in the sources (`score.Family`), and UNSCREENED; sorted, unique."""
 
     @property
     def untrusted(self) -> bool:
@@ -62,18 +64,25 @@ class Provenance:
             "sources": [source.to_json() for source in self.sources],
             "integrity": self.integrity.value,
             "readers": None if self.readers is None else list[JSON](sorted(self.readers)),
+            # Left out where there is none, so that what was recorded before reads and compares as it did.
+            **({"suspicion": list[JSON](self.suspicion)} if self.suspicion else {}),
         }
 
     @classmethod
     def from_json(cls, raw: Mapping[str, JSON]) -> Self:
-        sources, readers = raw["sources"], raw.get("readers")
+        sources, readers, suspicion = raw["sources"], raw.get("readers"), raw.get("suspicion")
         if not isinstance(sources, list):
             raise ValueError("sources must be a list")
         return cls(
             sources=tuple(sorted({Source.from_json(s) for s in sources if isinstance(s, dict)})),
             integrity=Integrity(str(raw["integrity"])),
             readers=frozenset(str(r) for r in readers) if isinstance(readers, list) else None,
+            suspicion=tuple(sorted({str(one) for one in suspicion})) if isinstance(suspicion, list) else (),
         )
+
+
+UNSCREENED: Final = "unscreened"
+"""Stands among suspicions for a text that no guardrail could look at."""
 
 
 def provenance(
@@ -88,17 +97,19 @@ CONSTANT: Final = Provenance((), Integrity.TRUSTED)
 
 
 def join(parts: Iterable[Provenance]) -> Provenance:
-    """Combine provenances: union of sources, the lower integrity, the intersection of readers."""
+    """Combine provenances: union of sources and of suspicions, the lower integrity, the intersection of readers."""
     sources: set[Source] = set()
+    suspicion: set[str] = set()
     integrity = Integrity.TRUSTED
     readers: frozenset[str] | None = None
     for part in parts:
         sources.update(part.sources)
+        suspicion.update(part.suspicion)
         if part.untrusted:
             integrity = Integrity.UNTRUSTED
         if part.readers is not None:
             readers = part.readers if readers is None else readers & part.readers
-    return Provenance(tuple(sorted(sources)), integrity, readers)
+    return Provenance(tuple(sorted(sources)), integrity, readers, tuple(sorted(suspicion)))
 
 
 ProvenanceMap = Mapping[str, Provenance]

@@ -64,7 +64,7 @@ from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.runs.words import Tone, question_words, reach_words, rule_words, turn_words
 from agentops.runs.words import planner_words as planner_words
 from agentops.wire.canonical import canonical
-from agentops.wire.parse import JSON
+from agentops.wire.parse import JSON, JSONObject
 
 MAX_DATA: Final = 8_000
 """Characters of an event's data shown on the page; the audit page has the whole of it."""
@@ -309,6 +309,8 @@ class _Teller:
                     f"Task of type {task_type} submitted, to be planned by {planner_words(planner)}{others}{told}",
                     "",
                 )
+            case RunClaimed(screened=screened) if screened:
+                return f"A worker took it up{_screened_words(screened, 'its input')}", "taint"
             case RunClaimed(attempt=attempt):
                 if attempt <= 1:
                     return "A worker took it up", ""
@@ -380,8 +382,9 @@ class _Teller:
                 return f"{tool} waits: {message}", "wait"
             case CallStarted(attempt=attempt):
                 return f"{tool} started{f', attempt {attempt}' if attempt > 1 else ''}", ""
-            case CallSucceeded(duration_ms=duration):
-                return f"{tool} succeeded in {_milliseconds(duration)}", "ok"
+            case CallSucceeded(duration_ms=duration, screened=screened):
+                told = _screened_words(screened, "its output")
+                return f"{tool} succeeded in {_milliseconds(duration)}{told}", "taint" if told else "ok"
             case CallFailed(code=code, message=message, retry_at=retry_at):
                 again = ", will be tried again" if retry_at else ""
                 return f"{tool} failed with {code}{again}: {message}", "wait" if retry_at else "error"
@@ -405,6 +408,19 @@ class _Teller:
     def waited(self, proposal_id: str, at: datetime) -> str:
         since = self.proposed_at.get(proposal_id)
         return f" after {length(at - since)}" if since is not None else ""
+
+
+def _screened_words(screened: Sequence[JSONObject], where: str) -> str:
+    """Say in our own words what guardrails made of a text: flagged, looked at in vain, or nothing worth a word."""
+    if any(one.get("failed") for one in screened):
+        return f"; a guardrail broke on {where}, so nothing runs without a person from here on"
+    families = dict.fromkeys(
+        str(family)
+        for one in screened
+        if one.get("flagged") and isinstance(named := one.get("families"), list)
+        for family in named
+    )
+    return f"; guardrails flag {where} ({', '.join(families)})" if families else ""
 
 
 def usage_words(limit: str, used: int, allowed: int) -> str:

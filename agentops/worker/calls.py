@@ -6,6 +6,7 @@ from typing import Protocol
 
 from agentops.engine.events import CallConfirmed, CallReconciled, CallUnknown
 from agentops.engine.state import Call
+from agentops.guardrails.screening import Asked, defaults, screen_output
 from agentops.runs.models import Run
 from agentops.wire.canonical import digest
 from agentops.wire.parse import JSON
@@ -58,14 +59,19 @@ def request_of(run: Run, call: Call, now: datetime) -> executor.CallRequest:
     )
 
 
-def ask_hook(call: Call, request: executor.CallRequest, tools: Tools = executor) -> CallReconciled | CallUnknown:
-    """Ask the contract's hook what became of an effect; return the answer as an event."""
+def ask_hook(
+    call: Call, request: executor.CallRequest, tools: Tools = executor, settings: Asked = defaults
+) -> CallReconciled | CallUnknown:
+    """Ask the contract's hook what became of an effect; return the answer as an event, its output screened."""
     answer = tools.reconcile(request)
     match answer:
         case Happened(output=output):
             trust = trust_of(registry.get(call.tool, call.version))
             note = "The tool's own record says so."
-            return CallReconciled(call.call_id, "happened", "hook", output, digest(output), trust, note)
+            screened = screen_output(output, trust, settings)
+            return CallReconciled(
+                call.call_id, "happened", "hook", output, digest(output), trust, note, screened=screened
+            )
         case DidNotHappen():
             return CallReconciled(call.call_id, "did_not_happen", "hook", note="The tool has no record of it.")
         case CannotTell(message=message):

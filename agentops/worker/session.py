@@ -81,6 +81,7 @@ from agentops.engine.state import Call as ToolCall
 from agentops.engine.state import State, apply, fold
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.guardrails.output.policy import OutputPolicy
+from agentops.guardrails.screening import screen_input, screen_output
 from agentops.halts.covering import Stop
 from agentops.runs import lease as leases
 from agentops.runs.commit import RUN_COLUMNS, Head, Shortcut, Write
@@ -257,7 +258,10 @@ class Session:
     def claim(self) -> None:
         """Say who works on the run, once: after a conflict the claim may be on record already."""
         if not self.announced:
-            self.note(RunClaimed(self.driver.owner, self.run.attempts))
+            screened: list[JSONObject] = []
+            if self.recorded.started_at is None and self.recorded.submitted is not None:
+                screened = screen_input(self.recorded.submitted.input, self.snapshot.screening)
+            self.note(RunClaimed(self.driver.owner, self.run.attempts, screened))
 
     def note(self, *events: Event) -> None:
         """Buffer events; they are applied at once and committed with the next `flush`."""
@@ -930,7 +934,9 @@ class Session:
     def outcome(self, call: ToolCall, contract: ToolContract, outcome: executor.Outcome, attempt: int) -> Event:
         match outcome:
             case executor.Succeeded(output=output, duration_ms=duration):
-                return CallSucceeded(call.call_id, output, digest(output), duration, trust_of(contract), attempt)
+                trust = trust_of(contract)
+                screened = screen_output(output, trust, self.snapshot.screening)
+                return CallSucceeded(call.call_id, output, digest(output), duration, trust, attempt, screened)
             case executor.Failed(code=code, message=message, duration_ms=duration, retry_after=retry_after):
                 may_repeat = call.effect != Effect.UNSAFE_WRITE and code in TRANSIENT
                 retry_at = ""
@@ -962,7 +968,8 @@ class Session:
 
     def reconcile(self, call: ToolCall) -> Steps:
         """Record what the contract's hook says of an effect whose outcome was never recorded."""
-        event = ask_hook(call, request_of(self.run, call, self.driver.now()), self.driver.tools)
+        request = request_of(self.run, call, self.driver.now())
+        event = ask_hook(call, request, self.driver.tools, self.snapshot.screening)
         self.note(event)
         rearm = isinstance(event, CallReconciled) and event.verdict == "did_not_happen"
 

@@ -12,8 +12,10 @@ from typing import Final
 from agentops import clock
 from agentops.engine.planner import Planner
 from agentops.guardrails.output.policy import OutputPolicy
+from agentops.guardrails.score import Settings
 from agentops.runs.models import TaskType
 from agentops.runs.output_policy import effective, tenant_rules
+from agentops.screening.selectors import settings_in_force
 from agentops.tenancy.scope import current_tenant_id
 from agentops.wire.parse import JSONObject
 from approvals import policies, trust
@@ -40,6 +42,7 @@ class Snapshot:
         self._policy = NONE
         self._trusts: tuple[Trust, ...] = ()
         self._place = ("", "")
+        self._screening: Settings | None = None
 
     def rule(self, task_type_id: int, tool: str) -> AllowlistRule:
         """Return the rule of a task type for a tool, `denied` when there is none."""
@@ -88,6 +91,16 @@ class Snapshot:
         self._refresh()
         return tool not in self._ailing
 
+    def screening(self) -> Settings:
+        """Return what the tenant looks for in texts from outside, and from which score on it flags them.
+
+        Read only when there is a text to look at.
+        """
+        self._refresh()
+        if self._screening is None:
+            self._screening = settings_in_force()
+        return self._screening
+
     def expire(self) -> None:
         """Read everything again before it is used next."""
         self._read_at = -FRESH_S
@@ -103,4 +116,5 @@ class Snapshot:
         self._policy = policies.in_force()
         self._place = policies.place_of(current_tenant_id()) if self._policy.rules else ("", "")
         self._trusts = trust.in_force(clock.now())
+        self._screening = None
         self._read_at = now

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentops.guardrails.provenance import Integrity, Provenance
+from agentops.guardrails.provenance import UNSCREENED, Integrity, Provenance
 from agentops.wire.parse import JSON
 from approvals.gate import Auto, Candidate, Deny, Gate, GateVerdict, Pin, classify, per_leaf
 from tests.approvals.contracts import LOOK_UP, MAIL, NOTE, REFUND, TYPED, arguments, contract, origin
@@ -272,3 +272,31 @@ def test_nothing_that_writes_to_an_untrusted_target_runs_by_itself(c: Candidate)
         per_leaf(c.arguments, c.provenance)[f"/{name}"].untrusted for name in c.contract.authority
     )
     assert not (writes_blindly and isinstance(classify(c), Auto))
+
+
+def suspect(*codes: str) -> dict[str, Provenance]:
+    return {path: replace(one, suspicion=codes) for path, one in origin().items()}
+
+
+def test_after_a_guardrail_broke_nothing_runs_without_a_person() -> None:
+    for broken in (
+        replace(candidate(), unscreened=True),
+        candidate(provenance=suspect(UNSCREENED)),
+        replace(candidate(LOOK_UP), unscreened=True),
+    ):
+        verdict = classify(broken)
+        assert isinstance(verdict, Gate)
+        assert verdict.rule == "guardrail.failed"
+        assert "guardrail broke" in verdict.reasons[0]
+
+
+def test_what_a_guardrail_found_alone_asks_nobody() -> None:
+    assert classify(candidate(provenance=suspect("instruction"))) == classify(candidate())
+
+
+def test_a_broken_guardrail_never_loosens_a_verdict() -> None:
+    for tool in (NOTE, REFUND, LOOK_UP):
+        for state in (AUTO, GATED, DENIED):
+            before, after = classify(candidate(tool, state)), classify(replace(candidate(tool, state), unscreened=True))
+            assert isinstance(after, Deny | Gate)
+            assert isinstance(after, Deny) or not isinstance(before, Deny)

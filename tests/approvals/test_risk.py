@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentops.guardrails.provenance import Integrity, Provenance, SourceKind, provenance
+from agentops.guardrails.provenance import UNSCREENED, Integrity, Provenance, SourceKind, provenance
 from agentops.wire.parse import JSONObject
 from approvals.risk import ENGINE, Band, Subject, assess, score_of
 from approvals.signals import Signals
@@ -358,3 +358,23 @@ def test_sensitivity_never_lowers_the_risk(one: Subject, more: Sensitivity) -> N
 def test_every_hint_names_a_lower_band(one: Subject) -> None:
     risk = assess(one)
     assert all(hint.band.rank < risk.band.rank for hint in risk.lower)
+
+
+# --- what guardrails say ----------------------------------------------------------------------------------------------
+
+
+def test_a_value_from_a_flagged_text_raises_the_risk_and_is_named() -> None:
+    quoting = provenance(SourceKind.TOOL, "mail.read:c1", "/text", untrusted=True)
+    flagged = replace(quoting, suspicion=("instruction", "smuggling"))
+    before, after = assess(mail(body=quoting)), assess(mail(body=flagged))
+    (reason,) = [one for one in after.reasons if one.code == "steering"]
+    assert after.score > before.score
+    assert reason.args == ("/body",)
+    assert "instructions to an agent" in reason.text
+    assert "hidden or look-alike characters" in reason.text
+
+
+def test_a_text_that_no_guardrail_could_look_at_is_a_reason_of_its_own() -> None:
+    quoting = provenance(SourceKind.TOOL, "mail.read:c1", "/text", untrusted=True)
+    assert "unscreened" in codes(mail(body=replace(quoting, suspicion=(UNSCREENED,))))
+    assert "steering" not in codes(mail(body=replace(quoting, suspicion=(UNSCREENED,))))

@@ -1,0 +1,1 @@
+"""What detectors look for, one family a module; `matching` finds their patterns in linear time."""
