@@ -94,6 +94,7 @@ def _whole(run: Run, state: State) -> None:
         policy=rules.output_policy(run.task_type),
         idempotency_key="k",
         tenant_id=run.tenant_id,
+        rules=lambda contract, arguments: {"policy": rules.policy(), "surroundings": None, "trust": ""},
     )
     assert isinstance(verdict, Gate), verdict
     assert contract is not None
