@@ -102,7 +102,7 @@ def test_history_and_receipt_say_how_far_it_reaches(desk: Desk, proposal: Propos
 
 def test_only_a_rejection_has_a_reach(desk: Desk, proposal: Proposal, operator: Actor) -> None:
     reject(reason_code="duplicate", **seen(proposal, operator, SOON))
-    for wrong in ({"verdict": "approve", "reason_code": ""}, {"scope": "world"}, {"retry": None}):
+    for wrong in ({"verdict": "approve", "reason_code": ""}, {"scope": "all"}, {"retry": None}):
         with pytest.raises(IntegrityError), transaction.atomic():
             Decision.objects.update(**wrong)
 
