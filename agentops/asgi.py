@@ -9,12 +9,14 @@ os.environ.setdefault("AGENTOPS_PROCESS", "web")
 # WhiteNoise streams files with a plain iterator; they are small and local.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 
-from django.core.asgi import get_asgi_application  # noqa: E402
+from agentops.handler import settle, web_application  # noqa: E402
 
-application = get_asgi_application()
+application = web_application()
 
 from agentops.checks import shared_rate_limits  # noqa: E402
 
 # A web process runs no checks, and this is where it matters.
 for _message in shared_rate_limits(None):
     logging.getLogger("agentops").warning("%s %s", _message.msg, _message.hint)
+
+settle()

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import assert_never
 
 from approvals.card import RULES, Draft, Notice
-from approvals.claims import Taken
 from approvals.models import Proposal, Status, Verdict
 from approvals.outcomes import (
     Decided,
@@ -14,6 +13,7 @@ from approvals.outcomes import (
     Forbidden,
     Gated,
     Invalid,
+    Leased,
     Lost,
     Moved,
     Outcome,
@@ -57,13 +57,6 @@ def incomplete(draft: Draft, errors: dict[str, str]) -> Answer:
     return Answer(422, Notice("error", "Nothing was decided.", text), replace(draft, errors=errors))
 
 
-def leased(taken: Taken, draft: Draft) -> Answer:
-    """Answer a verdict on what somebody else has at the moment."""
-    until = f" until {taken.until:%H:%M:%S} UTC" if taken.until is not None else ""
-    text = "Nothing was decided. Wait, or take it over with a reason: it stands below the head of the card."
-    return Answer(423, Notice("error", f"{taken.by} has this{until}.", text, draft_kept=True), draft)
-
-
 def unrecorded(draft: Draft) -> Answer:
     """Answer a verdict that the record did not take: no record, no decision."""
     text = "The record cannot be written at the moment, and nothing is decided without it. Try again in a minute."
@@ -104,6 +97,9 @@ def answer_to(outcome: Outcome, now: Proposal, draft: Draft, me: str) -> Answer:
             return Answer(410, Notice("error", "The deadline has passed.", text), draft)
         case Forbidden(rule=rule):
             return Answer(403, Notice("error", "You may not decide this.", RULES.get(rule, rule)), draft)
+        case Leased(by=by, until=until):
+            text = "Nothing was decided. Wait, or take it over with a reason: it stands below the head of the card."
+            return Answer(423, Notice("error", f"{by} has this until {until:%H:%M:%S} UTC.", text, True), draft)
         case Invalid(issues=issues):
             return incomplete(draft, field_errors(issues))
         case Reconfirm(version=version, band=band):
@@ -131,8 +127,11 @@ def field_errors(issues: Iterable[Issue]) -> dict[str, str]:
         top = f"/{issue.path.split('/')[1]}" if issue.path.startswith("/") else issue.path
         if issue.path.startswith("/attest/"):
             errors.setdefault(issue.path, issue.message)
-        errors.setdefault({"/reason_code": "reason_code", "/note": "note"}.get(top, top), issue.message)
+        errors.setdefault(_FIELDS.get(top, top), issue.message)
     return errors
+
+
+_FIELDS = {f"/{name}": name for name in ("reason_code", "scope", "note", "question")}
 
 
 def _note_back(draft: Draft) -> str:

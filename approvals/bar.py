@@ -10,7 +10,7 @@ from agentops import clock
 from agentops.tenancy.access import Actor, can
 from approvals import duties, friction, quorum
 from approvals.handling import EXTENSIONS_MIN
-from approvals.ladder import SECTIONS, Rung, rung_of
+from approvals.ladder import SECTIONS, Rung, rung_for
 from approvals.models import Proposal, Status
 from approvals.release import may_take_back
 from approvals.sight import Sight, look
@@ -72,7 +72,7 @@ def bar_of(
         return nothing | {"undo": _undo(proposal, actor, now)}
     if not can(actor, "proposal.decide"):
         return nothing
-    rung = rung_of(proposal.risk_band)
+    rung = rung_for(proposal)
     votes = _votes(proposal, actor, rung)
     # A card that nobody asked for cannot be approved anyway; whether its reader may is asked when it is opened.
     rule = duties.conflict(proposal, actor, rung, now=now, rested=chosen)

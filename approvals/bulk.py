@@ -7,7 +7,7 @@ from uuid import UUID
 
 from agentops.tenancy.access import Actor
 from approvals.deciding import reject
-from approvals.models import Proposal
+from approvals.models import Proposal, RejectScope
 from approvals.outcomes import Outcome
 
 MOST: Final = 100
@@ -31,7 +31,13 @@ class Chosen:
 
 
 def reject_many(
-    *, chosen: Sequence[Chosen], actor: Actor, reason_code: str, note: str
+    *,
+    chosen: Sequence[Chosen],
+    actor: Actor,
+    reason_code: str,
+    note: str,
+    scope: str = RejectScope.STEP,
+    retry: bool = True,
 ) -> list[tuple[Chosen, Outcome | None]]:
     """Reject each of up to 100 proposals in a transaction of its own; return what became of each, in order.
 
@@ -47,6 +53,8 @@ def reject_many(
                 digest=one.digest,
                 reason_code=reason_code,
                 note=note,
+                scope=scope,
+                retry=retry,
             )
         except Proposal.DoesNotExist:
             outcome = None

@@ -18,18 +18,20 @@ from agentops.runs.timeline import Told, tell
 from agentops.tenancy.access import Actor, can
 from approvals import claims, freezing
 from approvals.arguments import arguments_of
+from approvals.asked import asking, questions_of
 from approvals.bar import bar_of
 from approvals.drafts import Draft as Draft
 from approvals.evidence import evidence_of, unsupported_in
 from approvals.kinds import kinds_of
 from approvals.meter import meter_of
-from approvals.models import Proposal, RejectReason, Status
+from approvals.models import Proposal, RejectReason, RejectScope, Status
 from approvals.past import past_of
 from approvals.previews import previews
 from approvals.receipt import receipt_of
 from approvals.selectors import decision_on
 from approvals.sight import Sight
 from approvals.together import later_steps, others, waiting_with
+from approvals.trust import possible
 from tools.registry import registry
 
 RULES: Final[Mapping[str, str]] = {
@@ -92,7 +94,12 @@ def card_of(
         "consequence": proposal.consequence,
         "risk": proposal.risk,
         "weights_url": reverse("risk"),
-        "why": {"rule": proposal.policy_rule, "text": " ".join(str(reason) for reason in proposal.reasons)},
+        "why": {
+            "rule": proposal.policy_rule,
+            "policy": proposal.policy_version,
+            "text": " ".join(str(reason) for reason in proposal.reasons),
+        },
+        "trust_url": "" if possible(proposal, actor) else reverse("trust_give", args=[proposal.id]),
         "explanation": proposal.explanation,
         "arguments": arguments,
         "previews": previews(kinds, proposal.argument_values, proposal.consequence),
@@ -105,7 +112,10 @@ def card_of(
         "later": [asdict(step) for step in later_steps(told.state)] if pending else [],
         "history": past_of(proposal, told),
         "receipt": receipt_of(proposal, decision, told, recorded),
+        "questions": questions_of(proposal, told.state),
+        "asking": asking(proposal, told.state),
         "reasons": RejectReason.choices,
+        "scopes": RejectScope.choices,
         "can_decide": can(actor, "proposal.decide"),
         "cannot_decide_why": "" if can(actor, "proposal.decide") else RULES["role"],
         "cannot_approve_why": RULES[bar["rule"]] if bar["rule"] else "",
@@ -113,7 +123,13 @@ def card_of(
         "closing_note": proposal.closing_note,
         "whose": claims.shown(proposal, actor, timezone.now()),
         "still_since": freezing.standing([proposal]).get(proposal.pk),
-        "draft": {"reason_code": typed.reason_code, "note": typed.note, "values": typed.values},
+        "draft": {
+            "reason_code": typed.reason_code,
+            "scope": typed.scope,
+            "retry": typed.retry,
+            "note": typed.note,
+            "values": typed.values,
+        },
         "errors": typed.errors,
         "notice": notice,
         "open": typed.open,

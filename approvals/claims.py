@@ -24,7 +24,7 @@ from agentops.tenancy.models import Membership
 from agentops.wire.parse import JSON, clean_text
 from approvals.filters import Filters
 from approvals.models import Proposal, Skip, SkipReason, Status
-from approvals.opening import person_of
+from approvals.opening import leased_by_another, name_of, person_of
 from approvals.selectors import free_for, in_order
 
 RIGHT: Final = "proposal.decide"
@@ -108,11 +108,8 @@ Serving = Done | Unfinished | Nothing | Refused | MayNot
 
 def taken_by_another(proposal: Proposal, actor: Actor, now: datetime) -> Taken | None:
     """Return who else holds the lease of a pending proposal at the moment. One query when somebody does."""
-    if proposal.status != Status.PENDING or proposal.leased_until is None or proposal.leased_until <= now:
-        return None
-    if proposal.leased_by_id is None or proposal.leased_by_id == actor.user_id:
-        return None
-    return Taken(_name(proposal.leased_by_id), proposal.leased_until)
+    leased = leased_by_another(proposal, actor, now)
+    return Taken(leased.by, leased.until) if leased is not None else None
 
 
 def shown(proposal: Proposal, actor: Actor, now: datetime) -> dict[str, Any]:
@@ -174,12 +171,12 @@ def claim(*, proposal_id: UUID, actor: Actor, reason: str = "", now: datetime | 
     if (refused := _may_not(actor)) is not None:
         return refused
     with transaction.atomic():
-        row = _row(proposal_id)
-        if row.status != Status.PENDING:
-            return Closed(row.status)
+        row = _open_row(proposal_id)
+        if isinstance(row, Closed):
+            return row
         taken = taken_by_another(row, actor, moment)
         if taken is None and row.assigned_to_id not in (None, actor.user_id):
-            taken = Taken(_name(row.assigned_to_id), None)
+            taken = Taken(name_of(row.assigned_to_id), None)
         if taken is not None and not said:
             return taken
         if taken is not None and (issue := _reason_issue(said)) is not None:
@@ -199,9 +196,9 @@ def release(*, proposal_id: UUID, actor: Actor) -> Outcome:
     if (refused := _may_not(actor)) is not None:
         return refused
     with transaction.atomic():
-        row = _row(proposal_id)
-        if row.status != Status.PENDING:
-            return Closed(row.status)
+        row = _open_row(proposal_id)
+        if isinstance(row, Closed):
+            return row
         changes: dict[str, object] = {}
         if row.leased_by_id == actor.user_id:
             changes |= _NO_LEASE
@@ -225,9 +222,9 @@ def renew(*, proposal_id: UUID, actor: Actor, now: datetime | None = None) -> Ou
     # A lease that has run out is still its holder's as long as nobody else has come.
     if mine.update(leased_until=until):
         return Done(proposal_id, until)
-    row = _row(proposal_id)
-    if row.status != Status.PENDING:
-        return Closed(row.status)
+    row = _open_row(proposal_id)
+    if isinstance(row, Closed):
+        return row
     return taken_by_another(row, actor, moment) or Refused("", "This is not yours any more.")
 
 
@@ -243,14 +240,14 @@ def assign(*, proposal_id: UUID, actor: Actor, to: str, reason: str = "", now: d
     if person is None:
         return Refused("to", "Choose somebody who decides proposals here.")
     with transaction.atomic():
-        row = _row(proposal_id)
-        if row.status != Status.PENDING:
-            return Closed(row.status)
+        row = _open_row(proposal_id)
+        if isinstance(row, Closed):
+            return row
         others = taken_by_another(row, actor, moment)
         if others is not None and row.leased_by_id == person.pk:
             others = None
         if others is None and row.assigned_to_id not in (None, actor.user_id, person.pk):
-            others = Taken(_name(row.assigned_to_id), None)
+            others = Taken(name_of(row.assigned_to_id), None)
         if others is not None and not said:
             return others
         if others is not None and (issue := _reason_issue(said)) is not None:
@@ -281,9 +278,9 @@ def hold(*, proposal_id: UUID, actor: Actor, until: datetime, reason: str, now: 
     if (issue := _reason_issue(said)) is not None:
         return issue
     with transaction.atomic():
-        row = _row(proposal_id)
-        if row.status != Status.PENDING:
-            return Closed(row.status)
+        row = _open_row(proposal_id)
+        if isinstance(row, Closed):
+            return row
         if (taken := taken_by_another(row, actor, moment)) is not None:
             return taken
         if not moment + SHORTEST_HOLD <= until <= moment + LONGEST_HOLD:
@@ -301,9 +298,9 @@ def resume(*, proposal_id: UUID, actor: Actor) -> Outcome:
     if (refused := _may_not(actor)) is not None:
         return refused
     with transaction.atomic():
-        row = _row(proposal_id)
-        if row.status != Status.PENDING:
-            return Closed(row.status)
+        row = _open_row(proposal_id)
+        if isinstance(row, Closed):
+            return row
         if row.held_until is None:
             return Refused("", "This was not put off.")
         if not _set(row, **_NO_HOLD):
@@ -396,8 +393,9 @@ def _may_not(actor: Actor) -> MayNot | None:
     return None
 
 
-def _row(proposal_id: UUID) -> Proposal:
-    return Proposal.objects.get(pk=proposal_id)
+def _open_row(proposal_id: UUID) -> Proposal | Closed:
+    row = Proposal.objects.get(pk=proposal_id)
+    return row if row.status == Status.PENDING else Closed(row.status)
 
 
 def _set(row: Proposal, **changes: object) -> bool:
@@ -410,11 +408,13 @@ def _set(row: Proposal, **changes: object) -> bool:
 
 
 def _claim_again(proposal_id: UUID) -> Outcome:
-    row = _row(proposal_id)
-    if row.status != Status.PENDING:
-        return Closed(row.status)
+    row = _open_row(proposal_id)
+    if isinstance(row, Closed):
+        return row
     holder = row.leased_by_id or row.assigned_to_id
-    return Taken(_name(holder), row.leased_until) if holder is not None else Refused("", "It has changed; look again.")
+    return (
+        Taken(name_of(holder), row.leased_until) if holder is not None else Refused("", "It has changed; look again.")
+    )
 
 
 def _reason_issue(said: str) -> Refused | None:
@@ -425,12 +425,6 @@ def _reason_issue(said: str) -> Refused | None:
 
 def _too_long(field: str = "note") -> Refused:
     return Refused(field, f"Keep it within {MAX_NOTE} characters.")
-
-
-def _name(user_id: int | None) -> str:
-    if user_id is None:
-        return ""
-    return User.objects.values_list("username", flat=True).filter(pk=user_id).first() or ""
 
 
 def _record(event: str, row: Proposal, data: dict[str, JSON], actor: Actor) -> None:

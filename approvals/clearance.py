@@ -14,7 +14,7 @@ from agentops.tenancy.access import Actor
 from agentops.wire.parse import JSONObject
 from approvals import duties, friction, quorum
 from approvals.friction import Evidence
-from approvals.ladder import Rung, rung_of
+from approvals.ladder import Rung, rung_for
 from approvals.models import Proposal
 from approvals.outcomes import Forbidden, Gated, Moved, Refusal, Seconded, StepUpNeeded
 from approvals.preconditions import moved
@@ -49,7 +49,7 @@ def clear(
     that counts without being the last one is recorded here (`Seconded`), as is a value that was picked wrongly. `typed`
     are the pointers of values an edit changes; `edits` says that this is one, which never counts as a vote.
     """
-    rung = rung_of(proposal.risk_band)
+    rung = rung_for(proposal)
     if rule := duties.conflict(proposal, actor, rung, now=now):
         return Forbidden(rule)
     match friction.check(proposal, actor, note, evidence, rung, now=now, typed=typed):

@@ -7,9 +7,10 @@ people who decide at the same moment one wins and the other is told who it was. 
 and its proposals takes the stream first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 from django.db import transaction
@@ -17,7 +18,7 @@ from django.db import transaction
 from agentops import clock
 from agentops.engine.events import ProposalDecided
 from agentops.runs.recording import record_outside
-from agentops.runs.statements import table_of
+from agentops.runs.statements import Writing, table_of
 from agentops.tenancy.access import Actor
 from agentops.wire.parse import JSON, clean_text
 from approvals import duties
@@ -27,7 +28,7 @@ from approvals.ending import closing
 from approvals.friction import NOTHING, Evidence
 from approvals.grants import grant_for
 from approvals.ladder import rung_of
-from approvals.models import Decision, Proposal, RejectReason, Status, Verdict
+from approvals.models import Decision, Proposal, RejectReason, RejectScope, Status, Verdict
 from approvals.opening import opened_for, person_of
 from approvals.outcomes import Decided, Forbidden, Invalid, Outcome
 from approvals.patch import diff
@@ -101,7 +102,8 @@ def edit_and_approve(
             return cleared
         if same:
             return write_approval(opened, actor, note, moment, {}, cleared)
-        if edited.risk.band.rank > opened.band_rank or rung_of(edited.risk.band.value).approvers > 1:
+        needed = max(rung_of(edited.risk.band.value).approvers, edited.quorum)
+        if edited.risk.band.rank > opened.band_rank or needed > 1:
             return revise(opened, actor, edited, now=moment)
         return write_approval(opened, actor, note, moment, edited.columns(), cleared)
 
@@ -114,9 +116,13 @@ def reject(
     digest: str,
     reason_code: str,
     note: str = "",
+    scope: str = RejectScope.STEP,
+    retry: bool = True,
     now: datetime | None = None,
 ) -> Outcome:
-    """Refuse a call. The agent is told the reason and the note, as quoted data.
+    """Refuse a call. The agent is told the reason and the note, as quoted data, and whether it may try again.
+
+    `scope` says how far that reaches: this call, its step, or the whole run (`engine.refusals`).
 
     A note is required for `other`, `suspected_injection` and from High upwards. Requesters may reject their own.
     Raises `Proposal.DoesNotExist` like `approve`.
@@ -128,22 +134,21 @@ def reject(
             return opened
         if duties.lacks_role(opened, actor):
             return Forbidden(duties.NEEDS_ROLE)
-        if issues := tuple(_reject_issues(opened, reason_code, note)):
+        if issues := tuple(_reject_issues(opened, reason_code, note, scope)):
             return Invalid(issues)
-        return write_rejection(opened, actor, reason_code, clean_text(note.strip()), moment)
+        return write_rejection(opened, actor, reason_code, clean_text(note.strip()), scope, retry, moment)
 
 
 def write_approval(
     proposal: Proposal, actor: Actor, note: str, now: datetime, edited: Mapping[str, object], cleared: Cleared
 ) -> Decided:
     """Write a verdict that was cleared: decision, grant and event. Must run inside `atomic`, under the run's lock."""
-    person = person_of(actor)
     release_at = cleared.release_at
     execute_by = (release_at or now) + timedelta(seconds=proposal.task_type.execute_within_s)
     changes = {
         "status": Status.APPROVED,
         "decided_at": now,
-        "decided_by": person,
+        "decided_by": person_of(actor),
         "execute_by": execute_by,
         "release_at": release_at,
         "votes": proposal.votes + 1,
@@ -153,26 +158,10 @@ def write_approval(
     grant = grant_for(proposal, now=now)
     changed = diff(proposal.original_values, proposal.argument_values)
     verdict = Verdict.EDIT if changed else Verdict.APPROVE
-    said = clean_text(note.strip())
-    decision = Decision(
-        proposal=proposal,
-        version=proposal.version,
-        verdict=verdict,
-        user_id=person,
-        note=said,
-        digest=proposal.digest,
-        patch=changed,
-        at=now,
-        view=cleared.sight.id,
-    )
-    decided = ProposalDecided(
-        proposal_id=str(proposal.pk),
-        call_id=proposal.call_id,
-        version=proposal.version,
-        verdict="edit" if changed else "approve",
-        digest=proposal.digest,
-        by=actor.name,
-        note=said,
+    decision = _row(proposal, actor, verdict, clean_text(note.strip()), now)
+    decision.patch, decision.view = changed, cleared.sight.id
+    decided = replace(
+        _event(decision, proposal, actor),
         grant_id=str(grant.pk),
         arguments=proposal.argument_values if changed else None,
         provenance=proposal.provenance if changed else {},
@@ -181,42 +170,73 @@ def write_approval(
         view=cleared.view,
         others=cleared.others,
     )
-    beside = (closed, table_of([grant]), table_of([decision]))
-    record_outside(proposal.run_id, [decided], actor=actor, now=now, beside=beside)
-    return Decided(proposal.pk, verdict, proposal.version, proposal.digest, now, grant.pk, release_at)
+    return _recorded(decision, decided, proposal, actor, (closed, table_of([grant])), grant.pk, release_at)
 
 
-def write_rejection(proposal: Proposal, actor: Actor, reason_code: str, note: str, now: datetime) -> Decided:
+def write_rejection(
+    proposal: Proposal, actor: Actor, reason_code: str, note: str, scope: str, retry: bool, now: datetime
+) -> Decided:
     """Write a refusal that was looked through. Must run inside `atomic`, under the run's lock."""
-    person = person_of(actor)
-    closed = closing(proposal, {"status": Status.REJECTED, "decided_at": now, "decided_by": person})
-    decision = Decision(
+    closed = closing(proposal, {"status": Status.REJECTED, "decided_at": now, "decided_by": person_of(actor)})
+    decision = _row(proposal, actor, Verdict.REJECT, note, now)
+    decision.reason_code, decision.scope, decision.retry = reason_code, scope, retry
+    decided = replace(
+        _event(decision, proposal, actor), reason_code=reason_code, scope=scope, retry="yes" if retry else "no"
+    )
+    return _recorded(decision, decided, proposal, actor, (closed,))
+
+
+def _row(proposal: Proposal, actor: Actor, verdict: Verdict, note: str, now: datetime) -> Decision:
+    """Return what every verdict has in common, as its row."""
+    return Decision(
         proposal=proposal,
         version=proposal.version,
-        verdict=Verdict.REJECT,
-        user_id=person,
-        reason_code=reason_code,
+        verdict=verdict,
+        user_id=person_of(actor),
         note=note,
         digest=proposal.digest,
         at=now,
     )
-    decided = ProposalDecided(
+
+
+def _event(decision: Decision, proposal: Proposal, actor: Actor) -> ProposalDecided:
+    """Return the same as its event."""
+    verdicts: Mapping[str, Literal["approve", "edit", "reject"]] = {
+        Verdict.APPROVE: "approve",
+        Verdict.EDIT: "edit",
+        Verdict.REJECT: "reject",
+    }
+    return ProposalDecided(
         proposal_id=str(proposal.pk),
         call_id=proposal.call_id,
         version=proposal.version,
-        verdict="reject",
+        verdict=verdicts[decision.verdict],
         digest=proposal.digest,
         by=actor.name,
-        reason_code=reason_code,
-        note=note,
+        note=decision.note,
     )
-    beside = (closed, table_of([decision]))
-    record_outside(proposal.run_id, [decided], actor=actor, now=now, beside=beside)
-    return Decided(proposal.pk, Verdict.REJECT, proposal.version, proposal.digest, now)
 
 
-def _reject_issues(proposal: Proposal, reason_code: str, note: str) -> list[Issue]:
+def _recorded(
+    decision: Decision,
+    decided: ProposalDecided,
+    proposal: Proposal,
+    actor: Actor,
+    beside: Sequence[Writing],
+    grant_id: UUID | None = None,
+    release_at: datetime | None = None,
+) -> Decided:
+    """Write the row and the event with what goes with them."""
+    with_row = (*beside, table_of([decision]))
+    record_outside(proposal.run_id, [decided], actor=actor, now=decision.at, beside=with_row)
+    verdict = Verdict(decision.verdict)
+    return Decided(proposal.pk, verdict, proposal.version, proposal.digest, decision.at, grant_id, release_at)
+
+
+def _reject_issues(proposal: Proposal, reason_code: str, note: str, scope: str) -> list[Issue]:
     issues: list[Issue] = []
+    if scope not in RejectScope.values:
+        issues.append(Issue("/scope", "enum", "Choose how far it reaches."))
     if reason_code not in RejectReason.values:
         issues.append(Issue("/reason_code", "enum", "Choose a reason."))
     needed = reason_code in _NOTE_REASONS or proposal.band_rank >= Band.HIGH.rank

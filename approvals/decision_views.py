@@ -1,5 +1,6 @@
-"""What goes with a verdict: opening a section, saying who one is, and taking an approval back."""
+"""What goes with a verdict: opening a section, saying who one is, asking the agent, and taking an approval back."""
 
+from dataclasses import replace
 from typing import assert_never
 from uuid import UUID
 
@@ -19,13 +20,14 @@ from agentops.audit.services import record_in_tenant_stream
 from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import require
 from agentops.tenancy.requests import TenantRequest
-from approvals import friction, release
+from approvals import asking, friction, release
+from approvals.answers import answer_to, field_errors
 from approvals.bar import gates_of
-from approvals.card import RULES, Notice
-from approvals.forms import SeenForm, StepUpForm
+from approvals.card import RULES, Draft, Notice
+from approvals.forms import QuestionForm, SeenForm, StepUpForm
 from approvals.intents import read_intent, sign_intent
-from approvals.ladder import rung_of
-from approvals.outcomes import Forbidden
+from approvals.ladder import rung_for
+from approvals.outcomes import Asked, Forbidden, Invalid
 from approvals.proposal_pages import card_answer, fetch
 from approvals.views import take
 
@@ -50,7 +52,7 @@ def section_seen(request: TenantRequest, pk: UUID) -> HttpResponse:
         return card_answer(request, found, Notice("error", "This has changed since you opened it."), status=409)
     if not is_fragment(request):
         return card_answer(request, found, status=200, sight=sight)
-    rung = rung_of(found.risk_band)
+    rung = rung_for(found)
     opened = friction.opened_sections(sight)
     seen = {name: name in opened for name in friction.must_see(found, rung)}
     context = {"gates": gates_of(found, rung, sight, seen, now)}
@@ -92,6 +94,41 @@ def _again(request: TenantRequest, pk: UUID, posted: QueryDict, notice: Notice, 
     sight = friction.shown_again(found, request.actor, str(posted.get("view_token", "")))
     intent = sign_intent(request, found, posted)
     return card_answer(request, found, notice, status=status, sight=sight, intent=intent)
+
+
+@require_POST
+@require("proposal.decide")
+def ask(request: TenantRequest, pk: UUID) -> HttpResponse:
+    """Put a question to the agent: 200 with the card, or a redirect to it; otherwise as `views.decide`."""
+    found = fetch(pk)
+    form = QuestionForm(request.POST)
+    typed = str(request.POST.get("question", ""))[:20_000]
+    draft = Draft(note=typed, open="ask")
+    sight = friction.shown_again(found, request.actor, str(request.POST.get("view_token", "")))
+    if not form.is_valid():
+        notice = Notice("error", "Nothing was asked.", "The form was incomplete; try again.")
+        return card_answer(request, found, notice, draft, status=422, sight=sight)
+    outcome = asking.ask(
+        proposal_id=found.pk,
+        actor=request.actor,
+        version=form.cleaned_data["version"],
+        digest=form.cleaned_data["args_digest"],
+        question=form.cleaned_data["question"],
+    )
+    now = fetch(pk)
+    if isinstance(outcome, Invalid):
+        said = " ".join(issue.message for issue in outcome.issues)
+        notice = Notice("error", "Nothing was asked.", f"{said} Your question was: {typed}" if typed else said)
+        shown = replace(draft, errors=field_errors(outcome.issues))
+        return card_answer(request, now, notice, shown, status=422, sight=sight)
+    if not isinstance(outcome, Asked):
+        told = answer_to(outcome, now, draft, request.actor.name)
+        return card_answer(request, now, told.notice, told.draft, status=told.status, sight=sight)
+    if not is_fragment(request):
+        messages.success(request, "Asked. The answer appears below as soon as it is there.")
+        return unstored(redirect(reverse("proposal", args=[pk])))
+    notice = Notice("ok", "Asked.", "The answer appears below as soon as it is there.")
+    return card_answer(request, now, notice, status=200, sight=sight)
 
 
 @require_POST

@@ -9,6 +9,8 @@ class Draft:
     """What a person had typed when a decision was not taken; nothing of it is lost."""
 
     reason_code: str = ""
+    scope: str = ""
+    retry: str = ""
     note: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)

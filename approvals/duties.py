@@ -6,10 +6,12 @@ from django.db.models import CharField, Q
 from django.db.models.functions import Cast
 
 from agentops.audit.models import Event
+from agentops.changes.models import ChangeStatus
 from agentops.tenancy.access import Actor
 from approvals.ladder import POLICY_REST, Rung
 from approvals.models import Handling, Proposal
-from tools.models import AllowlistEntry
+from tools.allowing import differences_of
+from tools.models import AllowlistChange, AllowlistEntry
 
 SELF_APPROVAL = "self_approval"
 OWN_POLICY = "own_policy"
@@ -40,12 +42,18 @@ def lacks_role(proposal: Proposal, actor: Actor) -> bool:
 
 
 def _changed_the_rules(proposal: Proposal, actor: Actor, now: datetime) -> bool:
+    since = now - POLICY_REST
     entries = AllowlistEntry.objects.filter(task_type_id=proposal.task_type_id, tool=proposal.tool)
     named = entries.values(name=Cast("pk", CharField()))
-    rules = Q(subject_kind="tasktype", subject_id=str(proposal.task_type_id))
-    rules |= Q(subject_kind="allowlistentry", subject_id__in=named)
-    changes = Event.objects.filter(rules, type="admin.changed", actor_kind="user", actor_id=actor.id)
-    return changes.filter(at__gt=now - POLICY_REST).exists()
+    rules = Q(type="admin.changed", subject_kind="tasktype", subject_id=str(proposal.task_type_id))
+    rules |= Q(type="allowlist.changed", subject_kind="allowlistentry", subject_id__in=named)
+    if Event.objects.filter(rules, actor_kind="user", actor_id=actor.id, at__gt=since).exists():
+        return True
+    widened = AllowlistChange.objects.filter(
+        proposed_by=actor.user_id, status=ChangeStatus.ACTIVE, decided_at__gt=since
+    )
+    cell = (proposal.task_type_id, proposal.tool)
+    return any(cell == (one.task_type_id, one.tool) for row in widened for one in differences_of(row))
 
 
 def _edited_it(proposal: Proposal, actor: Actor) -> bool:

@@ -1,6 +1,8 @@
 """Other arguments than the agent proposed: checked, classified and assessed like the agent's own."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Final
 
 from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
@@ -15,6 +17,7 @@ from agentops.tenancy.access import Actor
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, WireError, as_object, guard
 from approvals import gate as gates
+from approvals import policies
 from approvals.ending import close
 from approvals.gate import Candidate, Deny, Pin, classify
 from approvals.judging import output_context
@@ -35,8 +38,22 @@ def edited_by(proposal: Proposal, actor: Actor, arguments: JSON) -> Frozen | Inv
         wanted = guard(arguments)
     except WireError as error:
         return Invalid((Issue(error.path, str(error.code), error.message),))
+    return checked(proposal, wanted, after_edit(proposal, wanted, typed_by(actor)), now=clock.now())
+
+
+def checked(
+    proposal: Proposal,
+    wanted: JSON,
+    provenance: Mapping[str, Provenance],
+    *,
+    now: datetime,
+) -> Frozen | Invalid:
+    """Put other arguments of a proposal before the gate, and freeze what a person would see of them.
+
+    What the agent changed when it was asked raises the risk for as long as any of it stands.
+    """
     contract = registry.get(proposal.tool, proposal.contract_version)
-    provenance = after_edit(proposal, actor, wanted)
+    policy = policies.in_force()
     verdict = classify(
         Candidate(
             contract=contract,
@@ -49,6 +66,10 @@ def edited_by(proposal: Proposal, actor: Actor, arguments: JSON) -> Frozen | Inv
             .exclude(call_id=proposal.call_id)
             .exclude(state__in=[CallState.DENIED.value, CallState.WITHDRAWN.value])
             .count(),
+            policy=policy,
+            surroundings=policies.surroundings(proposal.run, policies.place_of(proposal.tenant_id), now)
+            if policy.rules
+            else None,
             output=output_context(fold(load(proposal.run_id)), effective(proposal.task_type), registry.get),
         )
     )
@@ -63,12 +84,30 @@ def edited_by(proposal: Proposal, actor: Actor, arguments: JSON) -> Frozen | Inv
         provenance=provenance,
         verdict=verdict,
         task_type_id=proposal.task_type_id,
-        now=clock.now(),
+        now=now,
+        changed_after_question=any(
+            AFTER_QUESTION in source.ref
+            for one in provenance.values()
+            for source in one.sources
+            if source.kind is SourceKind.MODEL
+        ),
     )
 
 
-def after_edit(proposal: Proposal, actor: Actor, arguments: JSON) -> dict[str, Provenance]:
-    """Leaves that stayed keep their provenance; those that changed were typed by the person.
+AFTER_QUESTION: Final = "#question"
+"""Stands in the source of what a model wrote in its answer to a person, behind the model's name."""
+
+Writer = Callable[[str], Provenance]
+"""Provenance of a leaf that somebody wrote, by its JSON pointer."""
+
+
+def typed_by(actor: Actor) -> Writer:
+    """Return the provenance of what a person typed."""
+    return lambda path: single_provenance(SourceKind.OPERATOR, f"{actor.kind}:{actor.id}", path)
+
+
+def after_edit(proposal: Proposal, arguments: JSON, writer: Writer) -> dict[str, Provenance]:
+    """Leaves that stayed keep their provenance; those that changed are the writer's.
 
     A value that only moved within its argument, because a member of a list was taken out before it, has stayed.
     """
@@ -81,8 +120,7 @@ def after_edit(proposal: Proposal, actor: Actor, arguments: JSON) -> dict[str, P
     for path, value in leaves(arguments):
         text = canonical(value)
         was_at = path if before.get(path) == text else places.get((path.split("/")[1] if path else "", text))
-        typed = single_provenance(SourceKind.OPERATOR, f"{actor.kind}:{actor.id}", path)
-        after[path] = typed if was_at is None else known.get(was_at, gates.UNVOUCHED)
+        after[path] = writer(path) if was_at is None else known.get(was_at, gates.UNVOUCHED)
     return after
 
 

@@ -15,7 +15,7 @@ from agentops.wire.parse import JSON, JSONObject
 from approvals.bar import ATTEST
 from approvals.friction import Evidence
 from approvals.ladder import SECTIONS
-from approvals.models import RejectReason, SkipReason
+from approvals.models import RejectReason, RejectScope, SkipReason
 from approvals.selectors import Place
 from tools.contracts import ToolContract
 
@@ -73,8 +73,18 @@ class DecisionForm(forms.Form):
     version = forms.IntegerField(min_value=1, max_value=2**31 - 1)
     args_digest = forms.RegexField(r"\A[0-9a-f]{64}\Z")
     reason_code = forms.CharField(required=False, max_length=40)
+    scope = forms.CharField(required=False, max_length=10, empty_value=RejectScope.STEP)
+    retry = forms.ChoiceField(required=False, choices=[("yes", "Yes"), ("no", "No")])
     note = forms.CharField(required=False, max_length=20_000)
     view_token = forms.CharField(required=False, max_length=1_000)
+
+
+class QuestionForm(forms.Form):
+    """A question to the agent about what the person saw. The service says what a question has to be."""
+
+    version = forms.IntegerField(min_value=1, max_value=2**31 - 1)
+    args_digest = forms.RegexField(r"\A[0-9a-f]{64}\Z")
+    question = forms.CharField(required=False, max_length=20_000)
 
 
 class SeenForm(forms.Form):
@@ -101,6 +111,8 @@ class ManyForm(forms.Form):
     """One reason for many rejections; the rows are `chosen` (`bulk.Chosen`)."""
 
     reason_code = forms.ChoiceField(choices=RejectReason.choices, error_messages={"required": "Choose a reason."})
+    scope = forms.CharField(required=False, max_length=10, empty_value=RejectScope.STEP)
+    retry = forms.ChoiceField(required=False, choices=[("yes", "Yes"), ("no", "No")])
     note = forms.CharField(required=False, max_length=2_000)
 
 

@@ -14,6 +14,7 @@ from agentops.guardrails.output.review import OutputContext
 from agentops.guardrails.provenance import Integrity, Provenance, join
 from agentops.wire.parse import JSON, pointer_token
 from approvals import outgoing
+from approvals import policy as policies
 from approvals.leaves import covering, is_untrusted, leaves
 from approvals.outgoing import Leaving
 from tools import schema
@@ -54,6 +55,10 @@ class Candidate:
     allow: AllowlistRule
     calls_so_far: int = 0
     output: OutputContext = USUAL
+    policy: policies.Policy = policies.NONE
+    surroundings: policies.Surroundings | None = None
+    trust: str = ""
+    """The scoped trust that covers this very tool and its authority arguments (`approvals.trust`), empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class Auto:
     rule: str
     reasons: tuple[str, ...]
     found: tuple[Leaving, ...] = ()
+    policy_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,8 @@ class Gate:
     """A person decides. `attacked` are JSON pointers of authority arguments that untrusted text chose.
 
     `found` is what the output policy has found in what leaves; the other verdicts have it as well.
+
+    `quorum`, `role` and `decide_within_s` are what rules of the policy ask for; 0, empty and None where they do not.
     """
 
     rule: str
@@ -88,6 +96,10 @@ class Gate:
     sensitivity: tuple[Sensitivity, ...] = ()
     attacked: tuple[str, ...] = ()
     found: tuple[Leaving, ...] = ()
+    policy_version: int = 0
+    quorum: int = 0
+    role: str = ""
+    decide_within_s: int | None = None
 
 
 GateVerdict = Deny | Auto | Gate
@@ -108,11 +120,62 @@ def classify(candidate: Candidate) -> GateVerdict:
     try:
         if (refusal := _denied(candidate)) is not None:
             return refusal
-        found = _leaving(candidate)
-        return _kept_in(found) or _gated(candidate, found) or _allowed(candidate, found)
+        found, judged = _leaving(candidate), _judged(candidate)
+        return (
+            _kept_in(found)
+            or _forbidden(candidate, judged)
+            or _gated(candidate, judged, found)
+            or _allowed(candidate, judged, found)
+        )
     except Exception:
         logger.exception("a call could not be classified")
         return Deny("internal", "The gate could not classify this call.", "gate.internal")
+
+
+def recheck(candidate: Candidate, *, by_person: bool) -> Deny | Auto:
+    """Say whether the policy as it is now still lets a call run that was granted earlier; never raises.
+
+    What a person has approved is stopped by a rule that denies; what policy granted, by anything that asks for a
+    person now as well.
+    """
+    try:
+        judged = _judged(candidate)
+        forbidden = _forbidden(candidate, judged)
+        if forbidden is not None:
+            return forbidden
+        asks = None if by_person else _gated(candidate, judged)
+        if asks is not None:
+            return Deny("policy_blocked", f"A person has to agree now. {asks.reasons[0]}", asks.rule)
+        return Auto(_allowing_rule(candidate, judged), (), (), candidate.policy.version)
+    except Exception:
+        logger.exception("a call could not be judged again")
+        return Deny("internal", "The gate could not judge this call again.", "gate.internal")
+
+
+def _judged(c: Candidate) -> policies.Judgement:
+    if c.contract is None or not c.policy.rules:
+        return policies.Judgement()
+    return policies.judge(
+        c.policy,
+        policies.Subject(
+            contract=c.contract,
+            arguments=c.arguments,
+            untrusted=any(one.untrusted for one in per_leaf(c.arguments, c.provenance).values()),
+            attacked=untrusted_authority(c.contract, c.arguments, c.provenance),
+            restricted=restricted_egress(c.contract, c.arguments, c.provenance),
+            calls_so_far=c.calls_so_far,
+            surroundings=c.surroundings,
+        ),
+    )
+
+
+def _forbidden(c: Candidate, judged: policies.Judgement) -> Deny | None:
+    if not c.policy.readable:
+        return Deny("policy_blocked", "The policy of this tenant cannot be read.", f"policy.{c.policy.version}")
+    if judged.denied is not None:
+        why = judged.denied.because or policies.in_words(judged.denied)
+        return Deny("policy_blocked", f"The policy denies it: {why}", c.policy.name(judged.denied))
+    return None
 
 
 def _denied(c: Candidate) -> Deny | None:
@@ -135,6 +198,9 @@ def _denied(c: Candidate) -> Deny | None:
         return Deny("off_plan", f"{name} with these arguments is not in the plan.", "plan.off_plan")
     if allow.max_calls is not None and c.calls_so_far >= allow.max_calls:
         return Deny("limit_calls", f"{name} may be called {allow.max_calls} times in one run.", "allowlist.max_calls")
+    if (broken := allow.violated(c.arguments)) is not None:
+        message = f"{name}: its arguments violate the constraint {broken.name}: {broken.expression[:300]}"
+        return Deny("constraint_violated", message, f"allowlist.constraint.{broken.name}")
     return None
 
 
@@ -152,7 +218,7 @@ def _kept_in(found: tuple[Leaving, ...]) -> Deny | None:
     return Deny("output_policy", message, f"output.{refused[0].kind}", found=found)
 
 
-def _gated(c: Candidate, found: tuple[Leaving, ...]) -> Gate | None:
+def _gated(c: Candidate, judged: policies.Judgement, found: tuple[Leaving, ...] = ()) -> Gate | None:
     contract = c.contract
     if contract is None:
         raise ValueError("a call without a contract passed the refusals")
@@ -162,7 +228,8 @@ def _gated(c: Candidate, found: tuple[Leaving, ...]) -> Gate | None:
     sensitivity = tuple(sorted(contract.sensitivity))
     attacked = () if read and not gated else untrusted_authority(contract, c.arguments, c.provenance)
     kept_back = restricted_egress(contract, c.arguments, c.provenance)
-    rules: list[tuple[str, str]] = [(f"sensitive.{s}", SENSITIVE[s]) for s in sensitivity]
+    rules: list[tuple[str, str]] = [(f"sensitive.{s}", SENSITIVE[s]) for s in sensitivity if s not in judged.lifted]
+    rules += [(c.policy.name(rule), rule.because or policies.in_words(rule)) for rule in judged.gates]
     if attacked:
         where = ", ".join(path.removeprefix("/") for path in attacked)
         rules.append(("provenance.untrusted_authority", f"Untrusted text decides where it goes: {where}."))
@@ -170,17 +237,41 @@ def _gated(c: Candidate, found: tuple[Leaving, ...]) -> Gate | None:
         rules.append(("provenance.readers", f"Not everybody may read what it sends: {', '.join(kept_back)}."))
     if asked := outgoing.asked(found):
         rules.append((f"output.{asked[0].kind}", f"What it sends: {outgoing.told(asked)}"))
-    if gated:
+    # Somebody trusted exactly these targets: that answers the allowlist, and nothing else.
+    if gated and not c.trust:
         rules.append(("allowlist.gated", "The allowlist asks for a person."))
     if not rules:
         return None
-    return Gate(rules[0][0], tuple(reason for _, reason in rules), sensitivity, attacked, found)
+    return Gate(
+        rules[0][0],
+        tuple(reason for _, reason in rules),
+        sensitivity,
+        attacked,
+        found,
+        c.policy.version,
+        judged.quorum,
+        judged.role,
+        judged.decide_within_s,
+    )
 
 
-def _allowed(c: Candidate, found: tuple[Leaving, ...]) -> Auto | Deny:
-    if c.allow.state is not AllowlistState.AUTO:
+def _allowed(c: Candidate, judged: policies.Judgement, found: tuple[Leaving, ...]) -> Auto | Deny:
+    if c.allow.state is not AllowlistState.AUTO and not c.trust:
         return Deny("not_allowed", f"This task type may not use {c.allow.tool}.", "allowlist.denied")
-    return Auto("allowlist.auto", ("The allowlist lets it run, and no rule asks for a person.",), found)
+    reason = "The allowlist lets it run, and no rule asks for a person."
+    return Auto(_allowing_rule(c, judged), (reason,), found, c.policy.version)
+
+
+def _allowing_rule(c: Candidate, judged: policies.Judgement) -> str:
+    """Return what a call that no person was asked about runs by: a trust, a rule of the policy, or the allowlist."""
+    if c.trust:
+        return f"trust.{c.trust}"
+    lifted = next((rule for one, rule in sorted(judged.lifted.items()) if one in _classes(c)), None)
+    return "allowlist.auto" if lifted is None else c.policy.name(lifted)
+
+
+def _classes(c: Candidate) -> frozenset[Sensitivity]:
+    return c.contract.sensitivity if c.contract is not None else frozenset()
 
 
 # --- where argument values come from --------------------------------------------------------------------------------

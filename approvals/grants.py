@@ -13,7 +13,7 @@ from agentops.halts.covering import Stop, first, hold_line, shared_line
 from agentops.runs.models import Run
 from agentops.runs.statements import Column, Condition
 from agentops.tenancy.scope import current_tenant_id
-from agentops.wire.parse import WireError, guard, parse_json
+from agentops.wire.parse import JSON, WireError, guard, parse_json
 from approvals.freezing import catch_up, work_of
 from approvals.locking import lock_run
 from approvals.models import Grant, GrantSource, Proposal
@@ -27,6 +27,7 @@ GRANT_USED: Final = "grant_used"
 GRANT_EXPIRED: Final = "grant_expired"
 DIGEST_MISMATCH: Final = "digest_mismatch"
 CONTRACT_CHANGED: Final = "contract_changed"
+CONSTRAINT_VIOLATED: Final = "constraint_violated"
 NOT_ALLOWED: Final = "not_allowed"
 HALTED: Final = "halted"
 NOT_RELEASED: Final = "not_released"
@@ -50,10 +51,15 @@ class NotReleased(PermitRefused):
 
 @dataclass(frozen=True, slots=True)
 class PolicyGrant:
-    """The permission that a recorded `call.granted` event stands for: its id, and for how long it may be repeated."""
+    """The permission that a recorded `call.granted` event stands for: its id, and for how long it may be repeated.
+
+    `rule` and `version` name what lets it be now: the allowlist, a rule of the policy, or a scoped trust.
+    """
 
     id: UUID
     within: timedelta
+    rule: str = ""
+    version: int = 0
 
 
 def grant_for(proposal: Proposal, *, now: datetime) -> Grant:
@@ -73,6 +79,8 @@ def grant_for(proposal: Proposal, *, now: datetime) -> Grant:
         created_at=now,
         expires_at=proposal.execute_by,
         not_before=proposal.release_at,
+        policy_version=proposal.policy_version,
+        policy_rule=proposal.policy_rule,
     )
 
 
@@ -133,7 +141,7 @@ def usual(grant_id: str, request: CallRequest, rule: AllowlistRule, *, run: Run,
     states = (AllowlistState.AUTO, AllowlistState.GATED)
     if contract is None or request.digest != _digest(request) or request.tenant_id != current_tenant_id():
         return None
-    if rule.state not in states or not rule.admits(contract.version):
+    if rule.state not in states or not rule.admits(contract.version) or rule.violated(_values(request)) is not None:
         return None
     frozen = (contract.name, contract.version, contract.digest, request.digest)
     row = (
@@ -144,6 +152,7 @@ def usual(grant_id: str, request: CallRequest, rule: AllowlistRule, *, run: Run,
         run.task_type_id,
         rule.min_version,
         rule.max_version,
+        rule.constraints_text(),
         now,
     )
     return Condition(_USED, [row], shared_line(), _USABLE, _USE)
@@ -153,7 +162,7 @@ _USED: Final = (
     *(Column("run_id", "uuid"), Column("call_id", "text"), Column("grant_id", "uuid")),
     *(Column("tool", "text"), Column("version", "text"), Column("contract", "text"), Column("digest", "text")),
     *(Column("task_type_id", "bigint"), Column("min_version", "text"), Column("max_version", "text")),
-    Column("at", "timestamptz"),
+    *(Column("argument_constraints", "text"), Column("at", "timestamptz")),
 )
 _USABLE: Final = """
 select v.run_id from {rows}
@@ -163,6 +172,7 @@ join approvals_grant g on g.id = v.grant_id and g.run_id = v.run_id and g.call_i
     and (g.not_before is null or g.not_before <= v.at)
 join tools_allowlistentry a on a.tenant_id = g.tenant_id and a.task_type_id = v.task_type_id and a.tool = v.tool
     and a.state in ('auto', 'gated') and a.min_version = v.min_version and a.max_version = v.max_version
+    and a.argument_constraints = v.argument_constraints
 where not exists (select 1 from halts_halt h where h.tenant_id = g.tenant_id and h.settled_at is null)
 """
 _USE: Final = """
@@ -183,6 +193,8 @@ def _of_policy(request: CallRequest, policy: PolicyGrant, now: datetime) -> Gran
         digest=request.digest,
         created_at=now,
         expires_at=now + policy.within,
+        policy_version=policy.version,
+        policy_rule=policy.rule,
     )
 
 
@@ -213,13 +225,14 @@ def _check(grant: Grant, request: CallRequest, now: datetime, *, again: bool, ta
     if contract is None or frozen != (contract.name, contract.version, contract.digest):
         raise PermitRefused(CONTRACT_CHANGED, f"The contract of {grant.tool} has changed since permission was given.")
     rule = lookup(task_type_id, request.tool)
-    allowed = (
-        {AllowlistState.AUTO} if grant.source == GrantSource.POLICY else {AllowlistState.AUTO, AllowlistState.GATED}
-    )
+    unattended = grant.source == GrantSource.POLICY and not grant.policy_rule.startswith("trust.")
+    allowed = {AllowlistState.AUTO} if unattended else {AllowlistState.AUTO, AllowlistState.GATED}
     if rule.state not in allowed:
         raise PermitRefused(NOT_ALLOWED, f"The allowlist no longer lets {grant.tool} run this way.")
     if not rule.admits(contract.version):
         raise PermitRefused(CONTRACT_CHANGED, f"Version {contract.version} is outside the allowed range now.")
+    if (broken := rule.violated(_values(request))) is not None:
+        raise PermitRefused(CONSTRAINT_VIOLATED, f"Its arguments violate the constraint {broken.name} now.")
     if grant.not_before is not None and grant.not_before > now:
         raise NotReleased(grant.not_before)
     if grant.expires_at <= now:
@@ -228,11 +241,22 @@ def _check(grant: Grant, request: CallRequest, now: datetime, *, again: bool, ta
 
 def _digest(request: CallRequest) -> str:
     """The digest of the arguments as they are about to execute; empty if they cannot be read."""
-    raw = request.arguments
     try:
-        arguments = parse_json(raw) if isinstance(raw, str | bytes) else guard(raw)
         return action_digest(
-            tenant_id=request.tenant_id, tool=request.tool, version=request.version, arguments=arguments
+            tenant_id=request.tenant_id, tool=request.tool, version=request.version, arguments=_read(request)
         )
     except WireError:
         return ""
+
+
+def _values(request: CallRequest) -> JSON:
+    """The arguments as they are about to execute; None, which satisfies nothing, if they cannot be read."""
+    try:
+        return _read(request)
+    except WireError:
+        return None
+
+
+def _read(request: CallRequest) -> JSON:
+    raw = request.arguments
+    return parse_json(raw) if isinstance(raw, str | bytes) else guard(raw)

@@ -15,7 +15,7 @@ from typing import Final
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Count, F, Q
+from django.db.models import F, Q
 
 from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
@@ -33,6 +33,8 @@ from agentops.wire.parse import clean_text
 from approvals.freezing import catch_up, end_of_pause, reach, usable, work_of
 from approvals.locking import lock_run
 from approvals.models import Grant, Proposal, Status
+from approvals.opening import person_of
+from approvals.selectors import Count, counted
 from tools.models import AllowlistEntry, AllowlistState
 from tools.registry import registry
 
@@ -145,33 +147,36 @@ def find_target(value: str) -> Target | None:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a stop would hold: runs by state, proposals that wait, effects that are under way and would still end."""
+    """What a stop would hold: runs by state, proposals that wait, effects that are under way and would still end.
 
-    runs: tuple[tuple[str, int], ...]
-    proposals: int
-    under_way: int
+    Nothing is counted beyond a thousand: the page is needed most when there is most.
+    """
+
+    runs: tuple[tuple[str, Count], ...]
+    proposals: Count
+    under_way: Count
 
     @property
-    def in_all(self) -> int:
+    def in_all(self) -> Count:
         """How many runs."""
-        return sum(count for _, count in self.runs)
+        counts = [count for _, count in self.runs]
+        return Count(sum(one.pending for one in counts), any(one.capped for one in counts))
 
 
 def preview(target: Target) -> Preview:
-    """Count what a stop would hold now. For a tool, the runs are those whose kind of task may use it. Three queries."""
+    """Count what a stop would hold now. For a tool, the runs are those whose kind of task may use it. One query."""
     runs = Run.objects.filter(state__in=_OPEN)
     if target.scope is Scope.TOOL:
         allowed = AllowlistEntry.objects.filter(tool=target.target).exclude(state=AllowlistState.DENIED)
         runs = runs.filter(task_type__in=allowed.values("task_type"))
     else:
         runs = runs.filter(reach(target.scope, target.target, run=""))
-    counted = dict(runs.order_by().values_list("state").annotate(Count("pk")))
     covered = reach(target.scope, target.target)
-    return Preview(
-        tuple((state, counted[state]) for state in _OPEN if state in counted),
-        Proposal.objects.filter(covered, status=Status.PENDING).count(),
-        ToolCall.objects.filter(covered, state=CallState.EXECUTING.value).count(),
-    )
+    waiting = Proposal.objects.filter(covered, status=Status.PENDING)
+    executing = ToolCall.objects.filter(covered, state=CallState.EXECUTING.value)
+    *found, proposals, under_way = counted([*(runs.filter(state=state) for state in _OPEN), waiting, executing])
+    by_state = zip(_OPEN, found, strict=True)
+    return Preview(tuple((state, count) for state, count in by_state if count.pending), proposals, under_way)
 
 
 # --- stopping and lifting -------------------------------------------------------------------------------------------
@@ -201,7 +206,7 @@ def stop(
             label=clean_text(target.label)[:200],
             reason=clean_text(reason.strip()),
             started_at=moment,
-            started_by_id=_person(actor),
+            started_by_id=person_of(actor),
         )
         record_in_tenant_stream(
             "halt.started",
@@ -242,12 +247,6 @@ def lift(
     if not connection.in_atomic_block:
         settle_lifted(moment)
     return Lifted(halt_id)
-
-
-def _person(actor: Actor) -> int:
-    if actor.user_id is None:
-        raise ValueError("only people stop the line")
-    return actor.user_id
 
 
 def _refusal(actor: Actor, reason: str) -> Invalid | Forbidden | None:

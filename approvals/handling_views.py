@@ -16,7 +16,7 @@ from approvals import bulk, handling
 from approvals.answers import answer_to, headline
 from approvals.card import RULES, Draft, Notice
 from approvals.forms import ManyForm, ReasonForm
-from approvals.models import Handling, Proposal, RejectReason, Status
+from approvals.models import Handling, Proposal, RejectReason, RejectScope, Status
 from approvals.outcomes import Decided
 from approvals.proposal_pages import card_answer, fetch
 from approvals.reminders import on_call_now
@@ -76,7 +76,8 @@ def reject_many(request: TenantRequest) -> HttpResponse:
     """Offer what waits to be ticked, and reject what was, with one reason: 422 when nothing was tried.
 
     `?tool=<name>` offers one tool's. Context of `approvals/rejected.html`: `offered` [{proposal, value}], `rows`
-    [{proposal, done, text}], `done`, `error`, `reasons`, `draft` {reason_code, note}, `chosen` as it was sent.
+    [{proposal, done, text}], `done`, `error`, `reasons`, `scopes`, `draft` {reason_code, note, scope, retry},
+    `chosen` as it was sent.
     """
     if request.method != "POST":
         return _offer(request, [], "", Draft(), status=200)
@@ -97,11 +98,23 @@ def reject_many(request: TenantRequest) -> HttpResponse:
     rows: list[dict[str, Any]] = []
     if not error:
         said = form.cleaned_data
-        told = bulk.reject_many(chosen=chosen, actor=request.actor, reason_code=said["reason_code"], note=said["note"])
+        told = bulk.reject_many(
+            chosen=chosen,
+            actor=request.actor,
+            reason_code=said["reason_code"],
+            note=said["note"],
+            scope=said["scope"],
+            retry=said["retry"] != "no",
+        )
         found = Proposal.objects.in_bulk([one.proposal_id for one, _ in told])
         rows = [_row(request, found.get(one.proposal_id), outcome) for one, outcome in told]
-    typed = {name: str(request.POST.get(name, "")) for name in ("reason_code", "note")}
-    draft = Draft(reason_code=typed["reason_code"][:40], note=typed["note"][:2000])
+    typed = {name: str(request.POST.get(name, "")) for name in ("reason_code", "note", "scope", "retry")}
+    draft = Draft(
+        reason_code=typed["reason_code"][:40],
+        scope=typed["scope"][:10],
+        retry=typed["retry"][:10],
+        note=typed["note"][:2000],
+    )
     if error:
         return _offer(request, raw[: bulk.MOST], error, draft, status=422)
     context = {"rows": rows, "done": sum(row["done"] for row in rows)}
@@ -118,6 +131,7 @@ def _offer(request: TenantRequest, chosen: list[str], error: str, draft: Draft, 
         "chosen": chosen,
         "error": error,
         "reasons": RejectReason.choices,
+        "scopes": RejectScope.choices,
         "draft": draft,
     }
     return unstored(render(request, "approvals/rejected.html", context, status=status))

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from html import escape
 from itertools import groupby
 
@@ -69,7 +70,16 @@ def inert(text: str) -> SafeString:
     in hexadecimal, `*n` for a repetition; replacing each mark by them gives back the text exactly. `data-like` of a
     `mix` is what a reader would take the word for; the style sheet prints it behind.
     """
+    return _remembered(text) if len(text) <= _SHORT else _drawn(text)
+
+
+def _drawn(text: str) -> SafeString:
     return mark_safe("".join(_pieces(str(text))))  # noqa: S308 - every piece below is escaped or made of digits
+
+
+_SHORT = 120
+_remembered = lru_cache(4_096)(_drawn)
+"""The words and values of a list are the same on the next page, and on everybody's."""
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ What a run is comes from its folded events, and nothing here reads a clock, a da
 """
 
 from collections.abc import Callable
+from typing import TypedDict
 
 from agentops.engine.decide import Candidate
 from agentops.engine.events import CallSelected
@@ -12,13 +13,32 @@ from agentops.engine.transitions import CallState
 from agentops.guardrails.output.claims import Deed
 from agentops.guardrails.output.policy import OutputPolicy
 from agentops.guardrails.output.review import OutputContext
-from agentops.wire.parse import JSONObject, clean
+from agentops.wire.parse import JSON, JSONObject, clean
 from approvals import gate
+from approvals.policy import NONE, Policy, Surroundings
 from tools.allowlist import AllowlistRule
 from tools.contracts import ToolContract, action_digest
 
 Find = Callable[[str, str | None], ToolContract | None]
 """Name and version (None: the highest) -> contract."""
+
+
+class TenantRules(TypedDict):
+    """What a tenant's policy and its scoped trusts have to say about a call (`gate.Candidate`)."""
+
+    policy: Policy
+    surroundings: Surroundings | None
+    trust: str
+
+
+Ask = Callable[[ToolContract | None, JSON], TenantRules]
+"""Contract and arguments -> the tenant's rules about them."""
+
+
+def no_rules(contract: ToolContract | None, arguments: JSON) -> TenantRules:
+    """Say nothing about any call: a tenant without a policy and without scoped trusts."""
+    return {"policy": NONE, "surroundings": None, "trust": ""}
+
 
 _UNUSED = (CallState.DENIED, CallState.WITHDRAWN)
 
@@ -33,6 +53,7 @@ def judged(
     idempotency_key: str,
     tenant_id: int,
     beside: int = 0,
+    rules: Ask = no_rules,
 ) -> tuple[CallSelected, ToolContract | None, gate.GateVerdict]:
     """Return the call as it is recorded, its contract, and what the gate says of it.
 
@@ -51,6 +72,7 @@ def judged(
             allow=allow,
             calls_so_far=same_tool + beside,
             output=output_context(state, policy, find),
+            **rules(contract, arguments),
         )
     )
     selected = CallSelected(

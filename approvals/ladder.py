@@ -14,7 +14,7 @@ from typing import Final
 from django.conf import settings
 
 from agentops.tenancy.scope import current_tenant_id
-from approvals.models import BandRule, StepUp
+from approvals.models import BandRule, Proposal, StepUp
 from approvals.risk import Band
 
 ARGUMENTS: Final = "arguments"
@@ -117,6 +117,12 @@ def rung_of(band: str) -> Rung:
     rung = default_rung(Band(band))
     rule = _rules().get(band)
     return rung if rule is None else tightened(rung, rule)
+
+
+def rung_for(proposal: Proposal) -> Rung:
+    """Return what an approval of a proposal needs: that of its band, with as many people as the policy asks for."""
+    rung = rung_of(proposal.risk_band)
+    return rung if proposal.quorum <= rung.approvers else replace(rung, approvers=proposal.quorum)
 
 
 def _rules() -> Mapping[str, BandRule]:

@@ -45,6 +45,7 @@ ACTION: Final = "queue.view"
 _PROPOSAL = (
     *(events.CallProposed, events.ProposalDecided, events.ProposalUndone),
     *(events.ProposalExpired, events.ProposalWithdrawn),
+    *(events.ProposalAsked, events.ProposalAnswered, events.ProposalUnanswered),
 )
 _RUN = (
     *(events.RunSubmitted, events.RunWaiting, events.RunSucceeded, events.RunFailed, events.RunCancelled),

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from agentops.changes.models import Change, ChangeStatus, one_in_force, one_waits, two_admins
 from agentops.tenancy.scope import TenantForeignKey, TenantModel
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import MAX_BYTES, JSONObject, as_object, parse_json
@@ -40,6 +41,14 @@ class RejectReason(models.TextChoices):
     WRONG_TOOL = "wrong_tool", "Wrong tool"
     EXPOSES_DATA = "exposes_data", "Exposes data"
     OTHER = "other", "Other"
+
+
+class RejectScope(models.TextChoices):
+    """How far a rejection reaches (`engine.refusals`)."""
+
+    CALL = "call", "This call only: the plan goes on without it"
+    STEP = "step", "This step: the agent plans again"
+    RUN = "run", "The run: it ends here"
 
 
 class SkipReason(models.TextChoices):
@@ -96,6 +105,12 @@ class Proposal(TenantModel):
     risk = models.JSONField()
     sensitivity = models.JSONField(default=list)
     policy_rule = models.CharField(max_length=64)
+    policy_version = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="The version of the policy that it was judged by; 0 where there was none."
+    )
+    quorum = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How many people a rule of the policy asks for; the band may ask for more."
+    )
     reasons = models.JSONField(default=list, help_text="Why a person is asked, in sentences.")
     attacked = models.JSONField(default=list, help_text="JSON pointers of arguments that untrusted text chose.")
     explanation = models.TextField(blank=True, help_text="The agent's own words; untrusted.")
@@ -260,6 +275,17 @@ class Decision(TenantModel):
     verdict = models.CharField(max_length=10, choices=Verdict)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
     reason_code = models.CharField(max_length=40, choices=RejectReason, blank=True)
+    scope = models.CharField(
+        max_length=4,
+        choices=RejectScope,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="How far a rejection reaches.",
+    )
+    retry = models.BooleanField(
+        null=True, blank=True, help_text="Whether the agent may try again in another way, after a rejection."
+    )
     note = models.TextField(blank=True)
     digest = models.CharField(max_length=64)
     patch = models.JSONField(default=list, help_text="JSON Patch (RFC 6902) from the agent's arguments to these.")
@@ -285,6 +311,11 @@ class Decision(TenantModel):
                 | (~Q(verdict=Verdict.REJECT) & Q(reason_code="")),
                 name="decision_reason_iff_rejected",
             ),
+            models.CheckConstraint(
+                condition=Q(verdict=Verdict.REJECT, scope__in=RejectScope.values, retry__isnull=False)
+                | Q(scope="", retry__isnull=True),
+                name="decision_scope_only_rejected",
+            ),
         )
         indexes = (models.Index(fields=("tenant", "user", "-at"), name="decision_by_person"),)
 
@@ -308,6 +339,12 @@ class Grant(TenantModel):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     not_before = models.DateTimeField(null=True, blank=True, help_text="Its decision can be taken back until then.")
+    policy_version = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="The version of the policy that let it be; 0 where there was none."
+    )
+    policy_rule = models.CharField(
+        max_length=64, blank=True, default="", db_default="", help_text="The rule, or the scoped trust, behind it."
+    )
     consumed_at = models.DateTimeField(null=True, blank=True)
     thawed_to = models.DateTimeField(
         null=True, blank=True, help_text="Stops and pauses up to this moment have moved `expires_at` already."
@@ -327,63 +364,80 @@ class Grant(TenantModel):
         return f"{self.tool} {self.call_id} ({self.source})"
 
 
-class WeightsStatus(models.TextChoices):
-    """The life of a set of risk weights; at most one is proposed and at most one is in force."""
-
-    PROPOSED = "proposed", "Proposed"
-    ACTIVE = "active", "In force"
-    RETIRED = "retired", "Replaced"
-    REFUSED = "refused", "Refused"
-    WITHDRAWN = "withdrawn", "Withdrawn"
-
-
-class RiskWeights(TenantModel):
+class RiskWeights(Change):
     """One version of what a tenant weighs (`approvals.weights`): proposed by one admin, decided by another.
 
     Versions are never changed and never deleted: a proposal names the one that it was assessed with.
     """
 
-    tenant = TenantForeignKey(db_index=False)
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    version = models.PositiveIntegerField()
     body = models.JSONField(help_text="Weights in per cent, thresholds, working hours.")
-    status = models.CharField(max_length=10, choices=WeightsStatus, default=WeightsStatus.PROPOSED)
-    note = models.TextField(help_text="Why it is proposed.")
-    proposed_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False
-    )
-    proposed_at = models.DateTimeField()
-    decided_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
-    )
-    decided_at = models.DateTimeField(null=True, blank=True)
-    decision_note = models.TextField(blank=True)
 
     class Meta:
         verbose_name_plural = "risk weights"
-        constraints = (
-            models.UniqueConstraint(fields=("tenant", "version"), name="weights_version_once"),
-            models.UniqueConstraint(
-                fields=("tenant",), condition=Q(status=WeightsStatus.PROPOSED), name="weights_one_proposed"
-            ),
-            models.UniqueConstraint(
-                fields=("tenant",), condition=Q(status=WeightsStatus.ACTIVE), name="weights_one_in_force"
-            ),
-            models.CheckConstraint(condition=Q(status__in=WeightsStatus.values), name="weights_status_known"),
-            models.CheckConstraint(
-                condition=~Q(status__in=(WeightsStatus.ACTIVE, WeightsStatus.RETIRED))
-                | (Q(decided_by__isnull=False) & ~Q(decided_by=models.F("proposed_by"))),
-                name="weights_in_force_by_somebody_else",
-            ),
-            models.CheckConstraint(
-                condition=Q(status=WeightsStatus.PROPOSED, decided_at__isnull=True)
-                | (~Q(status=WeightsStatus.PROPOSED) & Q(decided_at__isnull=False)),
-                name="weights_decided_once",
+        constraints = (*two_admins("weights"), one_waits("weights"), one_in_force("weights"))
+
+
+class PolicyVersion(Change):
+    """One version of a tenant's policy (`approvals.policy`): proposed by one admin, published by another.
+
+    Of the published ones, the highest version whose moment has come is in force (`approvals.policies`).
+    """
+
+    body = models.JSONField(help_text="The rules, in the words of the file.")
+    effective_at = models.DateTimeField(help_text="From when it counts; never before it was published.")
+
+    class Meta:
+        constraints = (*two_admins("policy"), one_waits("policy"))
+        indexes = (
+            models.Index(
+                fields=("tenant", "-version"),
+                condition=Q(status__in=(ChangeStatus.ACTIVE, ChangeStatus.RETIRED)),
+                name="policy_published",
             ),
         )
 
+
+class ScopedTrust(TenantModel):
+    """A senior's word that calls like an approved one need no person again: same tool, same authority arguments.
+
+    For one run, or until a moment; ended by whoever revokes it. Nothing of it lifts what a sensitive class or a rule of
+    the policy asks for.
+    """
+
+    tenant = TenantForeignKey(db_index=False)
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    proposal = models.ForeignKey(Proposal, on_delete=models.PROTECT, related_name="trusts", db_index=False)
+    task_type = models.ForeignKey("runs.TaskType", on_delete=models.PROTECT, related_name="+", db_index=False)
+    run = models.ForeignKey(
+        "runs.Run", null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    tool = models.CharField(max_length=100)
+    contract_digest = models.CharField(max_length=64)
+    authority = models.TextField(help_text="Canonical JSON of the authority arguments that it covers.")
+    given_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    given_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    revoked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("proposal",), name="trust_once_per_proposal"),
+            models.CheckConstraint(condition=Q(ends_at__gt=models.F("given_at")), name="trust_has_a_length"),
+            models.CheckConstraint(
+                condition=Q(revoked_at__isnull=True, revoked_by__isnull=True)
+                | Q(revoked_at__isnull=False, revoked_by__isnull=False),
+                name="trust_revoked_by_somebody",
+            ),
+        )
+        indexes = (
+            models.Index(fields=("tenant", "ends_at"), condition=Q(revoked_at__isnull=True), name="trust_in_force"),
+        )
+
     def __str__(self) -> str:
-        return f"version {self.version} ({self.status})"
+        return f"{self.tool} until {self.ends_at:%Y-%m-%d %H:%M}"
 
 
 class ProposalTerm(TenantModel):
@@ -508,6 +562,29 @@ class Viewing(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.user_id} on {self.proposal_id}"
+
+
+class Reading(TenantModel):
+    """Somebody has looked at a version of a proposal, for the first time at `at`.
+
+    The audit trail is told by the sweeper (`approvals.readings`), at `recorded_at`.
+    """
+
+    tenant = TenantForeignKey(db_index=False)
+    proposal = models.ForeignKey(Proposal, on_delete=models.CASCADE, related_name="readings", db_index=False)
+    version = models.PositiveIntegerField()
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    at = models.DateTimeField()
+    recorded_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("proposal", "version", "user"), name="reading_once"),)
+        indexes = (
+            models.Index(fields=("tenant", "id"), condition=Q(recorded_at__isnull=True), name="reading_to_record"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user_id} read version {self.version} of {self.proposal_id}"
 
 
 class Handling(TenantModel):

@@ -3,17 +3,22 @@
 from datetime import datetime
 from uuid import UUID
 
+from django.contrib.auth.models import User
+
 from agentops.tenancy.access import SYSTEM, Actor, can
 from approvals import freezing
 from approvals.ending import expire_now, locked, run_ended, withdraw_leftover
 from approvals.models import Proposal, Status
-from approvals.outcomes import Expired, Forbidden, Lost, Stale, TooLate
+from approvals.outcomes import Expired, Forbidden, Leased, Lost, Stale, TooLate
 
 
 def opened_for(
     proposal_id: UUID, actor: Actor, version: int, digest: str, now: datetime
-) -> Proposal | TooLate | Forbidden:
-    """Lock a proposal for a decision by this actor on what this actor saw, or say why there is none to make."""
+) -> Proposal | TooLate | Forbidden | Leased:
+    """Lock a proposal for a decision by this actor on what this actor saw, or say why there is none to make.
+
+    What somebody else has for the moment is theirs alone, whichever way a decision comes.
+    """
     if actor.kind != "user" or actor.user_id is None:
         return Forbidden("people_only")
     if not can(actor, "proposal.decide"):
@@ -25,6 +30,8 @@ def opened_for(
         expire_now(proposal, now)
     if proposal.status != Status.PENDING:
         return too_late(proposal)
+    if (leased := leased_by_another(proposal, actor, now)) is not None:
+        return leased
     if (proposal.version, proposal.digest) != (version, digest):
         return Stale(proposal.version, proposal.digest)
     return proposal
@@ -39,6 +46,22 @@ def too_late(proposal: Proposal) -> TooLate:
     if decision is None:
         return Lost(SYSTEM.name, Status.WITHDRAWN.value, proposal.decided_at or proposal.decide_by)
     return Lost(decision.user.get_username(), decision.verdict, decision.at)
+
+
+def leased_by_another(proposal: Proposal, actor: Actor, now: datetime) -> Leased | None:
+    """Return who else has a pending proposal at the moment. One query when somebody does."""
+    if proposal.status != Status.PENDING or proposal.leased_until is None or proposal.leased_until <= now:
+        return None
+    if proposal.leased_by_id is None or proposal.leased_by_id == actor.user_id:
+        return None
+    return Leased(name_of(proposal.leased_by_id), proposal.leased_until)
+
+
+def name_of(user_id: int | None) -> str:
+    """Return a person's user name, empty for nobody."""
+    if user_id is None:
+        return ""
+    return User.objects.values_list("username", flat=True).filter(pk=user_id).first() or ""
 
 
 def person_of(actor: Actor) -> int:

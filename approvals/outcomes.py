@@ -101,8 +101,24 @@ class Seconded:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """Somebody else has it until this moment, and until then nobody but them decides it."""
+
+    by: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The question is on record as the `round`th about the proposal; the agent answers it by itself."""
+
+    proposal_id: UUID
+    round: int
+
+
 TooLate = Lost | Expired | Stale
-Refusal = Forbidden | Invalid | Gated | StepUpNeeded | Moved
+Refusal = Forbidden | Invalid | Leased | Gated | StepUpNeeded | Moved
 """Why an approval was not taken although the proposal is open."""
 
 Outcome = Decided | Seconded | Lost | Stale | Expired | Refusal | Reconfirm

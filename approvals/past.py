@@ -10,11 +10,11 @@ from typing import Any, Final
 from agentops.audit.models import Event
 from agentops.audit.services import TENANT_STREAM, Recorded, read
 from agentops.runs.timeline import Told
-from approvals import rendering
+from approvals.asked import changes_of
 from approvals.models import Proposal, Status
+from approvals.readings import VIEWED
 
 MOST: Final = 50
-_MOST_CHANGES: Final = 20
 
 _SAID: Final[Mapping[str, str]] = {"proposal.revised": "changed the arguments; this is version {version}, {band} risk"}
 """Event of the tenant's stream -> what is said of it; others are named by their type."""
@@ -38,6 +38,7 @@ def past_of(proposal: Proposal, told: Told) -> list[dict[str, Any]]:
 def _own(proposal: Proposal) -> Iterator[dict[str, Any]]:
     """Yield what people did to the proposal itself, at most the newest fifty."""
     found = Event.objects.filter(subject_kind="proposal", subject_id=str(proposal.pk), stream__name=TENANT_STREAM)
+    found = found.exclude(type=VIEWED)  # who has looked stands in the audit trail, and would bury what was done
     for body, digest in found.order_by("-id").values_list("body", "hash")[:MOST]:
         for event in read(body, bytes(digest)):
             if proposal.status == Status.PENDING and event.type in _BLIND:
@@ -60,9 +61,4 @@ def _text(event: Recorded) -> str:
 def _changes(event: Recorded) -> list[dict[str, str]]:
     """Return what a revision changed against what the agent had proposed, as it was recorded (RFC 6902)."""
     patch = event.data.get("patch")
-    changes = []
-    for one in patch if isinstance(patch, list) else ():
-        if isinstance(one, Mapping):
-            value = "taken out" if one.get("op") == "remove" else rendering.leaf(one.get("value"))
-            changes.append({"path": str(one.get("path", "")), "text": value})
-    return changes[:_MOST_CHANGES]
+    return changes_of(one for one in (patch if isinstance(patch, list) else ()) if isinstance(one, Mapping))

@@ -37,6 +37,11 @@ class Frozen:
     risk: Risk
     verdict: Gate | Auto
 
+    @property
+    def quorum(self) -> int:
+        """How many people a rule of the policy asks for, 0 if none does."""
+        return self.verdict.quorum if isinstance(self.verdict, Gate) else 0
+
     def columns(self) -> dict[str, object]:
         """The columns of a proposal that an edit changes."""
         attacked = self.verdict.attacked if isinstance(self.verdict, Gate) else ()
@@ -50,6 +55,8 @@ class Frozen:
             **risk_columns(self.risk),
             "sensitivity": [str(one) for one in sensitivity],
             "policy_rule": self.verdict.rule,
+            "policy_version": self.verdict.policy_version,
+            "quorum": self.quorum,
             "reasons": list(self.verdict.reasons),
             "attacked": list(attacked),
             "tainted": any(one.untrusted for one in self.provenance.values()),
@@ -76,11 +83,20 @@ def freeze(
     verdict: Gate | Auto,
     task_type_id: int,
     now: datetime,
+    changed_after_question: bool = False,
 ) -> Frozen:
     """Work out everything a reviewer is shown. Asks the tool for a preview and our records for signals (queries)."""
     leafwise = per_leaf(arguments, provenance)
     found = preview(contract, arguments)
-    risk = assessed(contract, arguments, leafwise, found.consequence, task_type_id=task_type_id, now=now)
+    risk = assessed(
+        contract,
+        arguments,
+        leafwise,
+        found.consequence,
+        task_type_id=task_type_id,
+        now=now,
+        changed_after_question=changed_after_question,
+    )
     return composed(
         tenant_id=tenant_id,
         contract=contract,
@@ -151,7 +167,10 @@ def draft_proposal(
         task_type_id=run.task_type_id,
         now=now,
     )
-    decide_by = now + timedelta(seconds=run.task_type.decide_within_s)
+    within = run.task_type.decide_within_s
+    if gate.decide_within_s is not None:
+        within = min(within, gate.decide_within_s)
+    decide_by = now + timedelta(seconds=within)
     return Proposal(
         tenant_id=run.tenant_id,
         run=run,
@@ -167,6 +186,7 @@ def draft_proposal(
         decide_by=decide_by,
         execute_by=decide_by + timedelta(seconds=run.task_type.execute_within_s),
         created_at=now,
+        needs_role=gate.role,
         remind_at=now + (decide_by - now) * FIRST_REMINDER,
         **frozen.columns(),
     )

@@ -9,30 +9,30 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.contrib import messages
-from django.core.cache import cache
 from django.http import Http404, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
+from agentops import clock
 from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import can, require
 from agentops.tenancy.requests import TenantRequest
 from agentops.tenancy.scope import give_back_connection
-from approvals import claims, live, saved_views, selectors, unknown_views, unknowns
+from approvals import claims, figures, live, names, saved_views, selectors, unknown_views, unknowns
 from approvals.card import Notice, card_of
 from approvals.filters import BadFilter, Filters, Problem, parse
 from approvals.forms import QueueFilter, SaveViewForm, ServeForm
 from approvals.models import Status
 from approvals.proposal_pages import card_answer, fetch
+from approvals.readings import note_reading
 from approvals.rows import rows
 from approvals.saved_views import View
 from approvals.selectors import Overview, QueuePage
 from approvals.views import filters_of_the_page
 from tools.registry import registry
 
-HINTS_S: Final = 300
 MOST_ROWS: Final = 100
 
 FRAGMENTS: Final = {"queue-pane": "approvals/_pane.html", "more": "approvals/_more.html"}
@@ -121,7 +121,10 @@ def _open_one(request: TenantRequest, context: dict[str, Any], page: QueuePage, 
         return
     chosen = form.opened or (page.rows[0].pk if page.rows else None)
     if chosen is not None:
-        context["selected"] = card_of(fetch(chosen), request.actor, chosen=form.opened is not None)
+        shown = fetch(chosen)
+        if form.opened is not None:
+            note_reading(shown, request.actor, clock.now())
+        context["selected"] = card_of(shown, request.actor, chosen=form.opened is not None)
         _mark(context["items"], chosen)
 
 
@@ -135,10 +138,11 @@ def _context(
 ) -> dict[str, Any]:
     me = request.actor.user_id
     views = saved_views.views_of(request.actor)
-    found = selectors.overview([view.filters for view in views], now=now)
+    found = figures.recent_overview([view.filters for view in views], now=now)
     empty = not page.rows
     decision = selectors.last_decision() if empty and not filters.active else None
     return {
+        "desk_only": True,
         "items": rows(page.rows, me=me, now=now),
         "unknowns": unknowns.waiting(filters) if first and found.calls else [],
         "selected": None,
@@ -156,7 +160,7 @@ def _context(
         "may_share": can(request.actor, saved_views.SHARE),
         "may_serve": can(request.actor, claims.RIGHT),
         "saveable": filters.active and filters.query not in {view.query for view in views},
-        "hints": _hints(request.tenant.pk),
+        "hints": _hints(),
         "last_decision": None if decision is None else {"at": decision.at, "by": decision.user.get_username()},
     }
 
@@ -194,15 +198,12 @@ def _hides(filters: Filters, now: datetime) -> dict[str, Any] | None:
     return {"text": term.text, "count": str(count), "url": _address(rest.query)} if count.pending else None
 
 
-def _hints(tenant_id: int) -> dict[str, Any]:
-    """Return what the tenant's filters can name; as of at most five minutes ago."""
-    key = f"queue-hints:{tenant_id}"
-    known: dict[str, Any] | None = cache.get(key)
-    if known is None:
-        tasks = [slug for slug, _ in selectors.task_type_choices()]
-        known = {"tasks": tasks, "tools": sorted({one.name for one in registry.contracts() if one.writes})}
-        cache.set(key, known, HINTS_S)
-    return known
+def _hints() -> dict[str, list[str]]:
+    """Return what the tenant's filters can name."""
+    return {
+        "tasks": [one.slug for one in names.task_types().values()],
+        "tools": sorted({one.name for one in registry.contracts() if one.writes}),
+    }
 
 
 # --- rows that have changed -------------------------------------------------------------------------------------------

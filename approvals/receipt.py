@@ -20,7 +20,11 @@ def receipt_of(
 
     The executed digest is computed again from the arguments in the run's record, not copied from anywhere. `predicted`
     is what the reviewer was told would happen, `actual` the paths of what the tool has answered (`rendering.paths`).
+    Of a rejection it says that nothing ran, why, and how far the no reaches: {rejected {digest, reason, note, reach,
+    again, at}}.
     """
+    if proposal.status == Status.REJECTED and decision is not None:
+        return {"rejected": _rejected(decision)}
     if proposal.status != Status.APPROVED or decision is None:
         return None
     receipt: dict[str, Any] = {
@@ -49,6 +53,18 @@ def receipt_of(
             "actual": rendering.paths(call.output),
         }
     return receipt
+
+
+def _rejected(decision: Decision) -> dict[str, Any]:
+    again = {True: "The agent may try in another way", False: "The agent may not use this tool again in this run"}
+    return {
+        "digest": decision.digest,
+        "reason": decision.get_reason_code_display(),
+        "note": decision.note,
+        "reach": decision.get_scope_display(),
+        "again": again.get(decision.retry, "") if decision.retry is not None else "",
+        "at": decision.at,
+    }
 
 
 def _reference(output: JSON) -> str:

@@ -10,12 +10,15 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from agentops.changes import outcomes
+from agentops.changes.models import ChangeStatus
+from agentops.changes.services import RIGHT
 from agentops.runs.pages import unstored
 from agentops.tenancy.access import can, require
 from agentops.tenancy.requests import TenantRequest
 from approvals import weighing
 from approvals.calibration import Calibration, calibrate, simulate
-from approvals.models import RiskWeights, WeightsStatus
+from approvals.models import RiskWeights
 from approvals.risk import ENGINE
 from approvals.weights import MOST, NAMES, THRESHOLD_NAMES, BadWeights, Weights, parse_weights
 
@@ -44,7 +47,7 @@ def risk(request: TenantRequest) -> HttpResponse:
 
 
 @require_POST
-@require(weighing.RIGHT)
+@require(RIGHT)
 def propose(request: TenantRequest) -> HttpResponse:
     """Propose a set of weights. 409 while another one waits, 422 with what was typed when it cannot be taken."""
     raw, unreadable = _posted(request.POST)
@@ -53,12 +56,12 @@ def propose(request: TenantRequest) -> HttpResponse:
         return _page(request, raw=raw, note=note, errors=unreadable, status=422)
     outcome = weighing.propose(raw=raw, note=note, actor=request.actor)
     match outcome:
-        case weighing.Proposed(version=version):
+        case outcomes.Proposed(version=version):
             messages.success(request, f"Version {version} is proposed. Another admin decides whether it takes effect.")
             return unstored(redirect("risk"))
-        case weighing.Invalid(problems=problems):
+        case outcomes.Invalid(problems=problems):
             return _page(request, raw=raw, note=note, errors=problems, status=422)
-        case weighing.Waiting(by=by, version=version):
+        case outcomes.Waiting(by=by, version=version):
             notice = _error(f"Version {version} of {by} waits already.", "It has to be decided or withdrawn first.")
             return _page(request, raw=raw, note=note, notice=notice, status=409)
         case _:
@@ -66,32 +69,32 @@ def propose(request: TenantRequest) -> HttpResponse:
 
 
 @require_POST
-@require(weighing.RIGHT)
+@require(RIGHT)
 def decide(request: TenantRequest, pk: UUID) -> HttpResponse:
     """Put a proposed set in force, refuse it or take it back. 403 with the rule, 409 when somebody was faster."""
     verdict, note = str(request.POST.get("verdict", ""))[:20], str(request.POST.get("note", ""))[:20_000]
     outcome = weighing.decide(weights_id=pk, verdict=verdict, note=note, actor=request.actor)
     match outcome:
-        case weighing.Settled(version=version, status=status):
+        case outcomes.Settled(version=version, status=status):
             words = {"active": "is in force", "refused": "is refused", "withdrawn": "is withdrawn"}[status]
             messages.success(request, f"Version {version} {words}.")
             return unstored(redirect("risk"))
-        case weighing.Invalid(problems=problems):
+        case outcomes.Invalid(problems=problems):
             return _page(request, errors=problems, decision_note=note, status=422)
         case _:
             return _other(request, outcome)
 
 
-def _other(request: TenantRequest, outcome: weighing.Outcome) -> HttpResponse:
+def _other(request: TenantRequest, outcome: outcomes.Outcome) -> HttpResponse:
     match outcome:
-        case weighing.NotFound():
+        case outcomes.NotFound():
             raise Http404
-        case weighing.Forbidden(rule=rule):
+        case outcomes.Forbidden(rule=rule):
             return _page(request, notice=_error(_FORBIDDEN[rule], "Nothing was changed."), status=403)
-        case weighing.TooLate(by=by, status=status):
-            title = f"{by} was faster: it is {WeightsStatus(status).label.lower()}."
+        case outcomes.TooLate(by=by, status=status):
+            title = f"{by} was faster: it is {ChangeStatus(status).label.lower()}."
             return _page(request, notice=_error(title, "Nothing was changed by you."), status=409)
-        case weighing.Proposed() | weighing.Settled() | weighing.Waiting() | weighing.Invalid():
+        case outcomes.Proposed() | outcomes.Settled() | outcomes.Waiting() | outcomes.Invalid() | outcomes.Stale():
             raise ValueError("this outcome is answered by its own view")
         case _:
             assert_never(outcome)
@@ -131,13 +134,13 @@ def _page(
         "weights": weights,
         "engine": ENGINE,
         "waiting": _waiting(rows, weights, request),
-        "past": [one for one in rows if one.status != WeightsStatus.PROPOSED][:HISTORY],
+        "past": [one for one in rows if one.status != ChangeStatus.PROPOSED][:HISTORY],
         "form": _form(raw if raw is not None else weights.to_json(), note),
         "decision_note": decision_note,
         "most": MOST,
         "errors": dict(errors or {}),
         "open": raw is not None,
-        "can_change": can(request.actor, weighing.RIGHT),
+        "can_change": can(request.actor, RIGHT),
         "notice": notice,
     }
     return unstored(render(request, "approvals/risk.html", context, status=status))
@@ -168,7 +171,7 @@ def hours_words(weights: Weights) -> str:
 
 
 def _waiting(rows: list[RiskWeights], weights: Weights, request: TenantRequest) -> dict[str, Any] | None:
-    row = next((one for one in rows if one.status == WeightsStatus.PROPOSED), None)
+    row = next((one for one in rows if one.status == ChangeStatus.PROPOSED), None)
     if row is None:
         return None
     try:

@@ -2,48 +2,67 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.urls import reverse
 
+from agentops.runs.models import TaskType
 from agentops.wire.money import format_money
 from approvals import freezing
 from approvals.models import Proposal, Status
+from approvals.names import people_of, task_types
 
 
 def rows(proposals: Sequence[Proposal], *, me: int | None, now: datetime) -> list[dict[str, Any]]:
-    """Return the items of `approvals/_row.html`. `proposals` come from `selectors`."""
+    """Return the items of `approvals/_items.html`. `proposals` come from `selectors`."""
     still = freezing.standing(proposals)
-    return [_row(one, still, me, now) for one in proposals]
+    people, kinds = people_of(proposals), task_types()
+    address = reverse("proposal", args=[_ANY])
+    return [_row(one, still, people, kinds, address, me, now) for one in proposals]
 
 
-def _row(one: Proposal, still: Mapping[UUID, datetime], me: int | None, now: datetime) -> dict[str, Any]:
+_ANY: Final = UUID(int=0)
+"""Stands for a proposal in an address that is looked up once for all rows."""
+
+
+def _row(
+    one: Proposal,
+    still: Mapping[UUID, datetime],
+    people: Mapping[int, User],
+    kinds: Mapping[int, TaskType],
+    address: str,
+    me: int | None,
+    now: datetime,
+) -> dict[str, Any]:
+    def called(person: int | None) -> str:
+        return people[person].get_username() if person is not None and person in people else ""
+
     pending = one.status == Status.PENDING
     leased = pending and one.leased_until is not None and one.leased_until > now
-    held = pending and one.held_until is not None and one.held_until > now
+    held = one.held_until if pending and one.held_until is not None and one.held_until > now else None
+    holder = called(one.leased_by_id) if leased else ""
+    assignee = called(one.assigned_to_id) if pending else ""
     return {
         "id": one.pk,
+        "state": f"{one.status} {holder} {assignee} {one.risk_score} {held.isoformat() if held else ''}",
         "band": one.risk_band,
         "score": one.risk_score,
         "sentence_parts": one.sentence,
         "magnitude": magnitude(one.consequence),
         "tainted": one.tainted,
-        "task_type": one.task_type.name,
+        "task_type": kind.name if (kind := kinds.get(one.task_type_id)) is not None else one.task_type.name,
         "tool": one.tool,
         "age": one.created_at,
         "decide_by": one.decide_by,
         "still_since": still.get(one.pk),
         "status": one.status,
-        "closed": None if pending else {"by": one.decided_by and one.decided_by.get_username(), "at": one.decided_at},
-        "leased": {"by": one.leased_by.get_username(), "mine": one.leased_by_id == me}
-        if leased and one.leased_by is not None
-        else None,
-        "assigned": {"to": one.assigned_to.get_username(), "mine": one.assigned_to_id == me}
-        if pending and one.assigned_to is not None
-        else None,
-        "held_until": one.held_until if held else None,
-        "url": reverse("proposal", args=[one.pk]),
+        "closed": None if pending else {"by": called(one.decided_by_id), "at": one.decided_at},
+        "leased": {"by": holder, "mine": one.leased_by_id == me} if holder else None,
+        "assigned": {"to": assignee, "mine": one.assigned_to_id == me} if assignee else None,
+        "held_until": held,
+        "url": address.replace(str(_ANY), str(one.pk)),
         "selected": False,
     }
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Any, assert_never
 from uuid import UUID
 
 from django.db.models import IntegerField, Q, QuerySet, Subquery
 
+from agentops.audit.models import Event
 from agentops.engine.transitions import CallState
 from agentops.runs.models import TaskType, ToolCall
 from agentops.tenancy.models import Membership, Tenant
@@ -28,6 +29,7 @@ from approvals.filters import (
     Tool,
 )
 from approvals.models import Decision, Proposal, ProposalTerm, Status
+from approvals.names import IN_A_ROW, introduce
 
 PAGE = 50
 COUNTED = 1_000
@@ -83,20 +85,43 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The queue in figures: how much waits (of it `calls` unknown effects), since when, how much each filter finds."""
+    """The queue in figures: how much waits (of it `calls` unknown effects), since when, how much each filter finds.
+
+    `newest` is the id of the newest event of the tenant at that moment, 0 when there is none.
+    """
 
     waiting: Count
     calls: int
     oldest: datetime | None
     of: tuple[Count, ...]
+    newest: int
 
 
-_PEOPLE = ("leased_by", "assigned_to", "decided_by")
+_RUN = ("run__tenant", "run__task_type", "run__requested_by", "run__requested_by_token", "run__paused_at", "run__state")
 _ROW = (
     *("id", "tenant_id", "risk_band", "risk_score", "band_rank", "sentence", "consequence", "tainted", "status"),
-    *("created_at", "decide_by", "decided_at", "tool", "task_type__name", "run_id", "thawed_to"),
-    *("leased_until", "held_until", *(f"{person}__username" for person in _PEOPLE)),
-    *("run__task_type", "run__requested_by", "run__requested_by_token", "run__paused_at"),
+    *("created_at", "decide_by", "decided_at", "tool", "task_type", "run_id", "thawed_to", *IN_A_ROW),
+    *("leased_until", "held_until", *_RUN),
+)
+_GLANCE = (
+    *(
+        "tenant",
+        "run",
+        "status",
+        "tool",
+        "contract_version",
+        "arguments",
+        "version",
+        "digest",
+        "band_rank",
+        "created_at",
+    ),
+    *("created_at", "decide_by", "leased_by", "leased_until", "served_at", "votes", "release_at"),
+)
+_CARD = (
+    *(field.name for field in Proposal._meta.concrete_fields if field.name != "terms"),
+    *("task_type__tenant", "task_type__name", "task_type__allow_self_approval", "task_type__execute_within_s", *_RUN),
+    *("requested_by__username", "requested_by__first_name", "requested_by__last_name"),
 )
 
 
@@ -129,12 +154,13 @@ def rows_of(ids: Sequence[UUID]) -> list[Proposal]:
 def next_after(proposal: Proposal, filters: Filters, *, now: datetime) -> Proposal | None:
     """Return the pending proposal that follows this one in the queue, or the first one; None when nothing waits.
 
-    What somebody else has taken is passed over.
+    What somebody else has taken is passed over. It comes with everything its card names, like that of `find`.
     """
     for anchor in (proposal, None):
         for part in in_order(filters, now=now, at=now, anchor=anchor):
-            if (found := part.filter(free_for(filters.me, now)).exclude(pk=proposal.pk).first()) is not None:
-                return found
+            free = _with_card(part.filter(free_for(filters.me, now)).exclude(pk=proposal.pk))
+            for found in free[:1]:
+                return introduce(found)
     return None
 
 
@@ -143,17 +169,29 @@ def overview(filters: Sequence[Filters], *, now: datetime) -> Overview:
     waiting = Proposal.objects.filter(status=Status.PENDING)
     calls = ToolCall.objects.filter(state=CallState.UNKNOWN.value, hook_asked=True)
     ages = [Subquery(waiting.filter(band_rank=r).order_by("created_at").values("created_at")[:1]) for r in range(4)]
-    counts = [_CountedTo(one.order_by().values("pk")[: COUNTED + 1]) for one in (waiting, calls)]
-    counts += [_CountedTo(matching(one, now).order_by().values("pk")[: COUNTED + 1]) for one in filters]
-    named = {f"n{i}": one for i, one in enumerate((*ages, *counts))}
-    row = Tenant.objects.filter(pk=current_tenant_id()).annotate(**named).values_list(*named).get()
-    found, numbers = row[: len(ages)], row[len(ages) :]
+    event = Subquery(Event.objects.order_by("-pk").values("pk")[:1])
+    numbered = (_CountedTo.of(one) for one in (waiting, calls, *(matching(one, now) for one in filters)))
+    row = _of_tenant([*ages, *numbered, event])
+    found, numbers = row[: len(ages)], row[len(ages) : -1]
     return Overview(
         _count(numbers[0] + numbers[1]),
         numbers[1],
         min((age for age in found if age is not None), default=None),
         tuple(_count(number) for number in numbers[2:]),
+        row[-1] or 0,
     )
+
+
+def counted(rows: Sequence[QuerySet[Any]]) -> tuple[Count, ...]:
+    """Count the rows of each, up to 1,000. One query."""
+    return tuple(_count(number) for number in _of_tenant([_CountedTo.of(one) for one in rows]))
+
+
+def _of_tenant(subqueries: Sequence[Subquery]) -> tuple[Any, ...]:
+    """Return the values of scalar subqueries in the open tenant. One query."""
+    named = {f"n{i}": one for i, one in enumerate(subqueries)}
+    row: tuple[Any, ...] = Tenant.objects.filter(pk=current_tenant_id()).annotate(**named).values_list(*named).get()
+    return row
 
 
 class _CountedTo(Subquery):
@@ -162,15 +200,28 @@ class _CountedTo(Subquery):
     template = "(SELECT COUNT(*) FROM (%(subquery)s) counted)"
     output_field = IntegerField()
 
+    @classmethod
+    def of(cls, rows: QuerySet[Any]) -> "_CountedTo":
+        """Count one more than is told, so that more can be told from as many."""
+        return cls(rows.order_by().values("pk")[: COUNTED + 1])
+
 
 def _count(found: int) -> Count:
     return Count(min(found, COUNTED), found > COUNTED)
 
 
 def find(proposal_id: UUID) -> Proposal | None:
-    """Return a proposal of the open tenant with everything its card names. One query."""
-    related = ("task_type", "requested_by", "decided_by", "run", "tenant", "leased_by", "assigned_to", "held_by")
-    return Proposal.objects.select_related(*related).filter(pk=proposal_id).first()
+    """Return a proposal of the open tenant with everything its card names. One query; now and then one for names."""
+    found = next(iter(_with_card(Proposal.objects.filter(pk=proposal_id))), None)
+    return introduce(found) if found is not None else None
+
+
+def glance(proposal_id: UUID) -> Proposal | None:
+    """Return a proposal with what a verdict on it is checked against and what finds the next one; no names. One query.
+
+    Everything else of it costs a query when it is asked for: `find` is for showing it.
+    """
+    return next(iter(Proposal.objects.filter(pk=proposal_id).only(*_GLANCE)), None)
 
 
 def decision_on(proposal: Proposal) -> Decision | None:
@@ -183,11 +234,6 @@ def last_decision() -> Decision | None:
     """Return the newest decision of the tenant."""
     counted = Decision.objects.filter(final=True, undone_at__isnull=True)
     return counted.select_related("user").order_by("-id").first()
-
-
-def task_type_choices() -> list[tuple[str, str]]:
-    """Return (slug, name) of every task type, by name."""
-    return list(TaskType.objects.order_by("name", "pk").values_list("slug", "name"))
 
 
 # --- order ----------------------------------------------------------------------------------------------------------
@@ -250,7 +296,12 @@ def _rows() -> QuerySet[Proposal]:
 
 
 def _with_row(rows: QuerySet[Proposal]) -> QuerySet[Proposal]:
-    return rows.select_related("task_type", "run", *_PEOPLE).only(*_ROW)
+    """Take along what a row shows and what a stop asks about its run; no name is worth a join (`approvals.names`)."""
+    return rows.select_related("run").only(*_ROW)
+
+
+def _with_card(rows: QuerySet[Proposal]) -> QuerySet[Proposal]:
+    return rows.select_related("task_type", "run", "requested_by").only(*_CARD)
 
 
 def _narrowed(rows: QuerySet[Proposal], term: Term, me: int | None, now: datetime) -> QuerySet[Proposal]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from agentops.engine.conditions import holds, steps_named_in
 from agentops.engine.decide import Candidate, candidate_of
@@ -36,6 +36,7 @@ from agentops.engine.events import (
 from agentops.engine.limits import HARD_MAXIMA
 from agentops.engine.plan import InvalidPlan, Missing, Plan
 from agentops.engine.state import State, apply
+from agentops.guardrails.provenance import Provenance
 from agentops.wire.canonical import canonical, digest
 from agentops.wire.parse import JSON, JSONObject, clean
 from approvals.arguments import shown_arguments
@@ -89,8 +90,8 @@ class Traced:
             "planned": self.planned,
             "verdict": self.word,
             "rule": verdict.rule,
-            "reasons": [verdict.message] if isinstance(verdict, Deny) else list(verdict.reasons),
-            "attacked": list(verdict.attacked) if isinstance(verdict, Gate) else [],
+            "reasons": [verdict.message] if isinstance(verdict, Deny) else list[JSON](verdict.reasons),
+            "attacked": list[JSON](verdict.attacked) if isinstance(verdict, Gate) else [],
             "arguments": self.selected.arguments,
             "provenance": dict[str, JSON](self.selected.provenance),
             "findings": list[JSON](self.selected.findings),
@@ -272,7 +273,7 @@ def _happened(
             allowed: list[Event] = [CallGranted(call_id, "trace", rule)]
         case Gate(rule=rule):
             allowed = [CallProposed(call_id, proposal, selected.digest, "", 0, rule, "")]
-            said = "approve" if call.approved else "reject"
+            said: Literal["approve", "reject"] = "approve" if call.approved else "reject"
             allowed.append(ProposalDecided(proposal, call_id, 1, said, selected.digest, _PERSON, grant_id="trace"))
             if not call.approved:
                 return [*allowed, verified]
@@ -321,7 +322,5 @@ def _argument(shown: dict[str, Any]) -> JSONObject:
     }
 
 
-def _provenance(selected: CallSelected) -> "dict[str, Any]":
-    from agentops.guardrails.provenance import Provenance
-
+def _provenance(selected: CallSelected) -> dict[str, Provenance]:
     return {path: Provenance.from_json(raw) for path, raw in selected.provenance.items()}

@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from agentops import clock
 from agentops.runs.models import Run
 from agentops.runs.pages import answer, unstored
 from agentops.tenancy.access import require
@@ -19,6 +20,7 @@ from approvals.evidence import dig
 from approvals.kinds import kinds_of, masked
 from approvals.leaves import leaves
 from approvals.models import Proposal
+from approvals.readings import note_reading
 from approvals.selectors import find
 from approvals.similar import similar_to
 from tools.registry import registry
@@ -35,6 +37,7 @@ def values(request: TenantRequest, pk: UUID) -> HttpResponse:
     found = find(pk)
     if found is None:
         raise Http404
+    note_reading(found, request.actor, clock.now())
     known = _without_secrets(found)
     if (pointer := request.GET.get("file")) is not None:
         return _file(found, dig(known, pointer[:1_000]), pointer)
@@ -98,6 +101,7 @@ def calls(request: TenantRequest, pk: UUID) -> HttpResponse:
         return unstored(redirect("run", pk=run.pk))
     wanted = request.GET.get("open", "")
     chosen = next((one for one in waiting if str(one.pk) == wanted), waiting[0])
+    note_reading(chosen, request.actor, clock.now())
     context: dict[str, Any] = {
         "run": run,
         "calls": [

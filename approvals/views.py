@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.db import DatabaseError
-from django.http import HttpResponse, QueryDict
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
@@ -19,7 +19,7 @@ from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import Actor, require
 from agentops.tenancy.requests import TenantRequest
 from approvals import claims, selectors, services
-from approvals.answers import Answer, answer_to, headline, incomplete, leased, unrecorded
+from approvals.answers import Answer, answer_to, headline, incomplete, unrecorded
 from approvals.bar import undo_url as bar_undo
 from approvals.card import Draft, Notice
 from approvals.filters import BadFilter, Filters, parse
@@ -57,26 +57,30 @@ def decide(request: TenantRequest, pk: UUID) -> HttpResponse:
 
 def take(request: TenantRequest, pk: UUID, posted: QueryDict, proved_at: datetime | None) -> HttpResponse:
     """Take a verdict as it was posted by somebody who last proved at `proved_at` who they are."""
-    found = fetch(pk)
+    found = _glance(pk)
     form = DecisionForm(posted)
     draft = _draft(posted)
-    if (taken := claims.taken_by_another(found, request.actor, timezone.now())) is not None:
-        return _refuse(request, found, leased(taken, draft), posted)
     if not form.is_valid():
         wrong = {n: str(e[0]) for n, e in form.errors.items() if n == "note"}
-        return _refuse(request, found, incomplete(draft, wrong), posted)
+        return _refuse(request, pk, incomplete(draft, wrong), posted)
     try:
         outcome = _verdict(request, found, form.cleaned_data, draft, brought(posted, authenticated_at=proved_at))
     except DatabaseError:
         logger.exception("a verdict on proposal %s could not be recorded", pk)
-        return _refuse(request, found, unrecorded(draft), posted)
+        return _refuse(request, pk, unrecorded(draft), posted)
     if isinstance(outcome, Answer):
-        return _refuse(request, found, outcome, posted)
-    now = fetch(pk)
+        return _refuse(request, pk, outcome, posted)
     if isinstance(outcome, services.Decided):
-        return _decided(request, now, headline(outcome, now.tool))
-    told = answer_to(outcome, now, draft, request.actor.name)
-    return _refuse(request, now, told, posted, intent=isinstance(outcome, StepUpNeeded))
+        return _decided(request, _glance(pk), headline(outcome, found.tool))
+    told = answer_to(outcome, fetch(pk), draft, request.actor.name)
+    return _refuse(request, pk, told, posted, intent=isinstance(outcome, StepUpNeeded))
+
+
+def _glance(pk: UUID) -> Proposal:
+    found = selectors.glance(pk)
+    if found is None:
+        raise Http404
+    return found
 
 
 def _draft(posted: QueryDict) -> Draft:
@@ -84,6 +88,8 @@ def _draft(posted: QueryDict) -> Draft:
     decision = str(posted.get("decision", ""))
     return Draft(
         reason_code=str(posted.get("reason_code", ""))[:40],
+        scope=str(posted.get("scope", ""))[:10],
+        retry=str(posted.get("retry", ""))[:10],
         note=str(posted.get("note", ""))[:20_000],
         values=typed_values({name: str(posted[name]) for name in posted}),
         open=decision if decision in ("edit", "reject") else "",
@@ -106,7 +112,8 @@ def _verdict(
                 return incomplete(draft, dict(edit.errors))
             return services.edit_and_approve(**seen, arguments=edit.arguments, note=said["note"], evidence=evidence)
         case _:
-            return services.reject(**seen, reason_code=said["reason_code"], note=said["note"])
+            reach = {"scope": said["scope"], "retry": said["retry"] != "no"}
+            return services.reject(**seen, reason_code=said["reason_code"], note=said["note"], **reach)
 
 
 class Seen(TypedDict):
@@ -118,10 +125,9 @@ class Seen(TypedDict):
     digest: str
 
 
-def _refuse(
-    request: TenantRequest, found: Proposal, told: Answer, posted: QueryDict, *, intent: bool = False
-) -> HttpResponse:
+def _refuse(request: TenantRequest, pk: UUID, told: Answer, posted: QueryDict, *, intent: bool = False) -> HttpResponse:
     """Show the card with what was typed; it stays the same card, so that its time to read goes on."""
+    found = fetch(pk)
     sight = shown_again(found, request.actor, str(posted.get("view_token", "")))
     waiting = sign_intent(request, found, posted) if intent else ""
     return card_answer(request, found, told.notice, told.draft, status=told.status, sight=sight, intent=waiting)
@@ -140,7 +146,7 @@ def _decided(request: TenantRequest, found: Proposal, title: str) -> HttpRespons
     filters = filters_of_the_page(request)
     following = _next(request, found, filters) if filters is not None else None
     if following is None:
-        return card_answer(request, found, Notice("ok", title), status=200)
+        return card_answer(request, fetch(found.pk), Notice("ok", title), status=200)
     decided_url = reverse("proposal", args=[found.pk])
     undo = bar_undo(found, request.actor)
     notice = Notice("ok", title, "This is the next one.", url=decided_url, link="See what was decided", undo_url=undo)
@@ -151,8 +157,7 @@ def _next(request: TenantRequest, found: Proposal, filters: Filters) -> Proposal
     if found.served_at is not None and found.leased_by_id == request.actor.user_id:
         served = claims.serve_next(actor=request.actor, filters=filters)
         return fetch(served.proposal_id) if isinstance(served, claims.Done) else None
-    following = selectors.next_after(found, filters, now=timezone.now())
-    return fetch(following.pk) if following is not None else None
+    return selectors.next_after(found, filters, now=timezone.now())
 
 
 def filters_of_the_page(request: TenantRequest) -> Filters | None:

@@ -78,10 +78,12 @@ def _fast_and_alone(settings: Any) -> None:
 
     from agentops.budgets import snapshot
     from agentops.halts import covering
-    from approvals import ladder
+    from approvals import figures, ladder, names
 
     covering.forget()
     ladder.forget()
+    figures.forget()
+    names.forget()
 
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
@@ -239,8 +241,8 @@ def broker_url(request: pytest.FixtureRequest) -> str:
 def site_url(transactional_db: None) -> Iterator[str]:
     """Serve the whole site, live updates included, from this process on the test database; return its URL."""
     import uvicorn
-    from django.core.asgi import get_asgi_application
 
+    from agentops.handler import web_application
     from agentops.worker import embedded
 
     ready = threading.Event()
@@ -253,7 +255,7 @@ def site_url(transactional_db: None) -> Iterator[str]:
     listener = embedded.listen("127.0.0.1", 0)
     server = Server(
         uvicorn.Config(
-            get_asgi_application(), lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
+            web_application(), lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
         )
     )
     url = embedded.url_of(listener)

@@ -8,12 +8,17 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from django.db import transaction
+from django.utils import timezone
+
 from agentops import clock
+from agentops.engine.events import CallStarted, CallUnknown, Event, RunClaimed, RunWaiting
+from agentops.runs.recording import record_outside, state_of
 from agentops.tenancy.access import Actor
 from approvals import friction, services
 from approvals.friction import Evidence
 from approvals.ladder import SECTIONS, rung_of
-from approvals.models import Proposal, Viewing
+from approvals.models import Grant, Proposal, Viewing
 from approvals.services import Outcome
 from approvals.sight import Sight, look
 
@@ -99,3 +104,21 @@ def posted(proposal: Proposal, actor: Actor, *, now: datetime | None = None) -> 
         "fact": list(brought.facts),
         **{f"attest:{path}": answer for path, answer in brought.answers.items()},
     }
+
+
+WORKER_7 = Actor("worker", "w7", "Worker")
+
+
+def lose_the_answer(proposal: Proposal) -> None:
+    """Let worker w7 die inside the call of an approved proposal, and the tool not be able to tell what became of it."""
+    call = state_of(proposal.run_id).calls[proposal.call_id]
+    Grant.objects.filter(proposal=proposal).update(consumed_at=timezone.now())
+    lost: list[Event] = [
+        RunClaimed("w7", 1),
+        CallStarted(call.call_id, call.grant_id, 1),
+        CallUnknown(call.call_id, "the connection broke"),
+        CallUnknown(call.call_id, "no entry under this key", asked=True),
+        RunWaiting("awaiting_reconciliation"),
+    ]
+    with transaction.atomic():
+        record_outside(proposal.run_id, lost, actor=WORKER_7, now=timezone.now())

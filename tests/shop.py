@@ -16,9 +16,9 @@ from agentops.wire.parse import JSON, JSONObject
 from agentops.worker.demo import SHOP, load_kinds
 from agentops.worker.driver import Driver
 from approvals.models import Proposal
+from tools.allowing import seed_rules
 from tools.allowlist import AllowlistState
 from tools.backoffice.models import Customer, InboxMessage, Mailbox, Order
-from tools.models import AllowlistEntry
 
 AGENT = Actor("token", "7", "agent", frozenset({"run.submit"}))
 
@@ -92,10 +92,7 @@ def task_type(steps: Sequence[JSONObject], allow: dict[str, AllowlistState], **m
     playbook = Playbook.objects.create(slug="job", version=1, body=canonical(written))
     schema: JSONObject = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
     found = TaskType.objects.create(slug="job", name="Job", playbook=playbook, input_schema=schema, **more)
-    AllowlistEntry.objects.bulk_create(
-        AllowlistEntry(tenant_id=found.tenant_id, task_type=found, tool=tool, state=state)
-        for tool, state in allow.items()
-    )
+    seed_rules(found.pk, allow)
     return found
 
 

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
+from agentops.changes.models import Change, two_admins
 from agentops.tenancy.scope import TenantModel
 
 from .breaker import BreakerState
@@ -21,7 +22,10 @@ class AllowlistState(models.TextChoices):
 
 
 class AllowlistEntry(TenantModel):
-    """Says what one task type may do with one tool. A missing row means denied."""
+    """Says what one task type may do with one tool. A missing row means denied.
+
+    Written by `tools.allowing` alone, which lets nobody widen it without a second admin.
+    """
 
     task_type = models.ForeignKey("runs.TaskType", on_delete=models.CASCADE, related_name="allowlist")
     tool = models.CharField(max_length=100, help_text="Name of a registered tool, such as shop.find_order.")
@@ -34,6 +38,12 @@ class AllowlistEntry(TenantModel):
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(MAX_RATE)],
         help_text="Calls of this tool in a minute, all runs of the tenant together. Replaces the tool's own limit.",
+    )
+    argument_constraints = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Canonical JSON: by name, CEL over `args` that every call has to satisfy. Empty: none.",
     )
     note = models.CharField(max_length=300, blank=True, help_text="Why this rule is as it is.")
     updated_by = models.ForeignKey(
@@ -53,6 +63,25 @@ class AllowlistEntry(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.tool}: {self.get_state_display()}"
+
+
+class AllowlistChange(Change):
+    """One change of the allowlist: cells that narrow, in force at once, or cells that widen, for a second admin."""
+
+    body = models.JSONField(help_text="The cells: task type, tool, rule before and after, and what makes it wider.")
+    narrows = models.BooleanField(help_text="No cell of it allows anything that it did not allow before.")
+
+    class Meta:
+        verbose_name = "allowlist change"
+        constraints = [*two_admins("allowlistchange", alone=models.Q(narrows=True))]
+        indexes = [
+            models.Index(
+                fields=["tenant", "version"],
+                condition=models.Q(status="proposed"),
+                name="allowlistchange_waiting",
+            ),
+            models.Index(fields=["tenant", "-decided_at"], name="allowlistchange_by_time"),
+        ]
 
 
 class ToolHealth(TenantModel):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from agentops.engine import fallback, loops
+from agentops.engine import fallback, loops, questions, refusals
 from agentops.engine.conditions import holds, steps_named_in
 from agentops.engine.events import (
     AnswerBlocked,
@@ -17,6 +17,7 @@ from agentops.engine.events import (
     CriteriaUnmet,
     Event,
     LoopDetected,
+    ProposalUnanswered,
     StepSkipped,
     StepVerified,
 )
@@ -58,6 +59,8 @@ class Candidate:
     """The earlier call that is taken over instead: nothing is asked and nothing executed."""
     idempotency_key: str = ""
     """The key of an earlier attempt at the same effect; empty: a new one."""
+    barred: str = ""
+    """Why it is denied whatever the gate says: a reviewer has said that it may not be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,14 @@ class Confirm:
     """A write has succeeded: read its effect back."""
 
     call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A person has asked about a call that waits for people: have the planner answer question `round`."""
+
+    call_id: str
+    round: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +133,9 @@ class Nothing:
     """The run waits for people or has ended; a doorbell rang for nothing."""
 
 
-Command = MakePlan | Record | Select | Execute | Reconcile | Confirm | FallBack | Wait | Finalize | Fail | Nothing
+Command = (
+    MakePlan | Record | Select | Execute | Reconcile | Confirm | Reply | FallBack | Wait | Finalize | Fail | Nothing
+)
 
 REPLANNABLE: Final = frozenset({"failed", "rejected", "expired", "denied", "unverified", "missing"})
 BUDGET_EXCEEDED: Final = "budget_exceeded"
@@ -149,6 +162,8 @@ def _decide(state: State) -> Command:
         return Fail(
             "limit_wall_time", f"The run took longer than {state.limits.wall_time_s} s, waits for people apart."
         )
+    if not unsettled and (refused := refusals.ended_by(state)) is not None:
+        return Fail(refusals.REJECTED, f"A reviewer rejected {refused.tool} and ended the run: {refused.note}")
     if not unsettled and (near := warning(state)) is not None:
         return Record((near,))
     if state.held_back is not None:
@@ -242,7 +257,8 @@ def _next_step(state: State, plan: Plan, step: Step) -> Command:
         if not adopts and (length := loops.period(keys, times)):
             tools = [candidate.tool for candidate in candidates if not candidate.adopts] + [wanted.tool]
             return _looped(state, loops.LOOP_DETECTED, loops.cycle_message(_last_tools(state, tools, length), times))
-        candidates.append(replace(wanted, adopts=adopts, idempotency_key=fallback.key_to_keep(before)))
+        barred = "" if adopts else refusals.barred(state, wanted.tool, same, plan.version)
+        candidates.append(replace(wanted, adopts=adopts, idempotency_key=fallback.key_to_keep(before), barred=barred))
     if used_up and not all(candidate.adopts for candidate in candidates):
         return _limit_steps(state)
     return Select(tuple(candidates))
@@ -317,6 +333,8 @@ def _open_step(state: State, step: Step, progress: StepProgress) -> Command:
             return Reconcile(call.call_id)
         if _unconfirmed(state, call):
             return Confirm(call.call_id)
+    for call in questions.waiting(state):
+        return _reply(state, call)
     if any(call.state is CallState.UNKNOWN for call in calls):
         return Wait(RunState.AWAITING_RECONCILIATION)
     if step.on_failure is OnFailure.FAIL and fallback.blocked(state, calls):
@@ -333,6 +351,23 @@ def _open_step(state: State, step: Step, progress: StepProgress) -> Command:
     if retries:
         return Wait(RunState.WAITING_RETRY, min(retries))
     return Record((_verify(state, step, calls),))
+
+
+def _reply(state: State, call: Call) -> Command:
+    """Have a question answered, unless that would take more than the run may use: then nobody answers it."""
+    question = call.questions[-1]
+    by_model = state.plan is not None and state.plan.planner.startswith("model:")
+    planner = state.plan.planner if state.plan is not None else state.planner
+    why: tuple[str, str] | None = None
+    if question.tries > questions.MAX_TRIES:
+        why = ("interrupted", f"{questions.MAX_TRIES} workers were interrupted while the agent was asked.")
+    elif by_model and state.usage.requests >= state.limits.model_calls:
+        why = ("limit_model_calls", f"The run may ask a model {state.limits.model_calls} times.")
+    elif by_model:
+        why = model_limit_reached(state)
+    if why is None:
+        return Reply(call.call_id, question.round)
+    return Record((ProposalUnanswered(call.proposal_id, call.call_id, question.round, planner, *why),))
 
 
 def _due(state: State, call: Call) -> bool:
@@ -379,6 +414,8 @@ def _after_step(state: State, plan: Plan, step: Step) -> Command | None:
     if stop and holds(stop, state.names(steps_named_in(stop))):
         return _finalize(state, plan)
     progress = state.steps[step.id]
+    if progress.outcome == "rejected" and refusals.goes_on([state.calls[c] for c in progress.call_ids]):
+        return None
     if progress.outcome in REPLANNABLE and _by_model(state) and plan.planner.startswith("model:"):
         return _plan(state)
     if step.on_failure is OnFailure.CONTINUE:

@@ -24,6 +24,7 @@ ENDS: Final[Mapping[str, str]] = {
     "verification_failed": "A step did not pass its check, or reading its effect back contradicted it.",
     "criteria_not_met": "Everything is done and the success criterion of the task type does not hold.",
     "output_blocked": "The answer held what must not leave, such as a secret, and was not let out.",
+    "rejected": "A reviewer rejected one of its calls and said that the run ends there.",
     "dead_letter": "Workers took it up again and again and none recorded anything.",
     "internal": "It did not come to a stop.",
 }

@@ -323,6 +323,64 @@ class ProposalDecided:
     """What the person was shown: when, for how long, which sections they opened, which values they confirmed."""
     others: list[JSONObject] = field(default_factory=list)
     """Who else approved this version before, where several people have to: {"by", "at", "note"} each."""
+    scope: str = ""
+    """How far a rejection reaches: call, step or run (`engine.refusals`). Records of earlier programs have none."""
+    retry: str = ""
+    """Whether the agent may try again in another way, after a rejection: yes or no."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalAsked:
+    """A person asked the agent about a call that waits for people. `round` counts the questions of the proposal."""
+
+    type: ClassVar[str] = "proposal.asked"
+    proposal_id: str
+    call_id: str
+    version: int
+    round: int
+    by: str
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalAnswered:
+    """What the agent said, in its own words. With `digest` it wants other arguments: they are put before people anew.
+
+    `version` is that of the proposal from now on. `tainted`: untrusted text was in the question to the model.
+    """
+
+    type: ClassVar[str] = "proposal.answered"
+    proposal_id: str
+    call_id: str
+    version: int
+    round: int
+    planner: str
+    answer: str
+    tainted: bool
+    digest: str = ""
+    arguments: JSON = None
+    provenance: dict[str, JSONObject] = field(default_factory=dict)
+    patch: list[JSONObject] = field(default_factory=list)
+    """JSON Patch (RFC 6902) from the arguments that were asked about to the new ones."""
+    refused: str = ""
+    """Why the arguments that the agent wants instead were not taken; empty where it wants none."""
+    usage: Usage | None = None
+    exchange: JSONObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalUnanswered:
+    """Nobody answered a question, and nobody will; the proposal is as it was and waits on."""
+
+    type: ClassVar[str] = "proposal.unanswered"
+    proposal_id: str
+    call_id: str
+    round: int
+    planner: str
+    code: str
+    message: str
+    usage: Usage | None = None
+    exchange: JSONObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -505,6 +563,9 @@ Event = (
     | CallAdopted
     | CallWithdrawn
     | SessionDropped
+    | ProposalAsked
+    | ProposalAnswered
+    | ProposalUnanswered
 )
 
 EVENT_TYPES: Final[Mapping[str, type[Event]]] = {cls.type: cls for cls in Event.__args__}

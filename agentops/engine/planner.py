@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from agentops.engine.events import Usage
+from agentops.engine.plan import PlannedCall, Step
+from agentops.guardrails.provenance import Provenance
 from agentops.wire.parse import JSON, JSONObject
 
 
@@ -104,3 +106,43 @@ class Planner(Protocol):
     def name(self) -> str: ...
 
     def plan(self, request: PlanRequest) -> PlannerAnswer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRequest:
+    """A person's question about one call that waits for people, and everything its planner may know.
+
+    `arguments` are those that people see now, `provenance` the provenance of their leaves by JSON pointer, `step` and
+    `call` the call in the plan, and `said` the (question, answer) pairs before this one.
+    """
+
+    about: PlanRequest
+    step: Step
+    call: PlannedCall
+    version: str
+    arguments: JSONObject
+    provenance: Mapping[str, Provenance]
+    said: tuple[tuple[str, str], ...]
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the planner says. `changes`: top-level arguments it wants otherwise; `refused`: why these are unusable."""
+
+    text: str
+    changes: JSONObject | None = None
+    refused: str = ""
+    usage: Usage | None = None
+    exchange: JSONObject | None = None
+    planner: str = ""
+
+
+@runtime_checkable
+class Answers(Protocol):
+    """A planner that answers questions about what it has planned; it can do nothing meanwhile."""
+
+    @property
+    def name(self) -> str: ...
+
+    def answer(self, request: AnswerRequest) -> Answered | PlannerFailed: ...

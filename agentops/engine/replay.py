@@ -20,6 +20,7 @@ from agentops.engine.decide import (
     MakePlan,
     Reconcile,
     Record,
+    Reply,
     Select,
     Wait,
     decide,
@@ -45,6 +46,8 @@ from agentops.engine.events import (
     PlanFailed,
     PlanFinished,
     PlanMade,
+    ProposalAnswered,
+    ProposalUnanswered,
     ProposalWithdrawn,
     RunFailed,
     RunFellBack,
@@ -56,6 +59,7 @@ from agentops.engine.events import (
     StepVerified,
     encode,
 )
+from agentops.engine.questions import open_one
 from agentops.engine.state import State, apply
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.guardrails.output.review import redacted
@@ -113,6 +117,7 @@ MADE_BY_COMMANDS: Final = (
     *(CallSelected, CallDenied, CallGranted, CallProposed),
     *(CallDeferred, CallStarted, CallSucceeded, CallFailed, CallUnknown),
     *(CallAdopted, CallConfirmed, CallWithdrawn, LoopDetected, CriteriaUnmet, AnswerBlocked),
+    *(ProposalAnswered, ProposalUnanswered),
     *(RunWaiting, RunWarned, RunFellBack, RunSucceeded, RunFailed),
 )
 """What only the driver writes, and only because a command said so; everything else comes from outside."""
@@ -158,6 +163,8 @@ class _Replay:
             return self.state.state is not RunState.QUEUED  # asked again by whoever queued the run again
         if isinstance(event, ProposalWithdrawn):
             return self.ends_run()
+        if isinstance(event, ProposalAnswered | ProposalUnanswered) and not self.is_asked(event.call_id):
+            return False  # the proposal was closed while a model thought about its answer
         if isinstance(event, CallReconciled):
             return event.by == "hook"
         if isinstance(event, CallUnknown) and self.ends_run():
@@ -197,6 +204,8 @@ class _Replay:
             # A model that was asked before somebody paused the run has answered.
             going = replace(self.state, paused_at=None, paused_by="", paused_by_halt="")
             return isinstance(decide(going), MakePlan)
+        if isinstance(event, ProposalAnswered | ProposalUnanswered) and event.planner.startswith("model:"):
+            return self.is_asked(event.call_id)
         if isinstance(event, CallReconciled | CallUnknown) and self.call_is(event.call_id, *_UNSETTLED):
             by_sweeper = event.by == "hook" if isinstance(event, CallReconciled) else event.asked
             if by_sweeper:
@@ -207,6 +216,10 @@ class _Replay:
     def call_is(self, call_id: str, *states: CallState) -> bool:
         call = self.state.calls.get(call_id)
         return call is not None and call.state in states
+
+    def is_asked(self, call_id: str) -> bool:
+        call = self.state.calls.get(call_id)
+        return call is not None and open_one(call) is not None
 
     def may_have_been_started(self, event: CallSucceeded | CallFailed | CallUnknown) -> bool:
         """Whether the worker that started the call is the last that took the run up, so that this is its outcome."""
@@ -271,6 +284,14 @@ class _Replay:
                         or (isinstance(found, CallUnknown) and found.asked and found.call_id == call_id)
                     ),
                 )
+            case Reply(call_id=call_id, round=number):
+                self.want(
+                    f"what became of question {number} about {call_id}",
+                    lambda found: (
+                        isinstance(found, ProposalAnswered | ProposalUnanswered)
+                        and (found.call_id, found.round) == (call_id, number)
+                    ),
+                )
             case Wait(state=state, until=until):
                 moment = until.isoformat(timespec="microseconds") if until is not None else ""
                 self.want_exactly(RunWaiting(state.value, moment))  # type: ignore[arg-type]  # a state that waits
@@ -312,9 +333,10 @@ class _Replay:
 
         call_id = candidate.call_id
         self.want(f"call.selected {clean(wanted)}", fits)
+        verdicts = (CallDenied,) if candidate.barred else (CallDenied, CallGranted, CallProposed)
         self.want(
             f"what the gate says of {call_id}",
-            lambda found: isinstance(found, CallDenied | CallGranted | CallProposed) and found.call_id == call_id,
+            lambda found: isinstance(found, verdicts) and found.call_id == call_id,
         )
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from agentops.engine import fallback
+from agentops.engine import fallback, questions, refusals
 from agentops.engine.events import (
     WAITS,
     AnswerBlocked,
@@ -34,8 +34,11 @@ from agentops.engine.events import (
     PlanFailed,
     PlanFinished,
     PlanMade,
+    ProposalAnswered,
+    ProposalAsked,
     ProposalDecided,
     ProposalExpired,
+    ProposalUnanswered,
     ProposalUndone,
     ProposalWithdrawn,
     RunCancelled,
@@ -57,6 +60,7 @@ from agentops.engine.events import (
 )
 from agentops.engine.limits import Limits
 from agentops.engine.plan import Missing, Plan, Ref, parse_plan
+from agentops.engine.questions import Question
 from agentops.engine.transitions import (
     REQUEUEABLE,
     CallState,
@@ -115,6 +119,14 @@ class Call:
     """JSON pointers of the arguments that a reviewer has changed."""
     carried: Provenance | None = None
     """Provenance of what the output only hands back: that of the arguments of the call it names in `written_by`."""
+    plan: int = 0
+    """The version of the plan that it was selected for."""
+    questions: tuple[Question, ...] = ()
+    """What people have asked the agent about its proposal, oldest first; at most the last one is open."""
+    scope: str = ""
+    """How far the rejection of it reaches (`engine.refusals`), empty where it was not rejected."""
+    barred: bool = False
+    """Whether the reviewer who rejected it said that the agent may not try it again."""
 
     @property
     def untrusted(self) -> bool:
@@ -423,7 +435,7 @@ def _apply(state: State, event: Event) -> State:
         case RunSubmitted():
             return replace(state, submitted=event, limits=Limits.from_json(event.limits))
         case RunClaimed():
-            return _claimed(state)
+            return questions.taken_up(_claimed(state))
         case RunWaiting():
             human = event.state != RunState.WAITING_RETRY.value
             waiting = replace(state, state=change_run(state.state, WAITS[event.state]))
@@ -479,6 +491,8 @@ def _apply(state: State, event: Event) -> State:
             return _verified(state, step_id, ok, message)
         case CallSelected():
             return _selected(state, event)
+        case ProposalAsked() | ProposalAnswered() | ProposalUnanswered():
+            return _questioned(state, event)
         case ProposalDecided():
             return _resume_after_people(_decided(state, event))
         case ProposalUndone():
@@ -497,17 +511,17 @@ def _apply(state: State, event: Event) -> State:
 
 
 def _claimed(state: State) -> State:
-    human_wait = state.human_wait
-    if state.waiting_since is not None and state.clock is not None:
-        human_wait += state.clock - state.waiting_since
     running = RunState.RUNNING if state.state is RunState.RUNNING else change_run(state.state, RunState.RUNNING)
-    return replace(
-        state,
-        state=running,
-        started_at=state.started_at or state.clock,
-        waiting_since=None,
-        human_wait=human_wait,
-    )
+    claimed = replace(state, state=running, started_at=state.started_at or state.clock)
+    # While a person's question is answered, people are what the run waits for.
+    return claimed if questions.waiting(claimed) else _wait_over(claimed)
+
+
+def _wait_over(state: State) -> State:
+    """Count the time that people took, which is none of the run's own."""
+    if state.waiting_since is None or state.clock is None:
+        return state
+    return replace(state, waiting_since=None, human_wait=state.human_wait + (state.clock - state.waiting_since))
 
 
 def _held(state: State, event: RunPaused | RunResumed) -> State:
@@ -628,6 +642,7 @@ def _selected(state: State, event: CallSelected) -> State:
         provenance={path: Provenance.from_json(raw) for path, raw in event.provenance.items()},
         planned=event.planned,
         keys=(same,),
+        plan=len(state.plans),
     )
     first = all(call_id in state.earlier.values() for call_id in step.call_ids)
     progress = replace(step, call_ids=(*step.call_ids, event.call_id))
@@ -714,7 +729,9 @@ def _called(
         case CallGranted(grant_id=grant_id):
             return _put(state, replace(call, state=change_call(call.state, CallState.GRANTED), grant_id=grant_id))
         case CallProposed(proposal_id=proposal_id):
-            proposed = replace(call, state=change_call(call.state, CallState.PROPOSED), proposal_id=proposal_id)
+            proposed = replace(
+                call, state=change_call(call.state, CallState.PROPOSED), proposal_id=proposal_id, questions=()
+            )
             return _attended(_put(state, proposed), call.call_id, event.reviewer_s)
         case CallDeferred():
             return _put(state, _deferred(call, event))
@@ -781,12 +798,19 @@ def _decided(state: State, event: ProposalDecided) -> State:
     call = _call(state, event.call_id)
     if call.proposal_id != event.proposal_id:
         raise IllegalTransition(f"{event.proposal_id} is not the proposal of {event.call_id}")
-    state = _attended(state, event.call_id, event.reviewer_s)
+    state = _unasked(_attended(state, event.call_id, event.reviewer_s), event.call_id)
     call = state.calls[event.call_id]
     if event.verdict == "reject":
         note = f"{event.reason_code}: {event.note}" if event.note else event.reason_code
-        rejected = replace(call, state=change_call(call.state, CallState.REJECTED), code="rejected", note=note)
-        return replace(_put(state, rejected), feedback=(*state.feedback, f"A reviewer rejected {call.tool}: {note}"))
+        rejected = replace(
+            call,
+            state=change_call(call.state, CallState.REJECTED),
+            code="rejected",
+            note=note,
+            scope=event.scope,
+            barred=event.retry == "no",
+        )
+        return replace(_put(state, rejected), feedback=(*state.feedback, refusals.told(call.tool, note, event)))
     granted = replace(call, state=change_call(call.state, CallState.GRANTED), grant_id=event.grant_id, note=event.note)
     if event.release_at:
         granted = replace(granted, retry_at=datetime.fromisoformat(event.release_at))
@@ -809,15 +833,52 @@ def _undone(state: State, event: ProposalUndone) -> State:
         raise IllegalTransition(f"the decision about {event.call_id} cannot be taken back any more")
     asked = replace(call, state=change_call(call.state, CallState.PROPOSED), grant_id="", note="", retry_at=None)
     state = _put(state, replace(asked, deferred=""))
-    if state.state not in (RunState.QUEUED, RunState.WAITING_RETRY):
+    if state.state not in (RunState.QUEUED, RunState.WAITING_RETRY) or questions.waiting(state):
         return state
     waiting = change_run(state.state, RunState.AWAITING_APPROVAL)
     return replace(state, state=waiting, waiting_since=state.waiting_since or state.clock)
 
 
 def _closed(state: State, call_id: str, new: CallState, code: str) -> State:
+    state = _unasked(state, call_id)
     call = _call(state, call_id)
     return _put(state, replace(call, state=change_call(call.state, new), code=code))
+
+
+def _questioned(state: State, event: ProposalAsked | ProposalAnswered | ProposalUnanswered) -> State:
+    """Put a question to the agent, which wakes a run that waits, or close it."""
+    call = _call(state, event.call_id)
+    if call.proposal_id != event.proposal_id:
+        raise IllegalTransition(f"{event.proposal_id} is not the proposal of {event.call_id}")
+    if isinstance(event, ProposalAsked):
+        asked = _put(state, questions.asked(call, event, state.clock))
+        return replace(asked, state=change_run(asked.state, RunState.QUEUED)) if asked.state in _WAITING else asked
+    answered = questions.closed(call, event, state.clock)
+    if isinstance(event, ProposalAnswered) and event.digest:
+        answered = replace(
+            answered,
+            arguments=event.arguments,
+            digest=event.digest,
+            provenance={path: Provenance.from_json(raw) for path, raw in event.provenance.items()},
+            keys=(*call.keys, repeat_key(call.tool, event.arguments)),
+        )
+    return _after_question(replace(_put(state, answered), usage=_add(state.usage, event.usage)))
+
+
+def _unasked(state: State, call_id: str) -> State:
+    """Drop the question that is open about a call: it has been closed without the answer."""
+    call = _call(state, call_id)
+    if questions.open_one(call) is None:
+        return state
+    return _after_question(_put(state, questions.dropped(call)))
+
+
+def _after_question(state: State) -> State:
+    """Go on counting the run's own time, if it has a worker and no other question is open."""
+    return _wait_over(state) if state.state is RunState.RUNNING and not questions.waiting(state) else state
+
+
+_WAITING: Final = frozenset(WAITS.values())
 
 
 def _reconciled(state: State, event: CallReconciled) -> State:
@@ -849,7 +910,8 @@ def _resume_after_people(state: State) -> State:
     """Queue a waiting run once no call of its step waits for a person any more."""
     if state.state not in (RunState.AWAITING_APPROVAL, RunState.AWAITING_RECONCILIATION):
         return state
-    if state.open_calls(CallState.PROPOSED, CallState.UNKNOWN):
+    unknown, proposed = state.open_calls(CallState.UNKNOWN), state.open_calls(CallState.PROPOSED)
+    if unknown or (proposed and not refusals.ended_by(state)):
         return state
     return replace(state, state=change_run(state.state, RunState.QUEUED))
 

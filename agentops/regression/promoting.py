@@ -162,5 +162,5 @@ def _decision(state: State, decided: ProposalDecided) -> JSONObject:
     if decided.verdict == "edit":
         found["arguments"] = decided.arguments
     if decided.verdict == "reject":
-        found["reason"] = decided.reason_code
+        found |= {"reason": decided.reason_code, "scope": decided.scope, "retry": decided.retry != "no"}
     return found

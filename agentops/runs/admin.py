@@ -1,4 +1,4 @@
-"""Task types with their allowlist, and playbooks, in the admin of a tenant. What cannot run cannot be saved."""
+"""Task types and playbooks in the admin of a tenant. What cannot run cannot be saved."""
 
 from typing import Any
 
@@ -8,7 +8,11 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
 
+from agentops.runs.allowlist_admin import AllowlistEntryAdmin
 from agentops.runs.models import OutputRules, Playbook, TaskType
 from agentops.runs.output_policy import output_issues
 from agentops.runs.prompt_admin import seed_built_in
@@ -22,9 +26,9 @@ from agentops.runs.services import (
     save_playbook,
     task_type_issues,
 )
-from agentops.tenancy.admin_base import NamedFields, TenantModelAdmin, TenantModelForm, actor_of
-from tools.admin import AllowlistInline
-from tools.allowlist import AllowlistState
+from agentops.tenancy.admin_base import TenantModelAdmin, TenantModelForm, actor_of
+from tools.allowlist import allowed_tools
+from tools.models import AllowlistEntry
 
 
 class TaskTypeForm(TenantModelForm):
@@ -49,33 +53,14 @@ class TaskTypeForm(TenantModelForm):
         super()._post_clean()  # type: ignore[misc]  # the hook that runs once the instance is filled
         if self.errors:
             return
-        for issue in task_type_issues(self.instance):
+        allowed = {rule.tool for rule in allowed_tools(self.instance.pk)} if self.instance.pk else set()
+        for issue in (*task_type_issues(self.instance), *fallback_tool_issues(self.instance, allowed)):
             name = issue.path if issue.path in self.fields else "playbook" if issue.path.startswith("/") else None
             place = f"{issue.path}: " if name != issue.path else ""
             self.add_error(name, ValidationError(f"{place}{issue.message}", code=issue.code))
 
 
-class TaskTypeAllowlist(NamedFields):
-    """The rules of a task type, which have to let its fallback do what it does."""
-
-    def clean(self) -> None:
-        """Refuse to deny what the fallback of a critical task type uses; the row and the rules are saved together."""
-        super().clean()
-        rows = (form.cleaned_data for form in self.forms if hasattr(form, "cleaned_data"))
-        allowed = {
-            row["tool"]
-            for row in rows
-            if row.get("tool") and not row.get("DELETE") and row.get("state") != AllowlistState.DENIED
-        }
-        found = fallback_tool_issues(self.instance, allowed)
-        if found:
-            raise ValidationError([ValidationError(issue.message, code=issue.code) for issue in found])
-
-
-class TaskTypeAllowlistInline(AllowlistInline):
-    """The allowlist below the task type that it belongs to."""
-
-    formset = TaskTypeAllowlist
+admin.site.register(AllowlistEntry, AllowlistEntryAdmin)
 
 
 @admin.register(TaskType)
@@ -83,20 +68,30 @@ class TaskTypeAdmin(TenantModelAdmin):
     """A kind of work, with what it may use right below it."""
 
     form = TaskTypeForm
-    inlines = (TaskTypeAllowlistInline,)
     list_display = ("name", "slug", "planner", "playbook", "critical", "fallback", "enabled")
     list_filter = ("enabled", "planner")
     list_select_related = ("playbook", "fallback")
     search_fields = ("name", "slug")
     prepopulated_fields = {"slug": ("name",)}
     fieldsets = (
-        (None, {"fields": ("name", "slug", "description", "enabled", "priority")}),
+        (None, {"fields": ("name", "slug", "description", "enabled", "priority", "allowlist_page")}),
         ("Planning", {"fields": ("planner", "planning", "playbook", "instructions", "critical", "fallback")}),
         ("Model", {"fields": ("prompt", "model_names", "model_parameters")}),
         ("Task and stop criteria", {"fields": ("input_schema", "stop_when", "success_when")}),
         ("Output", {"fields": ("output_policy",)}),
         ("Limits and deadlines", {"fields": ("limits", "decide_within_s", "execute_within_s", "allow_self_approval")}),
     )
+
+    readonly_fields = ("allowlist_page",)
+
+    @admin.display(description="tools it may use")
+    def allowlist_page(self, obj: TaskType) -> str:
+        """Return the way to the allowlist: one place changes it, and a new task type may use nothing."""
+        if not obj.pk:
+            return "None yet. Save the task type, then allow tools on the allowlist."
+        address = f"{reverse('admin:tools_allowlistentry_changelist')}?{urlencode({'task_type': obj.slug})}"
+        count = len(allowed_tools(obj.pk))
+        return format_html('<a href="{}">{} tool{} on its allowlist</a>', address, count, "" if count == 1 else "s")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Keep what runs refer to: a task type is switched off, not deleted."""
@@ -108,17 +103,10 @@ class TaskTypeAdmin(TenantModelAdmin):
         super().save_model(request, obj, form, change)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Save the rules, then say which tools of the playbook they leave out: no task is accepted until they fit."""
+        """Say which tools of the playbook the allowlist leaves out: no task is accepted until they fit."""
         super().save_related(request, form, formsets, change)
         for issue in allowlist_issues(form.instance):
             self.message_user(request, f"{issue.message} Tasks are refused until it is.", messages.WARNING)
-
-    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Save the rules with who changed them."""
-        for rule in formset.forms:
-            if rule.has_changed():
-                rule.instance.updated_by_id = actor_of(request).user_id
-        super().save_formset(request, form, formset, change)
 
 
 class OutputRulesForm(TenantModelForm):

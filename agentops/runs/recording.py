@@ -33,8 +33,11 @@ from agentops.engine.events import (
     CallWithdrawn,
     Event,
     PlanMade,
+    ProposalAnswered,
+    ProposalAsked,
     ProposalDecided,
     ProposalExpired,
+    ProposalUnanswered,
     ProposalUndone,
     ProposalWithdrawn,
     RunClaimed,
@@ -46,6 +49,8 @@ from agentops.engine.events import (
     decode,
     encode,
 )
+from agentops.engine.questions import waiting as waiting_questions
+from agentops.engine.refusals import ended_by
 from agentops.engine.state import State, fold
 from agentops.engine.transitions import CallState, RunState
 from agentops.payloads.services import keep
@@ -360,6 +365,8 @@ def _subject(run_id: UUID, event: Event) -> tuple[str, str]:
     match event:
         case CallProposed() | ProposalDecided() | ProposalUndone() | ProposalExpired() | ProposalWithdrawn():
             return "proposal", event.proposal_id
+        case ProposalAsked() | ProposalAnswered() | ProposalUnanswered():
+            return "proposal", event.proposal_id
         case _ if (call_id := _call_id(event)) is not None:
             return "call", call_id
         case StepSkipped() | StepVerified():
@@ -388,6 +395,9 @@ def _call_id(event: Event) -> str | None:
             | ProposalUndone()
             | ProposalExpired()
             | ProposalWithdrawn()
+            | ProposalAsked()
+            | ProposalAnswered()
+            | ProposalUnanswered()
         ):
             return event.call_id
         case _:
@@ -446,6 +456,8 @@ def agrees(run: Run, state: State) -> bool:
 
 def _ready_at(state: State) -> datetime | None:
     """When a queued run has something to do: now, or once all that is open in its step may start."""
+    if waiting_questions(state) or ended_by(state):
+        return state.clock
     waiting = state.open_calls(CallState.GRANTED, CallState.RETRYING, CallState.EXECUTING)
     moments = [call.retry_at for call in waiting if call.retry_at is not None]
     if state.clock is None or not moments or len(moments) < len(waiting):

@@ -32,8 +32,11 @@ from agentops.engine.events import (
     PlanFailed,
     PlanFinished,
     PlanMade,
+    ProposalAnswered,
+    ProposalAsked,
     ProposalDecided,
     ProposalExpired,
+    ProposalUnanswered,
     ProposalUndone,
     ProposalWithdrawn,
     RunCancelled,
@@ -58,7 +61,7 @@ from agentops.engine.plan import ArrayTree, ObjectTree, Plan, Ref, Text, Tree
 from agentops.engine.plan import Literal as PlanLiteral
 from agentops.engine.state import State, apply
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
-from agentops.runs.words import Tone, rule_words, turn_words
+from agentops.runs.words import Tone, question_words, reach_words, rule_words, turn_words
 from agentops.runs.words import planner_words as planner_words
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON
@@ -285,6 +288,13 @@ class _Teller:
                 return f"Not verified{': ' + message if message else ''}", "error", ""
             case CallProposed() | ProposalDecided() | ProposalUndone() | ProposalExpired() | ProposalWithdrawn():
                 return *self.proposal_words(event, one), self.proposal_url(event.proposal_id)
+            case ProposalAsked():
+                text = question_words(event, self.tool(event.call_id), _who(one))
+                return text, "gate", self.proposal_url(event.proposal_id)
+            case ProposalAnswered() | ProposalUnanswered():
+                tainted: Tone = "taint" if isinstance(event, ProposalAnswered) and event.tainted else ""
+                url = self.exchange_url(one.seq) if event.exchange else self.proposal_url(event.proposal_id)
+                return question_words(event, self.tool(event.call_id), ""), tainted, url
             case _:
                 return *self.call_words(event, one), ""
 
@@ -332,7 +342,8 @@ class _Teller:
             case ProposalDecided(verdict="edit"):
                 return f"{tool} changed and approved by {who}{self.waited(event.proposal_id, at)}", "gate"
             case ProposalDecided(reason_code=code, note=note):
-                return f"{tool} rejected by {who}, {code.replace('_', ' ')}{': ' + note if note else ''}", "error"
+                said = f"{tool} rejected by {who}, {code.replace('_', ' ')}{': ' + note if note else ''}"
+                return f"{said}{reach_words(event)}", "error"
             case ProposalUndone():
                 return f"{who} took back the approval of {tool} before it could start", "gate"
             case ProposalExpired():

@@ -9,7 +9,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agentops.audit.services import Recorded
-from agentops.engine.events import PlanFailed, PlanFinished, PlanMade, UnknownEvent, decode
+from agentops.engine.events import (
+    PlanFailed,
+    PlanFinished,
+    PlanMade,
+    ProposalAnswered,
+    ProposalUnanswered,
+    UnknownEvent,
+    decode,
+)
+
+Heard = PlanMade | PlanFinished | PlanFailed | ProposalAnswered | ProposalUnanswered
+"""What a model's answer is recorded as."""
+
+_TYPES = frozenset(kind.type for kind in Heard.__args__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +52,24 @@ def turns(recorded: Sequence[Recorded]) -> tuple[Turn, ...]:
     return tuple(_turn(number, one, event) for number, (one, event) in enumerate(_answers(recorded), start=1))
 
 
-def _turn(number: int, one: Recorded, event: PlanMade | PlanFinished | PlanFailed) -> Turn:
+def _turn(number: int, one: Recorded, event: Heard) -> Turn:
     planner = event.planner.removeprefix("model:")
     return Turn(number, one.seq, one.at, planner, _said(event), _tokens(event), _tainted(event), bool(event.exchange))
 
 
-def _answers(recorded: Sequence[Recorded]) -> Iterator[tuple[Recorded, PlanMade | PlanFinished | PlanFailed]]:
+def _answers(recorded: Sequence[Recorded]) -> Iterator[tuple[Recorded, Heard]]:
     for one in recorded:
-        if not one.type.startswith("plan."):
+        if one.type not in _TYPES:
             continue
         try:
             event = decode(one.type, one.data)
         except UnknownEvent:
             continue
-        if isinstance(event, PlanMade | PlanFinished | PlanFailed) and event.planner.startswith("model:"):
+        if isinstance(event, Heard) and event.planner.startswith("model:"):
             yield one, event
 
 
-def _said(event: PlanMade | PlanFinished | PlanFailed) -> str:
+def _said(event: Heard) -> str:
     match event:
         case PlanMade(version=version, plan=plan):
             steps = plan.get("steps")
@@ -66,11 +79,15 @@ def _said(event: PlanMade | PlanFinished | PlanFailed) -> str:
             return "Done"
         case PlanFailed(code=code):
             return f"No plan: {code.replace('_', ' ')}"
+        case ProposalAnswered(round=number):
+            return f"Answer to question {number}"
+        case ProposalUnanswered(round=number, code=code):
+            return f"No answer to question {number}: {code.replace('_', ' ')}"
 
 
-def _tokens(event: PlanMade | PlanFinished | PlanFailed) -> int:
+def _tokens(event: Heard) -> int:
     return event.usage.input_tokens + event.usage.output_tokens if event.usage is not None else 0
 
 
-def _tainted(event: PlanMade | PlanFinished | PlanFailed) -> bool:
-    return not isinstance(event, PlanFailed) and event.tainted
+def _tainted(event: Heard) -> bool:
+    return not isinstance(event, PlanFailed | ProposalUnanswered) and event.tainted

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from agentops.engine import refusals
 from agentops.engine.events import (
     AnswerBlocked,
     CallAdopted,
@@ -9,6 +10,10 @@ from agentops.engine.events import (
     CallWithdrawn,
     CriteriaUnmet,
     LoopDetected,
+    ProposalAnswered,
+    ProposalAsked,
+    ProposalDecided,
+    ProposalUnanswered,
     RunFellBack,
 )
 from agentops.engine.state import State
@@ -56,3 +61,32 @@ def rule_words(event: CallConfirmed | CallAdopted | CallWithdrawn, tool: str, st
             return f"{tool} was done before with these arguments; its result is used again", "ok"
         case CallWithdrawn(reason=reason):
             return f"{tool} will not start{': ' + reason if reason else ''}", ""
+
+
+def question_words(event: ProposalAsked | ProposalAnswered | ProposalUnanswered, tool: str, who: str) -> str:
+    """Say what became of a question to the agent. The answer is the agent's, and stands only where it is marked so."""
+    match event:
+        case ProposalAsked(question=question):
+            return f"{who} asked the agent about {tool}: {question}"
+        case ProposalAnswered(planner=planner, digest=digest, version=version, refused=refused):
+            wants = f" and wants other arguments; this is version {version}" if digest else ""
+            wants = f" and wants other arguments, which were not taken: {refused}" if refused else wants
+            words = f"{planner_words(planner)} answered about {tool}{wants}"
+            return words[:1].upper() + words[1:]
+        case ProposalUnanswered(code=code, message=message):
+            return f"Nobody answered the question about {tool}, {code.replace('_', ' ')}: {message}"
+
+
+REACH = {
+    refusals.CALL: "this call only",
+    refusals.STEP: "its step",
+    refusals.RUN: "the run ends",
+}
+"""How far a rejection reaches -> what is said of it."""
+
+
+def reach_words(event: ProposalDecided) -> str:
+    """Say how far a rejection reaches, to be put behind it; empty for one that does not say."""
+    again = "; the agent may not try it again" if event.retry == "no" else ""
+    reach = REACH.get(event.scope, "")
+    return f" ({reach}{again})" if reach else ""

@@ -24,7 +24,7 @@ from agentops.tenancy.scope import give_back_connection, tenant_scope
 from agentops.worker import model_loop
 from agentops.worker.driver import ConnectionBroken, Crew, Driver, perform
 from agentops.worker.pace import Pace
-from agentops.worker.session import Ask, Invoke
+from agentops.worker.session import Ask, Enquire, Invoke
 from agentops.worker.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -254,14 +254,14 @@ class Conductor:
 
     # --- what may take long -----------------------------------------------------------------------------------------
 
-    def _slow(self, need: Ask | Invoke) -> "Future[Any] | None":
+    def _slow(self, need: Ask | Enquire | Invoke) -> "Future[Any] | None":
         """Have a model asked in the loop of models, and a slow tool called in a thread; all else is done at once."""
         future: Future[Any]
-        if isinstance(need, Ask):
-            asking: Callable[..., Any] | None = getattr(need.planner, "aplan", None)
+        if isinstance(need, Ask | Enquire):
+            asking = need.later()
             if asking is None:
                 return None
-            future = model_loop.submit(asking(need.request))
+            future = model_loop.submit(asking)
         elif self._pace.quick(need.request.tool):
             return None
         else:

@@ -31,7 +31,7 @@ from agentops.worker import mishap
 from agentops.worker.backoff import backoff
 from agentops.worker.calls import Tools
 from agentops.worker.planners import planner_for
-from agentops.worker.session import Ask, Commit, Invoke, Need, Session, Steps
+from agentops.worker.session import Ask, Commit, Enquire, Invoke, Need, Session, Steps
 from agentops.worker.snapshot import Snapshot
 from tools import executor
 
@@ -44,10 +44,10 @@ MOST_TOGETHER: Final = 64
 class Slow(Protocol):
     """Does what a session needs somewhere else: return a future, or None to have it done at once."""
 
-    def __call__(self, need: Ask | Invoke, /) -> "Future[Any] | None": ...
+    def __call__(self, need: Ask | Enquire | Invoke, /) -> "Future[Any] | None": ...
 
 
-def at_once(need: Ask | Invoke) -> "Future[Any] | None":
+def at_once(need: Ask | Enquire | Invoke) -> "Future[Any] | None":
     """Have everything done in the thread that drives."""
     return None
 
@@ -209,7 +209,7 @@ class Crew:
                 return None
             self._perform(one, need)
 
-    def _perform(self, one: Active, need: Ask | Invoke) -> None:
+    def _perform(self, one: Active, need: Ask | Enquire | Invoke) -> None:
         try:
             one.answer = perform(need, self.driver.tools)
         except Exception as error:  # noqa: BLE001 - the session says what it means for its run
@@ -265,11 +265,13 @@ class Crew:
             self._owed.pop(0)
 
 
-def perform(need: Ask | Invoke, tools: Tools = executor) -> Any:
+def perform(need: Ask | Enquire | Invoke, tools: Tools = executor) -> Any:
     """Do what a session needs, here and now."""
     match need:
         case Ask(planner=planner, request=request):
             return planner.plan(request)
+        case Enquire(answerer=answerer, request=question):
+            return answerer.answer(question)
         case Invoke(request=request, permit=permit):
             return tools.execute(request, lambda _: permit)
         case _:

@@ -7,15 +7,17 @@ strictly as anything from outside, and is a proposal: the engine checks the plan
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from django.conf import settings
 
 from agentops.engine.planner import (
+    Answered,
+    AnswerRequest,
     CallView,
     Finished,
     Planned,
@@ -33,7 +35,7 @@ from agentops.providers.parameters import DEFAULT_DEADLINE_S, DEFAULTS, ModelPar
 from agentops.providers.prices import LISTED, Estimate, PriceTable
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject, as_object, guard
-from agentops.worker import model_loop
+from agentops.worker import model_answer, model_loop
 from agentops.worker.model import (
     GRACE_S,
     FunctionCall,
@@ -60,6 +62,9 @@ EARLIER: Final = "An earlier plan has run so far. Plan only what is still to be 
 FEEDBACK: Final = "What was said about earlier answers and calls, oldest first:"
 
 
+T = TypeVar("T")
+
+
 class _Unusable(ValueError):
     """The answer cannot be read as a plan; the message is told to the model."""
 
@@ -81,8 +86,15 @@ class ModelPlanner:
 
     def plan(self, request: PlanRequest) -> PlannerAnswer:
         """Ask and wait. Never raises for what a model or its server does, and never takes longer than the deadline."""
+        return self._wait(self.aplan(request))
+
+    def answer(self, request: AnswerRequest) -> Answered | PlannerFailed:
+        """Have a person's question answered, likewise, in a turn without tools."""
+        return self._wait(self.aanswer(request))
+
+    def _wait(self, asking: Coroutine[Any, Any, T]) -> "T | PlannerFailed":
         preload()
-        future = model_loop.submit(self.aplan(request))
+        future = model_loop.submit(asking)
         try:
             return future.result(self.deadline_s + GRACE_S)
         except TimeoutError:
@@ -97,20 +109,11 @@ class ModelPlanner:
     async def aplan(self, request: PlanRequest) -> PlannerAnswer:
         """Ask as a coroutine, for the loop of `worker.model_loop`; touches no database. Call `model.preload` before."""
         names = _Names(request.tools)
-        question = self._question(request, names)
-        attempted = await ask_in_order(question, self.models, deadline_s=self.deadline_s)
+        attempted = await ask_in_order(self._question(request, names), self.models, deadline_s=self.deadline_s)
         planner = f"model:{attempted.model}"
         match attempted.outcome:
             case ModelFailed() as failed:
-                return PlannerFailed(
-                    failed.code,
-                    failed.message,
-                    failed.retryable,
-                    failed.retry_after,
-                    failed.usage,
-                    failed.exchange,
-                    planner,
-                )
+                return _failed(failed, planner)
             case ModelAnswer() as answer:
                 try:
                     read = _read_step if request.planning == "reactive" else _read_plan
@@ -120,13 +123,33 @@ class ModelPlanner:
                         "plan_invalid", str(error), usage=answer.usage, exchange=answer.exchange, planner=planner
                     )
 
-    def estimate(self, request: PlanRequest, *, at: datetime) -> Estimate:
+    async def aanswer(self, request: AnswerRequest) -> Answered | PlannerFailed:
+        """Ask likewise about a call; what comes back is text, whatever the model tries to call."""
+        attempted = await ask_in_order(self._about(request), self.models, deadline_s=self.deadline_s)
+        planner = f"model:{attempted.model}"
+        match attempted.outcome:
+            case ModelFailed() as failed:
+                return _failed(failed, planner)
+            case ModelAnswer() as answer:
+                return replace(model_answer.read(answer), planner=planner)
+
+    def estimate(self, request: PlanRequest | AnswerRequest, *, at: datetime) -> Estimate:
         """Return the most that one answer to this request can use, should every model of the chain be asked for it."""
-        size = question_bytes(self._question(request, _Names(request.tools)))
+        size = question_bytes(
+            self._about(request)
+            if isinstance(request, AnswerRequest)
+            else self._question(request, _Names(request.tools))
+        )
         total = Estimate(0, 0)
         for model in self.models:
             total += self.prices.estimate(model.name, size, self.parameters.max_tokens, at)
         return total
+
+    def _about(self, request: AnswerRequest) -> Question:
+        word = spotlight.delimiter(settings.SECRET_KEY, request.about.run_id)
+        earlier = [earlier_words(call, request.about, word) for call in request.about.calls]
+        messages = model_answer.messages(request, earlier, word)
+        return Question(messages, (), False, self.parameters, self.prices)
 
     def _question(self, request: PlanRequest, names: "_Names") -> Question:
         word = spotlight.delimiter(settings.SECRET_KEY, request.run_id)
@@ -139,6 +162,11 @@ class ModelPlanner:
         if not reactive:
             tools = [_submit_plan(request, names), *tools]
         return Question(tuple(messages), tuple(tools), not reactive, self.parameters, self.prices)
+
+
+def _failed(failed: ModelFailed, planner: str) -> PlannerFailed:
+    told = (failed.code, failed.message, failed.retryable, failed.retry_after, failed.usage, failed.exchange)
+    return PlannerFailed(*told, planner)
 
 
 # --- Names -----------------------------------------------------------------------------------------------------------
@@ -231,7 +259,7 @@ def _plan_messages(asked: PlanRequest, told: str, word: str) -> list[Message]:
     said = [_task(asked)]
     # Plan 1 is made before anything untrusted is seen, even if a caller hands calls in.
     if asked.version > 1 and asked.calls:
-        said += [EARLIER, *(_earlier(call, asked, word) for call in asked.calls)]
+        said += [EARLIER, *(earlier_words(call, asked, word) for call in asked.calls)]
     said += _feedback(asked, word)
     return [Instructions(told), UserText("\n\n".join(said))]
 
@@ -272,7 +300,8 @@ def _task(asked: PlanRequest) -> str:
     return f"The task's input:\n{canonical(asked.input)}"
 
 
-def _earlier(call: CallView, asked: PlanRequest, word: str) -> str:
+def earlier_words(call: CallView, asked: PlanRequest, word: str) -> str:
+    """Return an earlier call and what came of it, as a model is told."""
     head = f"Step {call.step_id}, {call.tool}: {call.state}"
     content: JSONObject = {"arguments": call.arguments, **_outcome(call)}
     return f"{head}\n{_shown(content, call, asked, word)}"

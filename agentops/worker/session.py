@@ -1,14 +1,14 @@
 """One claim of one run, as a generator: it decides, and hands out what it needs done.
 
 A session never touches the database of its own run, a tool or a model. It yields what it needs, and whoever drives it
-sends back what came of that: `Commit` (the events so far, in one transaction with those of other runs), `Ask` (a plan)
-and `Call` (a tool, under a permit). Events are buffered while nothing but reads happened, and committed with their
-step. Before an effect that is not a read the buffer is committed with the intent and the grant's consumption, and its
-outcome is committed right after it.
+sends back what came of that: `Commit` (the events so far, in one transaction with those of other runs), `Ask` (a plan),
+`Enquire` (an answer to a person's question) and `Invoke` (a tool, under a permit). Events are buffered while nothing
+but reads happened, and committed with their step. Before an effect that is not a read the buffer is committed with the
+intent and the grant's consumption, and its outcome is committed right after it.
 """
 
 import logging
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -31,6 +31,7 @@ from agentops.engine.decide import (
     Nothing,
     Reconcile,
     Record,
+    Reply,
     Select,
     Wait,
     decide,
@@ -63,7 +64,19 @@ from agentops.engine.events import (
 )
 from agentops.engine.fallback import WITHDRAWN
 from agentops.engine.plan import InvalidPlan, parse_plan
-from agentops.engine.planner import Finished, Planned, Planner, PlannerAnswer, PlannerFailed, PlanRequest, ToolView
+from agentops.engine.planner import (
+    Answered,
+    AnswerRequest,
+    Answers,
+    Finished,
+    Planned,
+    Planner,
+    PlannerAnswer,
+    PlannerFailed,
+    PlanRequest,
+    ToolView,
+)
+from agentops.engine.questions import open_one
 from agentops.engine.state import Call as ToolCall
 from agentops.engine.state import State, apply, fold
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
@@ -79,18 +92,19 @@ from agentops.runs.statements import Condition, table_of
 from agentops.tenancy.access import WORKER, Actor
 from agentops.wire.canonical import digest
 from agentops.wire.ids import uuid7
-from agentops.wire.parse import JSONObject
-from agentops.worker import mishap, spending
+from agentops.wire.parse import JSON, JSONObject
+from agentops.worker import answering, mishap, spending
 from agentops.worker.backoff import BASE_S, backoff
 from agentops.worker.calls import ask_hook, idempotency_key, read_back, request_of, trust_of
 from agentops.worker.output import review_answer
 from agentops.worker.planners import offered_tools, patience
 from agentops.worker.snapshot import Snapshot
 from agentops.worker.stopping import paused_by, stop_for
-from approvals import gate, grants
+from approvals import gate, grants, policies, trust
 from approvals.attention import review_seconds
-from approvals.judging import judged, output_context
+from approvals.judging import TenantRules, judged, output_context
 from approvals.models import Proposal
+from approvals.revising import ProposalChanged, Revision, revised_by_agent
 from approvals.services import draft_proposal, withdraw_proposals
 from tools import executor, health
 from tools.allowlist import AllowlistState
@@ -126,6 +140,24 @@ class Ask:
     planner: Planner
     request: PlanRequest
 
+    def later(self) -> "Coroutine[Any, Any, PlannerAnswer] | None":
+        """Return the asking as a coroutine, for a planner that may take long."""
+        asking: Callable[..., Any] | None = getattr(self.planner, "aplan", None)
+        return asking(self.request) if asking is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Enquire:
+    """Have the planner answer a person's question; send what it says back."""
+
+    answerer: Answers
+    request: AnswerRequest
+
+    def later(self) -> "Coroutine[Any, Any, Answered | PlannerFailed] | None":
+        """Return the asking as a coroutine, for a planner that may take long."""
+        asking: Callable[..., Any] | None = getattr(self.answerer, "aanswer", None)
+        return asking(self.request) if asking is not None else None
+
 
 @dataclass(frozen=True, slots=True)
 class Invoke:
@@ -135,7 +167,7 @@ class Invoke:
     permit: executor.Permit
 
 
-Need = Commit | Ask | Invoke
+Need = Commit | Ask | Enquire | Invoke
 Judged = tuple[CallSelected, ToolContract | None, gate.GateVerdict]
 Steps = Generator[Need, Any, None]
 
@@ -336,6 +368,8 @@ class Session:
             case Confirm(call_id=call_id):
                 call = self.state.calls[call_id]
                 self.note(read_back(call, request_of(self.run, call, self.driver.now()), self.driver.tools))
+            case Reply():
+                yield from self.reply(command)
             case FallBack(events=events):
                 yield from self.fall_back(events)
             case Wait(state=state, until=until):
@@ -403,6 +437,81 @@ class Session:
                 continue
             return
 
+    def reply(self, command: Reply) -> Steps:
+        """Have a person's question answered and record that, in the run's own planner's name."""
+        planner = self.snapshot.planner(self.state.planner, lambda: self.driver.planners(self.run, self.state))
+        by_model = planner.name.startswith("model:")
+        answerer = answering.answerer_of(planner)
+        call = self.state.calls[command.call_id]
+        if not isinstance(answerer, Answers):
+            self.note(answering.unanswered(call, command.round, planner.name, answerer))
+            return
+        if by_model:
+            yield from self.flush(busy=patience(planner))
+        proposal = Proposal.objects.get(pk=call.proposal_id)
+        request = answering.request_of_question(self.state, str(self.run.id), call, proposal)
+        held = spending.before_answer(
+            run=self.run,
+            state=self.state,
+            planner=planner,
+            request=request,
+            purpose=f"answer:{command.call_id}:{command.round}",
+            fence=self.lease.fence,
+            now=self.driver.now(),
+            actor=self.actor,
+        )
+        if isinstance(held, spending.Unaffordable):
+            failed = PlannerFailed(held.code, held.message)
+            self.note(answering.unanswered(call, command.round, planner.name, failed))
+            return
+        answer = yield Enquire(answerer, request)
+        spending.after_plan(held, answer, now=self.driver.now())
+        reached("question_answered")
+        if not by_model or isinstance(answer, PlannerFailed):
+            event = answering.told(call, command.round, planner.name, answer, proposal, tainted=False)
+            self.note(event)
+            if by_model:
+                yield from self.keep_answer(event)
+            return
+        yield from self.keep_reply(command, planner.name, answer, proposal)
+
+    def keep_reply(self, command: Reply, planner: str, answer: Answered, proposal: Proposal) -> Steps:
+        """Record what a model has answered, and make a new version of the proposal if it wants other arguments."""
+        tainted = self.state.tainted
+        for _ in range(MAX_CONFLICTS):
+            call = self.state.calls[command.call_id]
+            told, revision = answer, None
+            if answer.changes is not None:
+                wanted: Revision | str = "It was decided before the answer came."
+                if open_one(call) is not None:
+                    wanted = revised_by_agent(
+                        proposal,
+                        answer.changes,
+                        planner=answer.planner or planner,
+                        question=command.round,
+                        tainted=tainted,
+                        now=self.driver.now(),
+                    )
+                if isinstance(wanted, Revision):
+                    revision = wanted
+                else:
+                    told = replace(answer, refused=wanted)
+            event = answering.told(call, command.round, planner, told, proposal, tainted=tainted, revision=revision)
+            try:
+                self.note(event)
+            except IllegalTransition:
+                return  # the run is over, or somebody else has the question answered
+            try:
+                yield from self.flush(inside=revision.keep if revision is not None else None)
+            except StreamConflict:
+                self.reload()
+            except ProposalChanged:
+                # A person has edited it meanwhile: what the agent wants is compared with that.
+                self.state, self.buffer = self.recorded, []
+            else:
+                return
+            proposal = Proposal.objects.get(pk=call.proposal_id)
+
     def planned(self, version: int, planner: str, answer: PlannerAnswer) -> Event:
         match answer:
             case Planned(plan=raw, usage=usage, exchange=exchange):
@@ -448,6 +557,8 @@ class Session:
             if candidate.adopts:
                 continue
             one = self.judge(candidate, chosen.get(candidate.tool, 0))
+            if candidate.barred:
+                one = (*one[:2], gate.Deny(str(ErrorCode.PERMISSION_DENIED), candidate.barred, "reviewer.no_retry"))
             chosen[candidate.tool] = chosen.get(candidate.tool, 0) + (not isinstance(one[2], gate.Deny))
             judged[candidate.call_id] = one
         if self.must_settle([(contract, verdict) for _, contract, verdict in judged.values()]):
@@ -550,6 +661,7 @@ class Session:
             idempotency_key=idempotency_key(self.run, candidate.call_id),
             tenant_id=self.run.tenant_id,
             beside=beside,
+            rules=self.rules_for,
         )
         if isinstance(verdict, gate.Gate) and contract is not None:
             # Nobody is asked about what could not be paid for anyway; what can be is asked again when it executes.
@@ -557,6 +669,43 @@ class Session:
             if unpaid is not None:
                 verdict = gate.Deny(str(ErrorCode.BUDGET_EXCEEDED), unpaid.message, f"budget.{unpaid.budget_id}")
         return selected, contract, verdict
+
+    def rules_for(self, contract: ToolContract | None, arguments: JSON) -> TenantRules:
+        """Return the part of a candidate that policy and scoped trusts have to say, as the snapshot knows them."""
+        policy, now = self.snapshot.policy(), self.driver.now()
+        return {
+            "policy": policy,
+            "surroundings": policies.surroundings(self.run, self.snapshot.place(), now) if policy.rules else None,
+            "trust": trust.covering(
+                self.snapshot.trusts(),
+                task_type_id=self.run.task_type_id,
+                run_id=self.run.id,
+                contract=contract,
+                arguments=arguments,
+                now=now,
+            ),
+        }
+
+    def judge_again(self, call: ToolCall, contract: ToolContract) -> gate.Auto:
+        """Return what lets a granted call run now: the policy may have become stricter since. Raises PermitRefused."""
+        unused = (CallState.DENIED, CallState.WITHDRAWN)
+        others = (c for c in self.state.calls.values() if c.tool == call.tool and c.state not in unused)
+        verdict = gate.recheck(
+            gate.Candidate(
+                contract=contract,
+                pinned=gate.Pin(contract.version, contract.digest),
+                arguments=call.arguments,
+                provenance=call.provenance,
+                planned=call.planned,
+                allow=self.snapshot.rule(self.run.task_type_id, call.tool),
+                calls_so_far=sum(1 for c in others if c.call_id != call.call_id),
+                **self.rules_for(contract, call.arguments),
+            ),
+            by_person=bool(call.proposal_id),
+        )
+        if isinstance(verdict, gate.Deny):
+            raise executor.PermitRefused(verdict.code, verdict.message)
+        return verdict
 
     def propose(
         self, selected: CallSelected, contract: ToolContract, verdict: gate.Gate, candidate: Candidate
@@ -665,9 +814,12 @@ class Session:
 
         What policy lets be read needs no row that is used up: the event is its grant. Raises PermitRefused.
         """
+        lets_it = self.judge_again(call, contract)
         if contract.effect is Effect.READ and not call.proposal_id:
             rule = self.snapshot.rule(self.run.task_type_id, call.tool)
-            if rule.state is not AllowlistState.AUTO or not rule.admits(contract.version):
+            admitted = rule.admits(contract.version) and rule.violated(call.arguments) is None
+            trusted = lets_it.rule.startswith("trust.") and rule.state is AllowlistState.GATED
+            if not admitted or not (rule.state is AllowlistState.AUTO or trusted):
                 raise executor.PermitRefused(
                     grants.NOT_ALLOWED, f"The allowlist no longer lets {call.tool} run this way."
                 )
@@ -677,7 +829,11 @@ class Session:
         again = call.state in (CallState.EXECUTING, CallState.RETRYING)
         self.note(CallStarted(call.call_id, call.grant_id, attempt))
 
-        policy = None if call.proposal_id else grants.PolicyGrant(UUID(call.grant_id), self.execute_within)
+        policy = (
+            None
+            if call.proposal_id
+            else grants.PolicyGrant(UUID(call.grant_id), self.execute_within, lets_it.rule, lets_it.policy_version)
+        )
 
         def consume() -> None:
             grants.consume(request, policy=policy, again=again, run=self.run, now=self.driver.now())

@@ -1,18 +1,24 @@
 """What a worker has just read of a tenant's rules, shared by the runs it drives at the same moment.
 
-Allowlist and tool health are read once for all runs of a round instead of once for every call, and never believed for
-longer than `FRESH_S`. Whatever is not safe to repeat is checked again in the transaction that records its intent.
+Allowlist, policy, scoped trusts and tool health are read once for all runs of a round instead of once for every call,
+and never believed for longer than `FRESH_S`. Whatever is not safe to repeat is checked again in the transaction that
+records its intent: its allowlist and its grant there, the policy right before it.
 """
 
 import time
 from collections.abc import Callable
 from typing import Final
 
+from agentops import clock
 from agentops.engine.planner import Planner
 from agentops.guardrails.output.policy import OutputPolicy
 from agentops.runs.models import TaskType
 from agentops.runs.output_policy import effective, tenant_rules
+from agentops.tenancy.scope import current_tenant_id
 from agentops.wire.parse import JSONObject
+from approvals import policies, trust
+from approvals.policy import NONE, Policy
+from approvals.trust import Trust
 from tools.allowlist import AllowlistRule, AllowlistState, all_rules
 from tools.health import ailing
 
@@ -31,11 +37,29 @@ class Snapshot:
         self._policies: dict[int, OutputPolicy] = {}
         self._playbooks: dict[str, Planner] = {}
         self._kinds: dict[int, TaskType] = {}
+        self._policy = NONE
+        self._trusts: tuple[Trust, ...] = ()
+        self._place = ("", "")
 
     def rule(self, task_type_id: int, tool: str) -> AllowlistRule:
         """Return the rule of a task type for a tool, `denied` when there is none."""
         self._refresh()
         return self._rules.get((task_type_id, tool)) or AllowlistRule(tool, AllowlistState.DENIED)
+
+    def policy(self) -> Policy:
+        """Return the policy in force."""
+        self._refresh()
+        return self._policy
+
+    def place(self) -> tuple[str, str]:
+        """Return slug and environment of the tenant, for rules; empty while there are no rules."""
+        self._refresh()
+        return self._place
+
+    def trusts(self) -> tuple[Trust, ...]:
+        """Return the scoped trusts in force."""
+        self._refresh()
+        return self._trusts
 
     def planner(self, name: str, look_up: Callable[[], Planner]) -> Planner:
         """Return a planner; a version of a playbook never changes, so it is looked up once and shared."""
@@ -76,4 +100,7 @@ class Snapshot:
         self._ailing = ailing()
         self._output_rules, self._policies = None, {}
         self._kinds = {}
+        self._policy = policies.in_force()
+        self._place = policies.place_of(current_tenant_id()) if self._policy.rules else ("", "")
+        self._trusts = trust.in_force(clock.now())
         self._read_at = now

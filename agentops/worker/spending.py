@@ -29,13 +29,15 @@ from agentops.engine.events import (
     PlanFailed,
     PlanFinished,
     PlanMade,
+    ProposalAnswered,
     ProposalDecided,
     ProposalExpired,
+    ProposalUnanswered,
     ProposalWithdrawn,
     Stamped,
     Usage,
 )
-from agentops.engine.planner import Planner, PlannerAnswer, PlannerFailed, PlanRequest
+from agentops.engine.planner import Answered, AnswerRequest, Planner, PlannerAnswer, PlannerFailed, PlanRequest
 from agentops.engine.spend import model_limit_reached, review_refused
 from agentops.engine.state import Call, State
 from agentops.engine.transitions import CallState, RunState
@@ -67,7 +69,7 @@ _serial = count(1)
 class Estimates(Protocol):
     """A planner that knows the most that asking its models can use: tokens, and money where every price is known."""
 
-    def estimate(self, request: PlanRequest, *, at: datetime) -> PriceEstimate: ...
+    def estimate(self, request: PlanRequest | AnswerRequest, *, at: datetime) -> PriceEstimate: ...
 
 
 # --- model requests --------------------------------------------------------------------------------------------------
@@ -104,6 +106,53 @@ def before_plan(
     Everything must be recorded up to `state`: its number names the request, and so does the claim (`fence`). Refuses
     by the run's own limits first.
     """
+    return _before_request(
+        run=run,
+        state=state,
+        planner=planner,
+        request=request,
+        purpose=f"plan:{request.version}",
+        fence=fence,
+        now=now,
+        actor=actor,
+    )
+
+
+def before_answer(
+    *,
+    run: Run,
+    state: State,
+    planner: Planner,
+    request: AnswerRequest,
+    purpose: str,
+    fence: int,
+    now: datetime,
+    actor: Actor = WORKER,
+) -> Held | Unaffordable | None:
+    """Set aside the most that having a question answered can use, likewise. `purpose` names the question."""
+    return _before_request(
+        run=run,
+        state=state,
+        planner=planner,
+        request=request,
+        purpose=purpose,
+        fence=fence,
+        now=now,
+        actor=actor,
+    )
+
+
+def _before_request(
+    *,
+    run: Run,
+    state: State,
+    planner: Planner,
+    request: PlanRequest | AnswerRequest,
+    purpose: str,
+    fence: int,
+    now: datetime,
+    actor: Actor,
+) -> Held | Unaffordable | None:
     if not planner.name.startswith("model:"):
         return None
     limited = state.limits.tokens or state.limits.cost_micros
@@ -116,7 +165,7 @@ def before_plan(
         run_id=run.id,
         task_type_id=run.task_type_id,
         kind="plan",
-        purpose=f"plan:{request.version}@{state.seq}/{fence}",
+        purpose=f"{purpose}@{state.seq}/{fence}",
         amounts={Measure.MODEL_CALLS: 1, Measure.TOKENS: tokens, Measure.COST: cost},
         fence=fence,
         now=now,
@@ -130,7 +179,7 @@ def before_plan(
 MODEL_MEASURES: Final = frozenset({Measure.MODEL_CALLS, Measure.TOKENS, Measure.COST})
 
 
-def after_plan(held: Held | None, answer: PlannerAnswer, *, now: datetime) -> None:
+def after_plan(held: Held | None, answer: PlannerAnswer | Answered, *, now: datetime) -> None:
     """Settle what a request used. One that timed out may have been worked on, so all that was set aside counts."""
     if held is None:
         return
@@ -154,19 +203,22 @@ def _used(usage: Usage, held_micros: int) -> Amounts:
     }
 
 
-def _most(planner: Planner, request: PlanRequest, now: datetime) -> tuple[int, int]:
+def _most(planner: Planner, request: PlanRequest | AnswerRequest, now: datetime) -> tuple[int, int]:
     """Return the most a request can use: (tokens, millionths of a US dollar); too much rather than too little."""
     if isinstance(planner, Estimates):
         estimate = planner.estimate(request, at=now)
         dearest = estimate.tokens * UNKNOWN_OUTPUT_MICROS
         return estimate.tokens, dearest if estimate.micros is None else estimate.micros
+    about = request.about if isinstance(request, AnswerRequest) else request
     shown = [
-        request.instructions,
-        canonical(request.input),
-        *(canonical([dict(t.input_schema), dict(t.output_schema), t.description]) for t in request.tools),
-        *(canonical([c.arguments, c.output, c.note]) for c in request.calls),
-        *request.feedback,
+        about.instructions,
+        canonical(about.input),
+        *(canonical([dict(t.input_schema), dict(t.output_schema), t.description]) for t in about.tools),
+        *(canonical([c.arguments, c.output, c.note]) for c in about.calls),
+        *about.feedback,
     ]
+    if isinstance(request, AnswerRequest):
+        shown += [canonical(request.arguments), request.question, *(text for pair in request.said for text in pair)]
     return unknown_price(2 * sum(len(text.encode()) for text in shown) + INSTRUCTION_BYTES, MAX_OUTPUT_TOKENS)
 
 
@@ -314,7 +366,8 @@ def _end_plan(row: Reservation, history: Sequence[Stamped], now: datetime) -> bo
     """The answer to a request is the next event after those it was made from; without one it may have been spent."""
     asked_at = int(row.purpose.partition("@")[2].partition("/")[0])
     answer = next((s.event for s in history if s.seq == asked_at + 1), None)
-    if isinstance(answer, PlanMade | PlanFinished | PlanFailed) and answer.usage is not None:
+    heard = PlanMade | PlanFinished | PlanFailed | ProposalAnswered | ProposalUnanswered
+    if isinstance(answer, heard) and answer.usage is not None:
         held = sum(int(line["reserved"]) for line in row.lines.values() if line["measure"] == Measure.COST)
         return budgets.settle(row.pk, _used(answer.usage, held), now=now)
     return budgets.settle(row.pk, {}, now=now, assumed=True)

@@ -30,6 +30,7 @@ from approvals.deadlines import expire_due
 from approvals.freezing import FINAL
 from approvals.halting import settle_lifted
 from approvals.notices import send_due
+from approvals.readings import record_due as record_readings
 from approvals.reminders import remind_due
 from tools.contracts import Effect
 
@@ -65,6 +66,7 @@ def sweep_tenant(tenant: Tenant, now: datetime) -> int:
         end_holds(now, BATCH)
         remind_due(now, BATCH)
         send_due(now, MAILS)
+        record_readings(now, BATCH)
         settle_leftovers(now)
         expire_facts(now, BATCH)
         index_new()

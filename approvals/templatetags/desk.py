@@ -8,7 +8,7 @@
 {{ 124000|money:"EUR" }}  {{ consequence.money|money }}
 {{ when|ago }}  {{ deadline|until }}                  <time> elements that the script keeps current
 {{ when|apart }}                                      in 3 days, 2 h ago
-{% band_badge band score %}  {% band_shape band %}
+{% band_badge band score %}  {% band_shape band %}  {% band_tab band score %}  {% icon "queue" %}
 {% provenance_chip "untrusted" %}
 {{ digest|words }}                                    9f27ac copper-lantern-ridge
 {% sentence parts attacked %}                         the server's sentence, values in ink
@@ -22,15 +22,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from django import template
 from django.conf import settings
+from django.template import loader
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from agentops.guardrails.text import surface
 from agentops.halts.covering import recent_stops
@@ -166,9 +168,11 @@ def span(delta: timedelta) -> str:
 
 
 def _time(moment: datetime, words: str, kind: str) -> SafeString:
-    exact = moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return format_html(
-        '<time datetime="{}" title="{}" data-time="{}">{}</time>', moment.isoformat(), exact, kind, words
+    utc = moment.astimezone(UTC)
+    exact = f"{utc.date().isoformat()} {utc.hour:02}:{utc.minute:02}:{utc.second:02} UTC"
+    # A list prints a hundred of these, and there is nothing in them but digits and our own words.
+    return mark_safe(  # noqa: S308
+        f'<time datetime="{moment.isoformat(timespec="seconds")}" title="{exact}" data-time="{kind}">{words}</time>'
     )
 
 
@@ -251,16 +255,38 @@ def words(digest: object) -> str:
         return str(digest or "")
 
 
-@register.inclusion_tag("desk/_band.html")
-def band_badge(band: object, score: object = None) -> dict[str, Any]:
+@cache
+def _printed(template_name: str, **context: object) -> SafeString:
+    """Render one of the small marks that come again and again; there are few of each."""
+    return mark_safe(loader.get_template(template_name).render(context).strip())  # noqa: S308 - rendered by a template
+
+
+@register.simple_tag
+def band_badge(band: object, score: object = None) -> SafeString:
     """Print a risk band as shape, word and number."""
-    return {"band": _band(band), "score": score}
+    return _printed("desk/_band.html", band=_band(band), score=_score(score))
 
 
-@register.inclusion_tag("desk/_shape.html")
-def band_shape(band: object) -> dict[str, Any]:
+@register.simple_tag
+def band_shape(band: object) -> SafeString:
     """Print the shape of a risk band alone; the word stands beside it."""
-    return {"band": _band(band)}
+    return _printed("desk/_shape.html", band=_band(band))
+
+
+@register.simple_tag
+def band_tab(band: object, score: object) -> SafeString:
+    """Print the coloured edge of a row: shape, number, word."""
+    return _printed("desk/_tab.html", band=_band(band), score=_score(score))
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """Print a drawing of `desk/_icon.html`; the mark of the site for a name that has none."""
+    return _printed("desk/_icon.html", name=name)
+
+
+def _score(score: object) -> int | None:
+    return score if isinstance(score, int) and 0 <= score <= 100 else None
 
 
 def _band(band: object) -> str:
@@ -273,13 +299,13 @@ def band_class(band: object) -> str:
     return f"band-{_band(band)}"
 
 
-@register.inclusion_tag("desk/_chip.html")
-def provenance_chip(label: object) -> dict[str, Any]:
+@register.simple_tag
+def provenance_chip(label: object) -> SafeString:
     """Print where a value came from; an unknown label counts as untrusted."""
     name = str(label or "").lower()
     kind = name if name in _CHIPS else "untrusted"
     letter, title = _CHIPS[kind]
-    return {"kind": kind, "letter": letter, "word": kind.upper(), "title": title}
+    return _printed("desk/_chip.html", kind=kind, letter=letter, word=kind.upper(), title=title)
 
 
 @register.inclusion_tag("desk/_stopped.html", takes_context=True)
@@ -292,17 +318,24 @@ def stopped(context: dict[str, Any]) -> dict[str, Any]:
     return {"stops": stops, "stop_url": link}
 
 
-@register.inclusion_tag("desk/_sentence.html")
-def sentence(parts: object, attacked: object = ()) -> dict[str, Any]:
+@register.simple_tag
+def sentence(parts: object, attacked: object = ()) -> SafeString:
     """Print the server's action sentence; values are in ink, those in `attacked` (argument paths) marked."""
     marked = {str(path) for path in attacked} if isinstance(attacked, Sequence | frozenset | set) else set()
-    shown = []
+    shown: list[str] = []
     for part in parts if isinstance(parts, Sequence) else ():
-        if isinstance(part, Mapping):
-            arg = part.get("arg")
-            text = part.get("t") if arg is None else part.get("text")
-            shown.append({"text": text, "arg": arg, "bad": str(arg).lstrip("/") in marked})
-    return {"parts": shown}
+        if not isinstance(part, Mapping):
+            continue
+        arg = part.get("arg")
+        text = inert(part.get("t") if arg is None else part.get("text"))
+        if arg is not None:
+            bad = str(arg).lstrip("/") in marked
+            text = format_html("<b{}><bdi>{}</bdi></b>", _BAD if bad else "", text)
+        shown.append(text)
+    return mark_safe("".join(shown))  # noqa: S308 - each piece is inert, or elements around an inert one
+
+
+_BAD = mark_safe(' class="bad"')
 
 
 @register.filter

@@ -32,6 +32,7 @@
     const from = requestConfig?.elt, before = requestConfig?.before;
     if (/\/decide$/.test(requestConfig?.path || "") && before && (card()?.dataset.id !== before || card()?.dataset.status !== "pending")) {
       one(`#row-${CSS.escape(before)}`)?.remove();
+      window.desk.own.add(before);
       refill();
     }
     mark();
@@ -119,5 +120,5 @@
     if (event.target.closest("#arrivals") && fresh) { event.preventDefault(); show(); }
   });
 
-  Object.assign(window.desk, { step, show, check });
+  Object.assign(window.desk, { step, show, check, own: new Set() });
 })();

@@ -1,7 +1,7 @@
 /* What happens elsewhere. An event is a doorbell; what it means is read from the page itself. The header says how old that is. */
 (() => {
   "use strict";
-  const { one, approve, check, fragment, on, say } = window.desk;
+  const { one, approve, check, fragment, on, own, say } = window.desk;
   const address = document.body.dataset.live;
   if (!address) return;
   const STALE = 60, POLL = 10000, GAP = 1500, SLEEP = 30000;
@@ -10,7 +10,7 @@
   const newer = one("[data-newer]")?.dataset.newer;
 
   let source = null, contact = Date.now(), failures = 0, expected = null, seq = 0, tag = "", paused = false;
-  let due = 0, last = 0, everything = false, opened = false;
+  let due = 0, at = 0, last = 0, reading = false, everything = false, opened = false;
   const changed = new Set();
 
   /* -- How old what is shown is ---------------------------------------------------------------------------------------- */
@@ -41,15 +41,23 @@
   const ring = ({ id, all: whole } = {}) => {
     if (id) changed.add(id);
     everything ||= Boolean(whole);
-    due ||= setTimeout(read, Math.max(300, last + GAP - Date.now()));
+    if (reading) return;
+    // What was decided here has left the list already; only the figures are behind.
+    const when = Math.max(Date.now() + 300, last + (own.has(id) ? 2 : 1) * GAP);
+    if (due && when >= at) return;
+    clearTimeout(due);
+    at = when;
+    due = setTimeout(read, when - Date.now());
   };
   const read = async () => {
     last = Date.now();
+    reading = true;
     const ids = new Set(everything ? [] : changed);
     changed.clear();
     everything = false;
     const done = await check(ids);
     due = 0;
+    reading = false;
     if (done) { contact = Date.now(); health(); }
     if (changed.size || everything) ring();
   };

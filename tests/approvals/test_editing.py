@@ -13,7 +13,7 @@ from agentops.runs.recording import load as load_run
 from agentops.runs.recording import state_of
 from agentops.tenancy.access import Actor
 from agentops.wire.parse import JSON
-from approvals.editing import after_edit
+from approvals.editing import after_edit, typed_by
 from approvals.models import Decision, Grant, Proposal
 from approvals.risk import Band
 from approvals.services import Decided, Invalid, Outcome, Reconfirm, Stale
@@ -199,5 +199,5 @@ def test_a_value_that_moves_up_in_a_list_keeps_its_origin() -> None:
         provenance={"/to/0": origin()["/reason"].to_json(), "/to/1": MAIL.to_json()},
     )
     actor = Actor("user", "7", "bob")
-    assert after_edit(proposal, actor, {"to": ["eve@example.com"]}) == {"/to/0": MAIL}
-    assert not after_edit(proposal, actor, {"to": ["bob@example.com"]})["/to/0"].untrusted
+    assert after_edit(proposal, {"to": ["eve@example.com"]}, typed_by(actor)) == {"/to/0": MAIL}
+    assert not after_edit(proposal, {"to": ["bob@example.com"]}, typed_by(actor))["/to/0"].untrusted

@@ -11,7 +11,7 @@ from agentops.guardrails.provenance import Integrity, Provenance
 from agentops.wire.parse import JSON
 from approvals.gate import Auto, Candidate, Deny, Gate, GateVerdict, Pin, classify, per_leaf
 from tests.approvals.contracts import LOOK_UP, MAIL, NOTE, REFUND, TYPED, arguments, contract, origin
-from tools.allowlist import AllowlistRule, AllowlistState
+from tools.allowlist import AllowlistRule, AllowlistState, Constraint
 from tools.contracts import Effect, Sensitivity, ToolContract
 
 AUTO, GATED, DENIED = AllowlistState.AUTO, AllowlistState.GATED, AllowlistState.DENIED
@@ -125,6 +125,17 @@ def test_the_four_sensitive_classes_need_a_person_whatever_the_allowlist_says(se
     verdict = classify(candidate(contract(sensitivity=frozenset({sensitivity})), AUTO))
     assert isinstance(verdict, Gate)
     assert (verdict.rule, verdict.sensitivity) == (f"sensitive.{sensitivity}", (sensitivity,))
+
+
+@pytest.mark.parametrize("expression", ["args.amount_minor <= 100", "args.gone == 1", "args.reason > 3", "1", "(("])
+def test_a_call_that_violates_a_constraint_or_cannot_be_checked_is_refused_by_its_name(expression: str) -> None:
+    fine = Constraint("known", "args.currency == 'EUR'")
+    rule = AllowlistRule("lab.note", AUTO, constraints=(fine, Constraint("small", expression)))
+    verdict = classify(candidate(rule=rule))
+    assert isinstance(verdict, Deny)
+    assert (verdict.code, verdict.rule) == ("constraint_violated", "allowlist.constraint.small")
+    assert expression in verdict.message
+    assert isinstance(classify(candidate(rule=AllowlistRule("lab.note", AUTO, constraints=(fine,)))), Auto)
 
 
 def test_the_allowlist_can_ask_for_a_person() -> None:

@@ -107,6 +107,13 @@ def test_the_stricter_allowlist_of_then_and_now_counts(desk: Desk, approved: Gra
     assert (by_policy.consumed_at, approved.consumed_at) == (None, None)
 
 
+def test_a_constraint_that_was_set_since_holds_for_what_was_granted_before(desk: Desk, approved: Grant) -> None:
+    by_policy = desk.grant()
+    for tool, state, grant in (("lab.note", "auto", by_policy), ("lab.refund", "gated", approved)):
+        desk.allow(tool, AllowlistState(state), argument_constraints='{"small":"args.amount_minor < 10"}')
+        assert refusal(desk, grant) == "constraint_violated"
+
+
 def test_a_version_range_that_shut_since_is_refused(desk: Desk) -> None:
     grant = desk.grant()
     desk.allow("lab.note", AllowlistState.AUTO, min_version="1.0.1")

@@ -1,6 +1,7 @@
 """Stopping the line and lifting the stop: what waits, what goes on, and what happens to deadlines meanwhile."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -41,6 +42,7 @@ from approvals.halting import (
 )
 from approvals.intervention import cancel_run, pause_run, resume_run
 from approvals.models import Grant, Proposal
+from approvals.selectors import COUNTED, Count
 from approvals.services import Decided, Expired, expire
 from tests.conftest import person
 from tests.deciding import approve
@@ -437,13 +439,31 @@ def test_the_preview_counts_what_would_be_held(shop: Tenant, senior: Actor, cloc
     gated(clock)
     start("goodwill-refund", GOODWILL, actor=senior)
     kind = TaskType.objects.get(slug="goodwill-refund")
-    assert dict(preview(EVERYTHING).runs) == {"queued": 1, "awaiting_approval": 1}
-    assert preview(REFUNDS).proposals == 1
-    assert preview(REFUNDS).in_all == 2
+    none, one, two = Count(0, False), Count(1, False), Count(2, False)
+    assert dict(preview(EVERYTHING).runs) == {"queued": one, "awaiting_approval": one}
+    assert preview(REFUNDS).proposals == one
+    assert preview(REFUNDS).in_all == two
     agent = preview(Target(Scope.AGENT, "token:7", "x"))
-    assert (agent.in_all, agent.proposals, agent.under_way) == (1, 1, 0)
-    assert preview(Target(Scope.TASK_TYPE, str(kind.pk), "x")).in_all == 2
-    assert preview(Target(Scope.TOOL, "mail.send", "x")).proposals == 0
+    assert (agent.in_all, agent.proposals, agent.under_way) == (one, one, none)
+    assert preview(Target(Scope.TASK_TYPE, str(kind.pk), "x")).in_all == two
+    assert preview(Target(Scope.TOOL, "mail.send", "x")).proposals == none
+
+
+def test_the_preview_counts_up_to_a_thousand_in_one_query(
+    shop: Tenant,
+    senior: Actor,
+    clock: Clock,
+    django_assert_num_queries: Callable[[int], AbstractContextManager[object]],
+) -> None:
+    run = start("goodwill-refund", GOODWILL, actor=senior)
+    like_it = {
+        field.attname: getattr(run, field.attname) for field in Run._meta.concrete_fields if not field.primary_key
+    }
+    Run.objects.bulk_create([Run(**like_it) for _ in range(COUNTED + 1)])
+    with django_assert_num_queries(1):
+        found = preview(EVERYTHING)
+    assert found.in_all == Count(COUNTED, True)
+    assert str(found.in_all) == "1,000+"
 
 
 def test_what_can_be_stopped_is_offered_and_nothing_else_is_taken(shop: Tenant) -> None:

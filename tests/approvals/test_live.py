@@ -9,12 +9,12 @@ from typing import Any, cast
 import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import User
-from django.core.asgi import get_asgi_application
 from django.db import connection, transaction
 from django.db.backends.signals import connection_created
 from django.test import Client
 
 from agentops.audit.services import NewEvent, append
+from agentops.handler import web_application
 from agentops.tenancy.access import SYSTEM
 from agentops.tenancy.models import Membership, Tenant
 from agentops.tenancy.scope import give_back_connection, tenant_scope
@@ -275,7 +275,7 @@ def browser(user: User, path: str, **headers: str) -> Any:
         "query_string": query.encode(),
         "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
     }
-    return ApplicationCommunicator(get_asgi_application(), scope)  # type: ignore[no-untyped-call]
+    return ApplicationCommunicator(web_application(), scope)  # type: ignore[no-untyped-call]
 
 
 async def start(conversation: Any) -> tuple[int, dict[str, str]]:

@@ -1,11 +1,15 @@
 """The queue: what is shown in which order, to whom, at what cost, as a page and as a fragment."""
 
+import gzip
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.staticfiles import finders
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -179,6 +183,37 @@ def test_a_long_queue_is_counted_up_to_a_thousand_and_costs_no_more_than_a_short
     assert "1,000+" in page.content.decode()
     assert page.context["selected"] is not None
     assert not [one["sql"] for one in statements.captured_queries if "OFFSET" in one["sql"].upper()]
+
+
+def test_the_first_load_of_a_full_page_stays_light(proposal: Proposal, desk: Client) -> None:
+    """Every answer as it is served: the page as the middleware compresses it, files as WhiteNoise does."""
+    crowd(proposal, 60)
+    page = desk.get("/t/acme/queue", headers={"Accept-Encoding": "gzip"})
+    assert page.headers["Content-Encoding"] == "gzip"
+    html = gzip.decompress(page.content).decode()
+    assert html.count('class="row') == selectors.PAGE
+    scripts = [file_of(address) for address in re.findall(r'<script src="([^"]+)"', html)]
+    others = [file_of(address) for address in re.findall(r'<link [^>]*href="([^"]+)"', html)]
+    assert len(scripts) > 3
+    assert len(others) > 3
+    fonts = [
+        (path.parent / found).resolve()
+        for path in others
+        if path.suffix == ".css"
+        for found in re.findall(r'url\("([^"]+)"\)', path.read_text())
+    ]
+    script = sum(map(weight, scripts))
+    assert script <= 28 * 1024
+    assert len(page.content) + script + sum(map(weight, [*others, *fonts])) <= 60_000
+
+
+def file_of(address: str) -> Path:
+    return Path(str(finders.find(address.removeprefix("/static/"))))
+
+
+def weight(path: Path) -> int:
+    body = path.read_bytes()
+    return len(body) if path.suffix == ".woff2" else len(gzip.compress(body))
 
 
 def test_a_card_costs_at_most_twelve_statements(

@@ -5,23 +5,20 @@ from html import unescape
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
-from agentops.engine.events import CallStarted, CallUnknown, Event, RunClaimed, RunWaiting
 from agentops.runs.models import Run, ToolCall
-from agentops.runs.recording import record_outside, state_of
+from agentops.runs.recording import state_of
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from approvals import live, selectors, unknowns
 from approvals.filters import Filters
-from approvals.models import Grant, Proposal
-from tests.deciding import approve
+from approvals.models import Proposal
+from tests.deciding import approve, lose_the_answer
 from tests.shop import drive, only_proposal, open_shop, start
 from tools.backoffice.models import Refund
 
-WORKER_7 = Actor("worker", "w7", "Worker")
 HTMX = {"HX-Request": "true"}
 
 
@@ -37,17 +34,7 @@ def run(shop: Tenant, bob: User, actor_of: Callable[[User, Tenant], Actor]) -> R
     found = drive(start("support-email", {"message_id": "M-0001"}).id)
     proposal = only_proposal()
     approve(proposal_id=proposal.pk, actor=actor_of(bob, shop), version=1, digest=proposal.digest)
-    call = state_of(found.pk).calls[proposal.call_id]
-    Grant.objects.filter(proposal=proposal).update(consumed_at=timezone.now())
-    lost: list[Event] = [
-        RunClaimed("w7", 1),
-        CallStarted(call.call_id, call.grant_id, 1),
-        CallUnknown(call.call_id, "the connection broke"),
-        CallUnknown(call.call_id, "no entry under this key", asked=True),
-        RunWaiting("awaiting_reconciliation"),
-    ]
-    with transaction.atomic():
-        record_outside(found.pk, lost, actor=WORKER_7, now=timezone.now())
+    lose_the_answer(proposal)
     return Run.objects.get(pk=found.pk)
 
 

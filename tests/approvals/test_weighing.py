@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from agentops.audit.models import Event
+from agentops.changes import outcomes
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.ids import uuid7
@@ -39,11 +40,11 @@ def others(**changes: int) -> dict[str, Any]:
 
 def proposed(actor: Actor, **changes: int) -> RiskWeights:
     outcome = weighing.propose(raw=others(**(changes or {"irreversible": 5})), note=WHY, actor=actor)
-    assert isinstance(outcome, weighing.Proposed), outcome
-    return RiskWeights.objects.get(pk=outcome.weights_id)
+    assert isinstance(outcome, outcomes.Proposed), outcome
+    return RiskWeights.objects.get(pk=outcome.change_id)
 
 
-def decide(row: RiskWeights, verdict: str, actor: Actor, note: str = "") -> weighing.Outcome:
+def decide(row: RiskWeights, verdict: str, actor: Actor, note: str = "") -> outcomes.Outcome:
     return weighing.decide(weights_id=row.pk, verdict=verdict, note=note, actor=actor)
 
 
@@ -54,7 +55,7 @@ def events() -> list[str]:
 def test_nothing_changes_until_another_admin_has_put_it_in_force(scoped: Tenant, ada: Actor, adam: Actor) -> None:
     row = proposed(ada)
     assert weighing.weights_in_force() == START
-    assert decide(row, "approve", adam) == weighing.Settled(row.pk, 1, "active")
+    assert decide(row, "approve", adam) == outcomes.Settled(row.pk, 1, "active")
     assert weighing.weights_in_force().values["irreversible"] == 5
     assert weighing.weights_in_force().version == 1
     assert events() == ["risk.weights_proposed", "risk.weights_approved"]
@@ -64,28 +65,28 @@ def test_nothing_changes_until_another_admin_has_put_it_in_force(scoped: Tenant,
 
 def test_nobody_decides_on_the_own_set_and_the_database_refuses_it_too(scoped: Tenant, ada: Actor) -> None:
     row = proposed(ada)
-    assert decide(row, "approve", ada) == weighing.Forbidden("own")
-    assert decide(row, "refuse", ada, "no") == weighing.Forbidden("own")
+    assert decide(row, "approve", ada) == outcomes.Forbidden("own")
+    assert decide(row, "refuse", ada, "no") == outcomes.Forbidden("own")
     with pytest.raises(IntegrityError), transaction.atomic():
         RiskWeights.objects.filter(pk=row.pk).update(status="active", decided_by=ada.user_id, decided_at=timezone.now())
-    assert decide(row, "withdraw", ada) == weighing.Settled(row.pk, 1, "withdrawn")
+    assert decide(row, "withdraw", ada) == outcomes.Settled(row.pk, 1, "withdrawn")
 
 
 def test_only_one_set_waits_and_the_next_one_replaces_the_last(scoped: Tenant, ada: Actor, adam: Actor) -> None:
     first = proposed(ada)
-    assert weighing.propose(raw=others(padding=3), note=WHY, actor=adam) == weighing.Waiting("alice", 1)
+    assert weighing.propose(raw=others(padding=3), note=WHY, actor=adam) == outcomes.Waiting("alice", 1)
     decide(first, "approve", adam)
     second = proposed(adam, padding=3)
-    assert decide(second, "withdraw", ada) == weighing.Forbidden("not_own")
+    assert decide(second, "withdraw", ada) == outcomes.Forbidden("not_own")
     decide(second, "approve", ada)
     assert list(RiskWeights.objects.order_by("version").values_list("status", flat=True)) == ["retired", "active"]
-    assert decide(first, "approve", adam) == weighing.TooLate("adam", "retired")
+    assert decide(first, "approve", adam) == outcomes.TooLate("adam", "retired")
 
 
 def test_a_refusal_says_why(scoped: Tenant, ada: Actor, adam: Actor) -> None:
     row = proposed(ada)
-    assert isinstance(decide(row, "refuse", adam), weighing.Invalid)
-    assert decide(row, "refuse", adam, "Too little.") == weighing.Settled(row.pk, 1, "refused")
+    assert isinstance(decide(row, "refuse", adam), outcomes.Invalid)
+    assert decide(row, "refuse", adam, "Too little.") == outcomes.Settled(row.pk, 1, "refused")
     assert weighing.weights_in_force() == START
 
 
@@ -115,8 +116,8 @@ def test_people_without_the_right_change_nothing(
 ) -> None:
     row = proposed(ada)
     for one in (bob, sam):
-        assert weighing.propose(raw=others(padding=3), note=WHY, actor=actors(one)) == weighing.Forbidden("role")
-        assert decide(row, "approve", actors(one)) == weighing.Forbidden("role")
+        assert weighing.propose(raw=others(padding=3), note=WHY, actor=actors(one)) == outcomes.Forbidden("role")
+        assert decide(row, "approve", actors(one)) == outcomes.Forbidden("role")
 
 
 def test_another_tenants_set_does_not_exist(
@@ -126,7 +127,7 @@ def test_another_tenants_set_does_not_exist(
         row = proposed(ada)
     gina = actor_of(person("gina", globex, "admin"), globex)
     with in_tenant(globex):
-        assert decide(row, "approve", gina) == weighing.NotFound()
+        assert decide(row, "approve", gina) == outcomes.NotFound()
         assert weighing.weights_in_force() == START
 
 

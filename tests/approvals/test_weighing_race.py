@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from agentops.audit.models import Event
+from agentops.changes import outcomes
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
@@ -37,18 +38,18 @@ def test_of_two_verdicts_one_counts_and_of_two_sets_one_waits(acme: Tenant, admi
     told: Counter[str] = Counter()
     for number in range(ROUNDS):
 
-        def propose(actor: Actor, number: int = number) -> weighing.Outcome:
+        def propose(actor: Actor, number: int = number) -> outcomes.Outcome:
             with tenant_scope(acme):
                 return weighing.propose(
                     raw={"weights": dict(WEIGHTS) | {"padding": 20 + number}}, note=WHY, actor=actor
                 )
 
-        outcomes = at_once([lambda: propose(ada), lambda: propose(ada)])
-        told.update(type(one).__name__ for one in outcomes)
+        answers = at_once([lambda: propose(ada), lambda: propose(ada)])
+        told.update(type(one).__name__ for one in answers)
         with tenant_scope(acme):
             row = RiskWeights.objects.get(status="proposed")
 
-        def decide(actor: Actor, verdict: str, pk: UUID = row.pk) -> weighing.Outcome:
+        def decide(actor: Actor, verdict: str, pk: UUID = row.pk) -> outcomes.Outcome:
             with tenant_scope(acme):
                 return weighing.decide(weights_id=pk, verdict=verdict, note="So.", actor=actor)
 

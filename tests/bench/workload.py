@@ -21,8 +21,9 @@ from approvals.models import Proposal, Status
 from approvals.services import Decided
 from tests.bench.contracts import LOOK, PAY
 from tests.deciding import approve
+from tools.allowing import seed_rules
+from tools.allowlist import AllowlistState
 from tools.builtin.shapes import closed, text
-from tools.models import AllowlistEntry, AllowlistState
 
 SLUG = "bench"
 STEPS = 5
@@ -86,8 +87,7 @@ def _kind(slug: str, steps: list[JSONObject]) -> None:
         input_schema=closed(account=text(40, minimum=1)),
         limits={"steps": len(steps), "calls_per_step": 1},
     )
-    AllowlistEntry.objects.create(task_type=kind, tool=LOOK.name, state=AllowlistState.AUTO)
-    AllowlistEntry.objects.create(task_type=kind, tool=PAY.name, state=AllowlistState.GATED)
+    seed_rules(kind.pk, {LOOK.name: AllowlistState.AUTO, PAY.name: AllowlistState.GATED})
 
 
 def submit_runs(bench: Bench, slug: str, count: int) -> list[UUID]:

@@ -31,10 +31,10 @@ from tests.bench.copies import Template, Values, Vary, read_template
 from tests.bench_ui.people import PASSWORD, decide, signed_in
 from tests.proof.processes import eventually
 from tests.shop import drive, receive, start
+from tools.allowing import seed_rules
 from tools.allowlist import AllowlistState
 from tools.backoffice.models import Colleague, Customer, Mailbox, Order, SystemRole
 from tools.builtin.shapes import closed, text
-from tools.models import AllowlistEntry
 
 OPERATORS = ("olga", "otto", "odil")
 NOTE_KIND = "team-note"
@@ -234,7 +234,7 @@ def _note_kind() -> None:
         playbook=Playbook.objects.create(slug=NOTE_KIND, version=1, body=body),
         input_schema=closed(title=text(200, minimum=1)),
     )
-    AllowlistEntry.objects.create(task_type=kind, tool="create_ticket", state=AllowlistState.GATED)
+    seed_rules(kind.pk, {"create_ticket": AllowlistState.GATED})
 
 
 def _records(place: Place) -> None:

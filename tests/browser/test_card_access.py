@@ -1,7 +1,6 @@
 """Cards of every kind of call, and the pages beside them: accessible, nothing sideways, the X-ray by key or link."""
 
 from collections.abc import Iterator
-from typing import Literal
 
 import pytest
 from django.contrib.auth.models import User
@@ -17,9 +16,9 @@ from tests import deciding
 from tests.approvals.conftest import NOW, Desk, make_desk, seen
 from tests.approvals.contracts import LOOK_UP, REFUND, do_nothing, no_trace
 from tests.approvals.lab import FILE, LETTER, REQUEST, STATEMENT, TRANSFER, letter, put, registered, wait
+from tests.browser.access import faults
 from tests.browser.conftest import OpenBrowser
 from tests.browser.payloads import corpus
-from tests.browser.test_access import TOO_WIDE, UNFOLD, violations
 from tests.conftest import person
 from tools.contracts import Blast, Change, Consequence, Fact, Money
 from tools.registry import registry
@@ -114,31 +113,11 @@ def fill(desk: Desk, dana: User) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(
-    pages: dict[str, str], dana: User, open_browser: OpenBrowser, scheme: Literal["light", "dark"]
+def test_axe_finds_nothing_and_nothing_scrolls_sideways(
+    pages: dict[str, str], dana: User, open_browser: OpenBrowser
 ) -> None:
-    found = {}
-    for width in (1440, 390):
-        page = open_browser(dana, scheme=scheme, size=(width, 900))
-        for name, address in pages.items():
-            page.goto(address)
-            if wrong := violations(page):
-                found[f"{name} {width}"] = wrong
-    assert not found
-
-
-@pytest.mark.parametrize("width", [390, 320])
-def test_nothing_scrolls_sideways_on_a_phone(
-    pages: dict[str, str], dana: User, open_browser: OpenBrowser, width: int
-) -> None:
-    found = {}
-    page = open_browser(dana, size=(width, 700))
-    for name, address in pages.items():
-        page.goto(address)
-        page.evaluate(UNFOLD)
-        if wide := page.evaluate(TOO_WIDE):
-            found[name] = wide
+    page = open_browser(dana)
+    found = {name: wrong for name, address in pages.items() if (wrong := faults(page, address))}
     assert not found
 
 

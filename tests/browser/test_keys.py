@@ -102,6 +102,18 @@ def test_e_opens_the_editor_and_escape_closes_it(page: Page) -> None:
     expect(button(page, "Edit")).to_be_focused()
 
 
+def test_q_asks_the_agent_and_the_answer_appears_by_itself(page: Page) -> None:
+    proposal = Proposal.objects.get(pk=page.locator("#card").get_attribute("data-id") or "")
+    page.keyboard.press("q")
+    expect(page.get_by_label("Question")).to_be_focused()
+    page.keyboard.type("Where is the amount from?")
+    page.keyboard.press("Control+Enter")
+    asked = page.get_by_role("region", name="Questions to the agent")
+    expect(asked).to_contain_text("WAITING")
+    drive(proposal.run_id)
+    expect(asked).to_contain_text("From the recorded plan", timeout=15_000)
+
+
 def test_the_question_mark_lists_the_keys(page: Page) -> None:
     page.keyboard.press("?")
     dialog = page.get_by_role("dialog", name="Keys on this page")

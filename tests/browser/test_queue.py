@@ -11,6 +11,7 @@ from agentops.tenancy.models import Tenant
 from approvals.models import Proposal
 from tests.browser.conftest import OpenBrowser
 from tests.browser.desk import button, live_card, rows
+from tests.conftest import person
 from tests.deciding import approve
 from tests.shop import drive, start
 
@@ -198,3 +199,24 @@ def test_a_page_that_hears_nothing_says_how_old_it_is_and_does_not_approve(
     expect(page.get_by_text(re.compile(r"no contact for \d+ s"))).to_be_visible()
     expect(button(page, "Approve")).to_be_disabled()
     expect(button(page, "Reject")).to_be_enabled()
+
+
+def test_evidence_stands_beside_what_is_decided_where_there_is_room(page: Page) -> None:
+    left: list[float] = []
+    for width in (1440, 1600):
+        page.set_viewport_size({"width": width, "height": 900})
+        evidence, sentence = page.locator("#sec-evidence").bounding_box(), page.locator("#sentence").bounding_box()
+        assert evidence is not None
+        assert sentence is not None
+        left.append(evidence["x"] - sentence["x"] - sentence["width"])
+    assert left[0] < 0 < left[1]
+
+
+def test_decisions_and_risk_are_on_the_rail(shop: Tenant, open_browser: OpenBrowser) -> None:
+    ada = person("ada", shop, "operator", "admin")
+    page = open_browser(ada)
+    page.goto("queue")
+    rail = page.get_by_role("navigation", name="Main")
+    for name, heading in (("Decisions", "My decisions"), ("Risk", re.compile("risk", re.IGNORECASE))):
+        rail.get_by_role("link", name=name, exact=True).click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(heading)

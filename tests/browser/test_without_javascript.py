@@ -1,5 +1,7 @@
 """The whole job with scripts switched off: pages and forms are enough."""
 
+import re
+
 import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
@@ -38,6 +40,20 @@ def test_signing_in_and_out(shop: Tenant, bob: User, open_browser: OpenBrowser) 
     page.get_by_label("Your menu").click()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+def test_asking_the_agent(page: Page) -> None:
+    run = drive(start("goodwill-refund", GOODWILL).id)
+    page.goto(f"proposals/{Proposal.objects.get().pk}")
+    button(page, "Ask the agent").click()
+    page.get_by_label("Question").fill("Where is the amount from?")
+    page.get_by_role("region", name="Ask the agent").get_by_role("button", name=re.compile("^Ask ")).click()
+    expect(page.get_by_role("region", name="Questions to the agent")).to_contain_text("WAITING")
+    drive(run.id)
+    page.reload()
+    answered = page.get_by_role("region", name="Questions to the agent")
+    expect(answered).to_contain_text("From the recorded plan of playbook goodwill-refund")
+    expect(answered).to_contain_text("amount_minor is from the submitted task (amount_minor)")
 
 
 def test_approving(page: Page) -> None:

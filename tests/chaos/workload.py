@@ -14,8 +14,9 @@ from agentops.tenancy.services import add_member, create_tenant
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject
 from tests.chaos.contracts import LOOK, NOTE, PAY
+from tools.allowing import seed_rules
+from tools.allowlist import AllowlistState
 from tools.builtin.shapes import closed, text
-from tools.models import AllowlistEntry, AllowlistState
 
 SLUG = "chaos"
 AGENT = Actor("token", "chaos", "agent", frozenset({"run.submit"}))
@@ -55,7 +56,7 @@ def seed() -> Cast:
             decide_within_s=24 * 3600,
         )
         for contract, state in ((LOOK, "auto"), (NOTE, "auto"), (PAY, "gated")):
-            AllowlistEntry.objects.create(task_type=kind, tool=contract.name, state=AllowlistState(state))
+            seed_rules(kind.pk, {contract.name: AllowlistState(state)})
     return find()
 
 

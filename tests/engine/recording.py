@@ -21,7 +21,16 @@ from django.test.utils import setup_databases, teardown_databases
 
 import tests.conftest  # noqa: F401 - prepares the environment and Django
 from agentops.engine.events import EVENT_TYPES, EVENT_VERSION, Event, Stamped, Usage, encode
-from agentops.engine.planner import Finished, Planned, Planner, PlannerAnswer, PlannerFailed, PlanRequest
+from agentops.engine.planner import (
+    Answered,
+    AnswerRequest,
+    Finished,
+    Planned,
+    Planner,
+    PlannerAnswer,
+    PlannerFailed,
+    PlanRequest,
+)
 from agentops.runs.models import Run
 from agentops.runs.recording import load
 from agentops.tenancy.access import SYSTEM, Actor
@@ -29,13 +38,15 @@ from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.services import create_tenant
 from agentops.wire.canonical import canonical
-from agentops.wire.parse import JSON, JSONObject
+from agentops.wire.parse import JSON, JSONObject, as_object
 from agentops.worker.driver import Driver
 from agentops.worker.planners import planner_for
 from agentops.worker.sweeper import settle_leftovers
 from approvals import halting, ladder
+from approvals.asking import ask
 from approvals.intervention import cancel_run, pause_run, reconcile_call, requeue_run, resume_run
 from approvals.models import BandRule, Proposal
+from approvals.outcomes import Asked
 from approvals.release import undo
 from approvals.risk import Band
 from approvals.services import expire, reject
@@ -63,9 +74,14 @@ class Scripted:
 
     answers: list[PlannerAnswer]
     name: str = "model:scripted"
+    replies: list[Answered | PlannerFailed] = field(default_factory=list)
+    """What it says to people's questions."""
 
     def plan(self, request: PlanRequest) -> PlannerAnswer:
         return self.answers.pop(0) if self.answers else Finished("Done.", USAGE, EXCHANGE)
+
+    def answer(self, request: AnswerRequest) -> Answered | PlannerFailed:
+        return self.replies.pop(0)
 
 
 @dataclass
@@ -105,6 +121,26 @@ class Desk:
         p = self.pending(run)
         approve(
             proposal_id=p.id, actor=self.people["bob"], version=p.version, digest=p.digest, note=note, now=self.clock()
+        )
+
+    def ask(self, run: Run, question: str) -> None:
+        p = self.pending(run)
+        bob = self.people["bob"]
+        told = ask(proposal_id=p.id, actor=bob, version=p.version, digest=p.digest, question=question, now=self.clock())
+        assert isinstance(told, Asked)
+
+    def reject(self, run: Run, scope: str, *, retry: bool) -> None:
+        p = self.pending(run)
+        reject(
+            proposal_id=p.id,
+            actor=self.people["bob"],
+            version=p.version,
+            digest=p.digest,
+            reason_code="wrong_amount",
+            note="Less than that",
+            scope=scope,
+            retry=retry,
+            now=self.clock(),
         )
 
     def modelled(self, allow: dict[str, AllowlistState], planner: Scripted, **more: object) -> Run:
@@ -561,6 +597,36 @@ def notes_that_ended_with_it(desk: Desk) -> Run:
 
 
 @scenario
+def asked_what_a_playbook_planned(desk: Desk) -> Run:
+    """Somebody asks why; the answer is read off the plan; it is approved."""
+    run = desk.drive(desk.start("goodwill-refund", GOODWILL))
+    desk.ask(run, "Where is the amount from?")
+    run = desk.drive(run)
+    desk.approve(run)
+    return desk.drive(run)
+
+
+PAID: Final = {"shop.find_order": AUTO, "shop.issue_refund": GATED}
+
+
+@scenario
+def asked_and_changed_its_mind(desk: Desk) -> Run:
+    """A model is asked three times: it cannot answer, then it can, then it wants another amount, which is approved."""
+    planner = Scripted([Planned({"steps": [look("order"), refund("pay")]}, USAGE, EXCHANGE)])
+    planner.replies = [
+        PlannerFailed("model_timeout", "The model did not answer within 60 s.", usage=USAGE),
+        Answered("The order came late.", None, "", USAGE, EXCHANGE),
+        Answered("Half of it is enough.", {"amount_minor": 50}, "", USAGE, EXCHANGE),
+    ]
+    run = desk.drive(desk.modelled(PAID, planner), planner)
+    for question in ("Why this?", "Why, please?", "So much?"):
+        desk.ask(run, question)
+        run = desk.drive(run, planner)
+    desk.approve(run)
+    return desk.drive(run, planner)
+
+
+@scenario
 def answer_that_was_held_back(desk: Desk) -> Run:
     """The first answer holds a key and goes to nobody; of the second the number of a card is taken out."""
     planner = Scripted([Planned({"steps": [look("order")]}, USAGE, EXCHANGE)])
@@ -568,6 +634,32 @@ def answer_that_was_held_back(desk: Desk) -> Run:
     planner.answers += [Finished("Found it, paid with 4111 1111 1111 1111.", USAGE, EXCHANGE)]
     run = desk.modelled({"shop.find_order": AUTO}, planner, planning="reactive")
     return desk.drive(run, planner)
+
+
+@scenario
+def rejected_and_may_not_try_again(desk: Desk) -> Run:
+    """The model plans again and wants the same tool once more, which is denied."""
+    again = {**refund("again"), "arguments": {**as_object(refund("x")["arguments"]), "amount_minor": 60}}
+    planner = Scripted([Planned({"steps": [one]}, USAGE, EXCHANGE) for one in (refund("pay"), again, look("order"))])
+    run = desk.drive(desk.modelled(PAID, planner), planner)
+    desk.reject(run, "step", retry=False)
+    return desk.drive(run, planner)
+
+
+@scenario
+def rejected_one_call_only(desk: Desk) -> Run:
+    """The rest of the model's plan goes on as it was made."""
+    planner = Scripted([Planned({"steps": [refund("pay"), look("order")]}, USAGE, EXCHANGE)])
+    run = desk.drive(desk.modelled(PAID, planner), planner)
+    desk.reject(run, "call", retry=True)
+    return desk.drive(run, planner)
+
+
+@scenario
+def rejected_with_the_run(desk: Desk) -> Run:
+    run = desk.drive(desk.start("goodwill-refund", GOODWILL))
+    desk.reject(run, "run", retry=False)
+    return desk.drive(run)
 
 
 @scenario

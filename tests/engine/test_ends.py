@@ -63,8 +63,16 @@ def dear(**limits: int) -> World:
     return world
 
 
+def ended_by_a_reviewer() -> World:
+    world = World(steps(PAY, LOOK), draw=chooser(gate="propose", verdict="reject"))
+    draw = world.draw
+    world.draw = lambda options: "run" if "run" in options else draw(options)
+    return world
+
+
 WAYS: dict[str, Callable[[], World]] = {
     "limit_wall_time": late,
+    "rejected": ended_by_a_reviewer,
     "limit_steps": lambda: World(calls(1, 2, 3), submitted(limits={"steps": 2})),
     "limit_calls": wide,
     "limit_repeats": lambda: World(calls(1, 1, 1)),

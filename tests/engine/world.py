@@ -1,7 +1,7 @@
 """A world without a database: performs the engine's commands with answers drawn by a test, and records everything."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from agentops.engine.decide import (
@@ -15,6 +15,7 @@ from agentops.engine.decide import (
     Nothing,
     Reconcile,
     Record,
+    Reply,
     Select,
     Wait,
     decide,
@@ -36,8 +37,11 @@ from agentops.engine.events import (
     PlanFailed,
     PlanFinished,
     PlanMade,
+    ProposalAnswered,
+    ProposalAsked,
     ProposalDecided,
     ProposalExpired,
+    ProposalUnanswered,
     RunClaimed,
     RunFailed,
     RunSubmitted,
@@ -45,6 +49,8 @@ from agentops.engine.events import (
     RunWaiting,
     Stamped,
 )
+from agentops.engine.questions import MAX_QUESTIONS
+from agentops.engine.replay import closings
 from agentops.engine.state import Call, State, apply
 from agentops.engine.transitions import CallState, RunState
 from agentops.wire.canonical import digest
@@ -110,7 +116,11 @@ class World:
     def resume(self) -> bool:
         if self.state.state in (RunState.AWAITING_APPROVAL, RunState.AWAITING_RECONCILIATION):
             for call in self.state.open_calls(CallState.PROPOSED):
-                self.decide_proposal(call.call_id, call.proposal_id, call.digest)
+                if len(call.questions) < MAX_QUESTIONS and self.draw(["decide", "decide", "ask"]) == "ask":
+                    number = len(call.questions) + 1
+                    self.add(ProposalAsked(call.proposal_id, call.call_id, 1, number, "user:2", "Why?"))
+                else:
+                    self.decide_proposal(call.call_id, call.proposal_id, call.digest)
             for call in self.state.open_calls(CallState.UNKNOWN):
                 verdict = self.draw(["happened", "did_not_happen", "gave_up"])
                 self.add(CallReconciled(call.call_id, verdict, "user:2"))  # type: ignore[arg-type]
@@ -124,7 +134,9 @@ class World:
             case "expire":
                 self.add(ProposalExpired(proposal_id, call_id))
             case "reject":
-                self.add(ProposalDecided(proposal_id, call_id, 1, "reject", call_digest, "user:2", "other", "no"))
+                rejected = ProposalDecided(proposal_id, call_id, 1, "reject", call_digest, "user:2", "other", "no")
+                scope = self.draw(["", "call", "step", "run"])
+                self.add(replace(rejected, scope=scope, retry=self.draw(["yes", "no"]) if scope else ""))
             case "edit":
                 edited: JSON = {"edited": True}
                 event = ProposalDecided(
@@ -163,18 +175,20 @@ class World:
                             c.planned,
                         )
                     )
-                    match self.draw(["grant", "propose", "deny"]):
+                    match "deny" if c.barred else self.draw(["grant", "propose", "deny"]):
                         case "grant":
                             self.add(CallGranted(c.call_id, f"g-{c.call_id}"))
                         case "propose":
                             self.add(CallProposed(c.call_id, f"p-{c.call_id}", "d", "low", 10, "r", ""))
                         case _:
-                            self.add(CallDenied(c.call_id, "not_allowed", "no"))
+                            self.add(CallDenied(c.call_id, "not_allowed", c.barred or "no"))
             case Execute(call_id=call_id):
                 self.execute(call_id)
             case Confirm(call_id=call_id):
                 verdict = self.draw(["confirmed", "cannot_tell", "contradicted"])
                 self.add(CallConfirmed(call_id, verdict))  # type: ignore[arg-type]
+            case Reply(call_id=call_id, round=number):
+                self.reply(call_id, number)
             case FallBack(events=events):
                 self.add(*events)
             case Reconcile(call_id=call_id):
@@ -188,9 +202,30 @@ class World:
             case Finalize(answer=answer):
                 self.add(RunSucceeded(answer))
             case Fail(code=code, message=message):
-                self.add(RunFailed(code, message))
+                self.add(*closings(self.state), RunFailed(code, message))
             case Nothing():
                 raise AssertionError("a running run always has something to do")
+
+    def reply(self, call_id: str, number: int) -> None:
+        call, planner = self.state.calls[call_id], self.state.planner
+        about = (call.proposal_id, call_id)
+        match self.draw(["answered", "changed", "unanswered", "late", "died"]):
+            case "answered":
+                self.add(ProposalAnswered(*about, 1, number, planner, "So.", False))
+            case "changed":
+                new: JSON = {"changed": number}
+                more = ProposalAnswered(*about, 2, number, planner, "Rather so.", True, f"c{number}", new)
+                self.add(more)
+            case "late":
+                self.commands.pop()  # what it left is not what it wanted
+                self.decide_proposal(call_id, call.proposal_id, call.digest)
+                if not self.state.state.terminal:
+                    self.add(ProposalAnswered(*about, 1, number, planner, "Too late.", False))
+            case "died":
+                self.commands.pop()
+                self.add(RunClaimed("w2", 1))
+            case _:
+                self.add(ProposalUnanswered(*about, number, planner, "model_timeout", "No answer."))
 
     def planned(self, version: int) -> PlanMade | PlanFailed | PlanFinished:
         planner = self.state.planner

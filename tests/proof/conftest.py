@@ -14,6 +14,8 @@ from agentops.worker import model_loop
 from tests.proof.planning import STEPWISE, Answers
 from tests.shop import open_shop
 from tests.stubs.model_server import ModelServer, Script
+from tools.allowing import seed_rules
+from tools.allowlist import AllowlistState
 from tools.models import AllowlistEntry
 
 
@@ -47,7 +49,7 @@ def shop(scoped: Tenant) -> Tenant:
     kind.pk, kind.slug, kind.planning = None, STEPWISE, "reactive"
     kind.save(force_insert=True)
     for entry in entries:
-        AllowlistEntry.objects.create(task_type=kind, tool=entry.tool, state=entry.state)
+        seed_rules(kind.pk, {entry.tool: AllowlistState(entry.state)})
     return scoped
 
 

@@ -56,9 +56,9 @@ from tests.replaying import problems_of
 from tests.shop import Clock, start, task_type
 from tests.worker.test_flaky_tool import LOOK, PAY, PUT
 from tools import health
+from tools.allowing import seed_rules
 from tools.allowlist import AllowlistState
 from tools.contracts import CallContext, DidNotHappen, ErrorCode, Happened, Reconciled, ToolContract, ToolError
-from tools.models import AllowlistEntry
 from tools.registry import registry
 
 pytestmark = pytest.mark.django_db
@@ -185,7 +185,7 @@ class Interleavings(RuleBasedStateMachine):
                 slug=slug, name=slug, playbook=playbook, input_schema=job.input_schema, limits=PATIENT, **more
             )
             for tool, state in ALLOW.items():
-                AllowlistEntry.objects.create(task_type=kind, tool=tool, state=state)
+                seed_rules(kind.pk, {tool: state})
 
     def spare(self) -> Playbook:
         steps = [PUTTING, *(step | {"on_failure": "continue"} for step in (LOOKING, PAYING))]

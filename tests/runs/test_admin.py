@@ -7,7 +7,6 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from agentops.audit.models import Event
 from agentops.runs.models import Playbook, TaskType
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSONObject
@@ -27,7 +26,6 @@ def kind(scoped: Tenant) -> TaskType:
 
 
 def form_of(kind: TaskType, **changes: object) -> dict[str, str]:
-    entry = AllowlistEntry.objects.filter(task_type=kind).earliest("pk")
     values: JSONObject = {
         "name": kind.name,
         "slug": kind.slug,
@@ -44,12 +42,6 @@ def form_of(kind: TaskType, **changes: object) -> dict[str, str]:
         "limits": json.dumps(kind.limits),
         "decide_within_s": 3600,
         "execute_within_s": 600,
-        "allowlist-TOTAL_FORMS": 1,
-        "allowlist-INITIAL_FORMS": 1,
-        "allowlist-0-id": entry.pk,
-        "allowlist-0-task_type": kind.pk,
-        "allowlist-0-tool": entry.tool,
-        "allowlist-0-state": entry.state,
     }
     return {name: str(value) for name, value in (values | changes).items()}
 
@@ -59,13 +51,20 @@ def save(client: Client, kind: TaskType, **changes: object) -> str:
     return "saved" if response.status_code == 302 else response.content.decode()
 
 
-def test_an_admin_narrows_a_tool_and_the_change_is_an_event(kind: TaskType, alice: User, signed_in: SignedIn) -> None:
-    assert save(signed_in(alice), kind, **{"allowlist-0-state": "gated"}) == "saved"
-    assert AllowlistEntry.objects.get(task_type=kind).state == "gated"
-    event = Event.objects.filter(type="admin.changed", subject_kind="allowlistentry").latest("id")
-    data = json.loads(event.body)["data"]
-    assert (data["before"]["state"], data["after"]["state"]) == ("auto", "gated")
-    assert data["after"]["updated_by"] == alice.pk
+def test_the_page_leads_to_the_allowlist_and_does_not_change_it(
+    kind: TaskType, alice: User, signed_in: SignedIn
+) -> None:
+    client = signed_in(alice)
+    page = client.get(f"/t/acme/admin/runs/tasktype/{kind.pk}/change/").content.decode()
+    assert '/admin/tools/allowlistentry/?task_type=job">1 tool on its allowlist</a>' in page
+    assert save(client, kind, **{"allowlist-0-state": "gated"}) == "saved"
+    assert AllowlistEntry.objects.get(task_type=kind).state == "auto"
+
+
+def test_a_new_task_type_may_use_nothing(scoped: Tenant, kind: TaskType, alice: User, signed_in: SignedIn) -> None:
+    new = form_of(kind, slug="copy", name="Copy")
+    assert signed_in(alice).post("/t/acme/admin/runs/tasktype/add/", new).status_code == 302
+    assert not AllowlistEntry.objects.filter(task_type__slug="copy").exists()
 
 
 def test_an_operator_does_not_get_in(kind: TaskType, bob: User, signed_in: SignedIn) -> None:

@@ -17,6 +17,7 @@ from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSONObject
 from tests.runs.test_admin import form_of
 from tests.shop import AGENT, drive, start, task_type
+from tools.allowing import seed_rules
 from tools.allowlist import AllowlistState
 from tools.models import AllowlistEntry
 
@@ -159,31 +160,14 @@ def test_the_allowlist_has_to_let_the_fallback_do_what_it_does(
     page = save(signed_in(alice), kind, critical="on", fallback=spare.pk)
     assert "The fallback uses shop.find_order, which the allowlist denies." in page
     assert "create_ticket, which" not in page
-    added = {
-        "allowlist-TOTAL_FORMS": 2,
-        "allowlist-1-task_type": kind.pk,
-        "allowlist-1-tool": "shop.find_order",
-        "allowlist-1-state": "auto",
-    }
-    assert save(signed_in(alice), kind, critical="on", fallback=spare.pk, **added) == "saved"
-    for narrowed in ({"state": "denied"}, {"DELETE": "on"}):
-        values = form_of(kind, critical="on", fallback=spare.pk, **rules(kind, "shop.find_order", narrowed))
-        response = signed_in(alice).post(f"/t/acme/admin/runs/tasktype/{kind.pk}/change/", values)
-        assert response.status_code == 200
-        assert "which the allowlist denies" in response.content.decode()
-    assert AllowlistEntry.objects.get(task_type=kind, tool="shop.find_order").state == "auto"
-
-
-def rules(kind: TaskType, tool: str, changes: dict[str, str]) -> dict[str, object]:
-    """Return the form fields of the rules as they are, with changes to that of one tool."""
-    entries = list(AllowlistEntry.objects.filter(task_type=kind).order_by("pk"))
-    found: dict[str, object] = {"allowlist-TOTAL_FORMS": len(entries), "allowlist-INITIAL_FORMS": len(entries)}
-    for i, entry in enumerate(entries):
-        values: dict[str, object] = {"id": entry.pk, "task_type": kind.pk, "tool": entry.tool, "state": entry.state}
-        found |= {
-            f"allowlist-{i}-{name}": value for name, value in (values | (changes if entry.tool == tool else {})).items()
-        }
-    return found
+    seed_rules(kind.pk, {"shop.find_order": AllowlistState.AUTO})
+    assert save(signed_in(alice), kind, critical="on", fallback=spare.pk) == "saved"
+    cell = f"/t/acme/admin/tools/allowlistentry/cell/{kind.pk}/shop.find_order/"
+    answer = signed_in(alice).post(cell, {"state": "denied"}, follow=True)
+    assert "The fallback uses shop.find_order, which the allowlist denies." in answer.content.decode()
+    assert AllowlistEntry.objects.get(task_type=kind, tool="shop.find_order").state == "denied", (
+        "narrowing always counts"
+    )
 
 
 def test_a_new_version_of_a_fallback_is_used_at_once_and_checked_against_who_would_use_it(

@@ -25,18 +25,18 @@ from agentops.prompts.services import built_in
 from agentops.providers.models import ModelPrice
 from agentops.regression.exporting import recording_of
 from agentops.regression.models import Case, CaseResult, ImportedRun, SuiteRun
-from agentops.runs.models import OutputRules, Run, ToolCall
+from agentops.runs.models import OutputRules, Run, TaskType, ToolCall
 from agentops.tenancy.access import SYSTEM, TOKEN_SCOPES
 from agentops.tenancy.models import Membership, Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.services import add_member, issue_token
 from agentops.wire.ids import uuid7
-from approvals.models import Absence, BandRule, Proposal, RiskWeights, SavedView, Shift
+from approvals.models import Absence, BandRule, PolicyVersion, Proposal, RiskWeights, SavedView, ScopedTrust, Shift
 from tests.conftest import person
 from tests.shop import drive, open_shop, start
 from tools.backoffice import models as backoffice
 from tools.backoffice.models import Colleague, SystemRole
-from tools.models import ToolHealth
+from tools.models import AllowlistChange, ToolHealth
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OBJECTS: Mapping[str, type[models.Model]] = {
@@ -46,6 +46,12 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "similar": Proposal,
     "together": Run,
     "risk_decide": RiskWeights,
+    "policy_decide": PolicyVersion,
+    "trust_give": Proposal,
+    "trust_revoke": ScopedTrust,
+    "allowlist_change": AllowlistChange,
+    "allowlist_decide": AllowlistChange,
+    "allowlist_cell": TaskType,
     **dict.fromkeys(("claim", "release", "renew", "assign", "hold", "resume"), Proposal),
     "view_remove": SavedView,
     "section_seen": Proposal,
@@ -85,7 +91,17 @@ OBJECTS: Mapping[str, type[models.Model]] = {
 
 POSTED = frozenset(
     {
-        *("decide", "risk_decide", "fact_curate", "unknown_answer", "stop_lift", "run_exchange"),
+        *(
+            "decide",
+            "risk_decide",
+            "allowlist_decide",
+            "policy_decide",
+            "trust_revoke",
+            "fact_curate",
+            "unknown_answer",
+            "stop_lift",
+            "run_exchange",
+        ),
         *("claim", "release", "renew", "assign", "hold", "resume", "view_remove"),
         *("section_seen", "step_up", "undo", "escalate", "extend", "absence_end"),
         *("run_cancel", "run_pause", "run_resume", "run_requeue", "audit_export_file"),
@@ -152,7 +168,7 @@ def sample(route: Route) -> type[models.Model] | None:
 def values_of(route: Route, row: object) -> dict[str, object]:
     """Return the parameters that name a row."""
     content_type = ContentType.objects.get_for_model(Run).pk if "content_type_id" in route.parameters else None
-    fixed = {"content_type_id": content_type, "seq": 1}
+    fixed = {"content_type_id": content_type, "seq": 1, "tool": "mail.read"}
     return {name: fixed.get(name, row) for name in route.parameters}
 
 
@@ -187,6 +203,32 @@ def build(tenant: Tenant) -> World:
             ),
             ToolHealth(tool="mail.read"),
             ModelPrice(pattern="*", input_micros=1, output_micros=1, valid_from=run.created_at),
+            AllowlistChange(
+                version=1,
+                body={"cells": []},
+                note="n",
+                narrows=False,
+                proposed_by_id=whoever(tenant),
+                proposed_at=run.created_at,
+            ),
+            PolicyVersion(
+                version=1,
+                body={},
+                note="n",
+                proposed_by_id=whoever(tenant),
+                proposed_at=run.created_at,
+                effective_at=run.created_at,
+            ),
+            ScopedTrust(
+                proposal=Proposal.objects.all()[0],
+                task_type=run.task_type,
+                tool="mail.read",
+                contract_digest="d",
+                authority="{}",
+                given_by_id=whoever(tenant),
+                given_at=run.created_at,
+                ends_at=run.created_at + timedelta(days=1),
+            ),
             RiskWeights(version=1, body={}, note="n", proposed_by_id=whoever(tenant), proposed_at=run.created_at),
             BandRule(band="low", rationale_chars=5),
             OutputRules(rules={"actions": {"card": "block"}}),
@@ -372,9 +414,13 @@ def test_nobody_gets_in_without_signing_in(own: World) -> None:
 def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World, foreign: World, bob: User) -> None:
     client = Client()
     client.force_login(bob, backend="allauth.account.auth_backends.AuthenticationBackend")
-    unknown: dict[type[models.Model], object] = {Run: uuid7(), Proposal: uuid7(), RiskWeights: uuid7()}
-    unknown |= {model: uuid7() for model in (ImportedRun, Case, SuiteRun)}
-    unknown |= dict.fromkeys((Event, Export, Fact, ToolCall, Halt, SavedView, Absence, CaseResult), 2**40)
+    unknown: dict[type[models.Model], object] = {
+        **dict.fromkeys(
+            (Run, Proposal, RiskWeights, AllowlistChange, PolicyVersion, ScopedTrust, ImportedRun, Case, SuiteRun),
+            uuid7(),
+        )
+    }
+    unknown |= dict.fromkeys((Event, Export, Fact, ToolCall, Halt, SavedView, Absence, TaskType, CaseResult), 2**40)
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)
         if route in API_ROUTES:

@@ -32,6 +32,7 @@ from tests.approvals.threads import at_once
 from tests.deciding import approve
 from tests.shop import Clock, only_proposal, start, task_type
 from tools import executor, health
+from tools.allowing import seed_rules
 from tools.allowlist import AllowlistState
 from tools.builtin.shapes import closed, number, text
 from tools.contracts import (
@@ -225,7 +226,7 @@ def test_a_critical_task_completes_through_its_playbook_while_the_tool_is_down(p
         fallback=spare,
     )
     for tool in ("lab.look", "lab.put"):
-        AllowlistEntry.objects.create(task_type=urgent, tool=tool, state=AUTO)
+        seed_rules(urgent.pk, {tool: AUTO})
     rng = random.Random(4)
     ended: dict[object, datetime] = {}
 

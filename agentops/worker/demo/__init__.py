@@ -17,10 +17,10 @@ from agentops.tenancy.models import Environment, Role, Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.services import add_member, create_tenant
 from agentops.wire.parse import JSONObject
+from tools.allowing import seed_rules
 from tools.allowlist import AllowlistState
 from tools.backoffice.models import Order, OrderStatus
 from tools.backoffice.seed import seed_clinic, seed_shop
-from tools.models import AllowlistEntry
 
 PASSWORD: Final = "look-before-you-approve"  # noqa: S105 - printed at every start, for this data only
 MAILBOX: Final = Actor("system", "mailbox", "Mailbox", SYSTEM.roles)
@@ -229,10 +229,7 @@ def load_kinds(kinds: Iterable[Kind]) -> None:
             input_schema=kind.input_schema,
             limits={"steps": 8, "calls_per_step": 4, "wall_time_s": 900},
         )
-        AllowlistEntry.objects.bulk_create(
-            AllowlistEntry(tenant_id=task_type.tenant_id, task_type=task_type, tool=tool, state=state)
-            for tool, state in kind.allow.items()
-        )
+        seed_rules(task_type.pk, kind.allow)
 
 
 def _playbook(slug: str) -> Playbook:

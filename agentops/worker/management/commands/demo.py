@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.asgi import get_asgi_application
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection, connections
 
 from agentops.environment import Environment, own_names
+from agentops.handler import web_application
 from agentops.worker import embedded
 
 
@@ -78,7 +78,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"  Other machines reach it as {names}; ALLOWED_HOSTS=... adds names or addresses.\n")
             self.stdout.flush()
 
-        return embedded.serve(get_asgi_application(), listener, greet)
+        return embedded.serve(web_application(), listener, greet)
 
 
 def welcome(url: str, logins: Sequence[tuple[str, str, str, str]], data_dir: Path) -> str:

@@ -1,5 +1,22 @@
-/* The X-ray: light what descends from untrusted text. Ask for it with a click on [data-xray], or with the event
-   `desk:xray` on the document (the keyboard does). The card has a link that does the same without this file. */
+/* The open card: its gates count down, a link to a section opens it, and the X-ray lights what untrusted text reached.
+   The server checks every gate again; nothing here decides. */
+(() => {
+  "use strict";
+  const tell = () => {
+    for (const gate of document.querySelectorAll(".gate[data-opens]:not([data-done])")) {
+      if (Date.parse(gate.dataset.opens) <= Date.now()) gate.setAttribute("data-done", "");
+    }
+    const list = document.getElementById("gates");
+    list?.toggleAttribute("data-ready", !list.querySelector(".gate:not([data-done])"));
+  };
+  setInterval(tell, 250);
+  document.addEventListener("click", (event) => {
+    const section = event.target.closest?.(".gate a")?.hash;
+    const there = section && document.querySelector(section);
+    if (there) there.open = true;
+  });
+  tell();
+})();
 (() => {
   "use strict";
   let on = new URLSearchParams(location.search).has("xray");

@@ -1,0 +1,91 @@
+"""The policy of a tenant: which version is in force, who proposes another one, and who else publishes it.
+
+Versions never change. Of those that were published, the highest number whose moment has come is in force.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final
+from uuid import UUID
+
+from agentops import clock
+from agentops.changes import services as changes
+from agentops.changes.models import TOOK_EFFECT
+from agentops.changes.outcomes import Decided, Invalid, Outcome
+from agentops.runs.models import Run
+from agentops.tenancy.access import Actor
+from agentops.tenancy.models import Tenant
+from agentops.tenancy.scope import current_tenant_id
+from agentops.wire.canonical import canonical
+from agentops.wire.parse import JSONObject, parse_json
+from agentops.wire.places import BadFile
+from approvals.models import PolicyVersion
+from approvals.policy import NONE, Policy, Surroundings
+from approvals.policy_file import VERSION, read, stored, to_json
+
+MAX_STORED: Final = 4_000_000
+
+
+def in_force(now: datetime | None = None) -> Policy:
+    """Return the policy of the open tenant at a moment. One query; compiled once for each version."""
+    rows = PolicyVersion.objects.filter(status__in=TOOK_EFFECT, effective_at__lte=now or clock.now())
+    found = rows.order_by("-version").values_list("version", "body").first()
+    return NONE if found is None else compiled(current_tenant_id(), found[0], found[1])
+
+
+def compiled(tenant_id: int, version: int, body: Mapping[str, Any]) -> Policy:
+    """Return a version, parsed; the newest few are kept."""
+    return _compiled(tenant_id, version, canonical(dict(body)))
+
+
+def place_of(tenant_id: int) -> tuple[str, str]:
+    """Return slug and environment of the open tenant. One query."""
+    return Tenant.objects.values_list("slug", "environment").get(pk=tenant_id)
+
+
+def surroundings(run: Run, place: tuple[str, str], now: datetime) -> Surroundings:
+    """Return where a call of a run happens, as rules see it."""
+    asked_by = "token" if run.requested_by_token else "user" if run.requested_by_id is not None else ""
+    return Surroundings(now, run.task_type.slug, run.origin, asked_by, *place)
+
+
+@lru_cache(maxsize=256)
+def _compiled(tenant_id: int, version: int, body: str) -> Policy:
+    raw = parse_json(body, max_bytes=MAX_STORED)
+    return stored(raw, version) if isinstance(raw, dict) else Policy(version, (), readable=False)
+
+
+def propose(
+    *, text: str, effective_at: datetime | None, note: str, actor: Actor, now: datetime | None = None
+) -> Outcome:
+    """Propose the rules of a file; nothing changes until another admin has published them.
+
+    Problems are by field: `text` has one line for each problem, with its line and column.
+    """
+    if (refused := changes.may_not(actor)) is not None:
+        return refused
+    moment = now or clock.now()
+    try:
+        rules = read(text, now=moment)
+    except BadFile as error:
+        return Invalid({"text": "\n".join(map(str, error.problems))})
+    body: JSONObject = {"policy": VERSION, "rules": [to_json(rule) for rule in rules]}
+    if body == {"policy": VERSION, "rules": [to_json(rule) for rule in in_force(moment).rules]}:
+        return Invalid({"text": "That is what is in force already."})
+    return changes.propose(KIND, body=body, note=note, actor=actor, now=moment, effective_at=effective_at or moment)
+
+
+def decide(*, version_id: UUID, verdict: str, note: str, actor: Actor, now: datetime | None = None) -> Decided:
+    """Publish a proposed version (`approve`), turn it down (`refuse`), or take the own one back (`withdraw`)."""
+    return changes.decide(KIND, change_id=version_id, verdict=verdict, note=note, actor=actor, now=now)
+
+
+def _publish(row: PolicyVersion, actor: Actor, now: datetime) -> JSONObject:
+    # It never counts before it was published.
+    at = max(now, row.effective_at)
+    PolicyVersion.objects.filter(pk=row.pk).update(effective_at=at)
+    return {"effective_at": at.isoformat(), "proposed_by": row.proposed_by.get_username()}
+
+
+KIND: Final = changes.Kind(PolicyVersion, "policy.", "policy", _publish)

@@ -1,0 +1,274 @@
+"""What rules say: the most restrictive one wins, more rules never loosen, and what cannot be evaluated never allows."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentops.wire.parse import JSON
+from agentops.wire.places import BadFile
+from approvals.gate import Auto, Candidate, Deny, Gate, classify, recheck
+from approvals.policy import NONE, Bound, Effect, Policy, Rule, Surroundings, domain_of, in_words
+from approvals.policy_file import read, stored, to_json, write
+from tests.approvals.contracts import MAIL, REFUND, arguments, origin
+from tests.approvals.test_gate import STRICTNESS, candidate, candidates
+from tools.allowlist import AllowlistRule, AllowlistState
+from tools.contracts import Sensitivity
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+AROUND = Surroundings(NOW, "support", "api", "token", "acme", "production")
+AUTO = AllowlistState.AUTO
+
+DENY = Rule("no", "true", Effect.DENY)
+ASK = Rule("ask", "true", Effect.GATE, quorum=2, role="senior", decide_within_s=3600)
+BROKEN = Rule("broken", "call.args.not_there > 3", Effect.GATE)
+LIFT = Rule(
+    "small",
+    "call.tool == 'lab.refund'",
+    Effect.ALLOW,
+    classes=(Sensitivity.FINANCIAL,),
+    bounds=(Bound("amount_minor", most=5_000),),
+    calls_per_run=2,
+    expires=NOW + timedelta(days=1),
+)
+
+
+def refund(*rules: Rule, amount: JSON = 100, **more: Any) -> Candidate:
+    """Return a refund that the allowlist would let run by itself, if it did not move money."""
+    found = candidate(REFUND, AUTO, given=arguments(amount_minor=amount), provenance=more.pop("provenance", None))
+    return replace(found, policy=Policy(3, rules), surroundings=AROUND, **more)
+
+
+def test_a_bounded_rule_lets_a_sensitive_call_run_and_is_named() -> None:
+    assert isinstance(classify(refund()), Gate)
+    verdict = classify(refund(LIFT))
+    assert verdict == Auto("policy.3.small", verdict.reasons, policy_version=3)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "outside",
+    [
+        refund(LIFT, amount=5_001),
+        refund(LIFT, calls_so_far=2),
+        replace(refund(LIFT), surroundings=replace(AROUND, now=NOW + timedelta(days=1))),
+        replace(refund(LIFT), surroundings=None),
+        refund(replace(LIFT, when="call.tool == 'lab.other'")),
+        refund(replace(LIFT, when="call.args.gone == 1")),
+        refund(replace(LIFT, when="1")),
+        refund(replace(LIFT, bounds=())),
+        refund(replace(LIFT, calls_per_run=None)),
+        refund(replace(LIFT, expires=None)),
+        refund(replace(LIFT, classes=(Sensitivity.DATA_DELETION,))),
+        refund(replace(LIFT, bounds=(Bound("no_such_argument", most=5_000),))),
+        refund(LIFT, ASK),
+        refund(LIFT, BROKEN),
+        refund(LIFT, provenance=origin(order_ref=MAIL)),
+        refund(LIFT, allow=AllowlistRule("lab.refund", AllowlistState.GATED)),
+    ],
+)
+def test_outside_of_the_bound_or_with_any_stricter_rule_a_person_is_asked(outside: Candidate) -> None:
+    assert isinstance(classify(outside), Gate)
+
+
+def test_rules_that_ask_say_who_and_until_when_and_rules_that_deny_win() -> None:
+    verdict = classify(refund(ASK))
+    assert isinstance(verdict, Gate)
+    assert (verdict.quorum, verdict.role, verdict.decide_within_s, verdict.policy_version) == (2, "senior", 3600, 3)
+    denied = classify(refund(ASK, LIFT, replace(DENY, because="Not on our watch.")))
+    assert isinstance(denied, Deny)
+    assert (denied.code, denied.rule) == ("policy_blocked", "policy.3.no")
+    assert "Not on our watch." in denied.message
+
+
+def test_a_policy_that_cannot_be_read_denies_everything() -> None:
+    for body in ({}, {"policy": 1, "rules": [{"id": "x", "when": "(", "effect": "deny"}]}, {"policy": 1, "rules": 3}):
+        broken = stored(body, 4)
+        assert not broken.readable
+        assert isinstance(classify(replace(refund(), policy=broken)), Deny)
+        assert isinstance(recheck(replace(refund(), policy=broken), by_person=True), Deny)
+
+
+def test_what_was_granted_is_judged_again_by_the_policy_of_now() -> None:
+    assert isinstance(recheck(refund(LIFT), by_person=False), Auto)
+    assert isinstance(recheck(refund(), by_person=False), Deny), "the rule that let it is gone"
+    assert isinstance(recheck(refund(ASK), by_person=True), Auto), "a person has said so"
+    assert isinstance(recheck(refund(DENY), by_person=True), Deny)
+
+
+@pytest.mark.parametrize(
+    ("when", "met"),
+    [
+        ("contract.effect == 'unsafe_write' || contract.writes", True),
+        ("'financial' in contract.sensitivity", True),
+        ("run.task_type == 'support' && run.origin == 'api' && run.requested_by == 'token'", True),
+        ("tenant.environment == 'production' && tenant.slug == 'acme'", True),
+        ("time.hour >= 9 && time.hour < 18 && time.weekday <= 5 && time.date == '2026-11-25'", True),
+        ("provenance.untrusted", False),
+        ("call.earlier > 0", False),
+        ("call.args.amount_minor > 1000", False),
+    ],
+)
+def test_rules_see_call_contract_provenance_run_tenant_and_time(when: str, met: bool) -> None:
+    assert isinstance(classify(refund(replace(DENY, when=when))), Deny) is met
+
+
+conditions = st.sampled_from(("true", "false", "call.args.gone > 1", "provenance.untrusted", "contract.writes", "(("))
+stricter = st.builds(
+    Rule,
+    id=st.sampled_from("abc"),
+    when=conditions,
+    effect=st.sampled_from((Effect.DENY, Effect.GATE)),
+    quorum=st.integers(1, 3),
+)
+lifting = st.builds(
+    replace,
+    st.just(LIFT),
+    when=conditions,
+    classes=st.lists(st.sampled_from(Sensitivity), min_size=1, max_size=2).map(tuple),
+    bounds=st.sampled_from(((), (Bound("amount_minor", most=10**6),), (Bound("gone", most=1),))),
+)
+policies = st.lists(st.one_of(stricter, lifting), max_size=4).map(lambda found: Policy(1, tuple(found)))
+
+
+def strictness(c: Candidate) -> tuple[int, int]:
+    verdict = classify(c)
+    return STRICTNESS[type(verdict)], verdict.quorum if isinstance(verdict, Gate) else 0
+
+
+@given(candidates(), policies, stricter, st.integers(0, 4))
+def test_adding_a_rule_that_denies_or_asks_never_loosens(c: Candidate, policy: Policy, rule: Rule, at: int) -> None:
+    before = replace(c, policy=policy, surroundings=AROUND)
+    more = Policy(1, (*policy.rules[:at], rule, *policy.rules[at:]))
+    after = replace(before, policy=more)
+    assert STRICTNESS[type(classify(after))] >= STRICTNESS[type(classify(before))]
+    if isinstance(classify(after), Gate) and isinstance(classify(before), Gate):
+        assert strictness(after) >= strictness(before)
+
+
+@given(candidates(), policies, lifting)
+def test_a_rule_that_allows_lifts_its_classes_within_its_bound_and_nothing_else(
+    c: Candidate, policy: Policy, rule: Rule
+) -> None:
+    before = replace(c, policy=policy, surroundings=AROUND)
+    after = replace(before, policy=Policy(1, (*policy.rules, rule)))
+    loosened = STRICTNESS[type(classify(after))] < STRICTNESS[type(classify(before))]
+    if not loosened:
+        return
+    assert c.contract is not None
+    assert isinstance(classify(before), Gate), "no rule undoes a denial"
+    assert set(rule.classes) & c.contract.sensitivity
+    assert all(bound.holds(c.arguments) for bound in rule.bounds)
+    assert rule.bounds
+    assert c.allow.state is AUTO
+
+
+@given(candidates(), policies)
+def test_without_a_rule_that_allows_the_policy_only_adds(c: Candidate, policy: Policy) -> None:
+    strict = Policy(1, tuple(rule for rule in policy.rules if rule.effect is not Effect.ALLOW))
+    after = replace(c, policy=strict, surroundings=AROUND)
+    assert STRICTNESS[type(classify(after))] >= STRICTNESS[type(classify(c))]
+
+
+@given(candidates(), policies)
+def test_the_same_call_and_policy_get_the_same_verdict(c: Candidate, policy: Policy) -> None:
+    one = replace(c, policy=policy, surroundings=AROUND)
+    assert classify(one) == classify(one)
+
+
+@pytest.mark.parametrize(
+    ("address", "domain"),
+    [
+        ("wilma@Example.com", "example.com"),
+        ("https://example.com/path?x=1", "example.com"),
+        ("https://example.com:8443/", "example.com"),
+        ("https://example.com@evil.example/", ""),
+        ("https://evil.example\\@example.com/", ""),
+        ("wilma@evil.example, x@example.com", ""),
+        ("Wilma <wilma@example.com>", ""),
+        ("x@example.com\n", ""),
+        ("javascript://example.com/", ""),
+        ("example.com", ""),
+        ("x@еxample.com", ""),
+        ("https://[::1", ""),
+    ],
+)
+def test_the_domain_of_an_address_is_certain_or_empty(address: str, domain: str) -> None:
+    assert domain_of(address) == domain
+
+
+def test_bounds_cover_every_member_and_no_other_type() -> None:
+    inside = Bound("to", domains=("example.com",))
+    assert inside.holds({"to": ["a@example.com", "b@example.com"]})
+    for bad in (["a@example.com", "b@evil.example"], [], [3], None, {"a": 1}, "a@sub.example.com"):
+        assert not inside.holds({"to": bad})  # type: ignore[dict-item]
+    assert not Bound("n", most=5).holds({"n": True})
+    assert not Bound("n", most=5).holds({"n": -1})
+    assert not Bound("n", most=5).holds({"n": "3"})
+    assert Bound("role", values=("reader",)).holds({"role": "reader"})
+    assert not Bound("role", values=("reader",)).holds({"role": "owner"})
+
+
+# --- the file -------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_read_back_and_said_in_words() -> None:
+    rules: tuple[Rule, ...] = (
+        LIFT,
+        replace(ASK, because="Two look: at 'this'."),
+        replace(DENY, when="a.b == 'x'\n  || true"),
+        BROKEN,
+    )
+    rules = tuple(replace(one, when="call.tool == 'x'\n || true") if one.id == "no" else one for one in rules)
+    assert read(write(rules), now=NOW) == rules
+    assert stored({"policy": 1, "rules": [to_json(one) for one in rules]}, 7) == Policy(7, rules)
+    assert [in_words(one).split(": ", 1)[1] for one in (LIFT, ASK, DENY)] == [
+        (
+            "no person is asked because of financial, for at most 2 calls in one run, "
+            "while amount_minor is at most 5,000, until 2026-11-26 12:00 UTC."
+        ),
+        "2 people, seniors, have to agree within 1 hour.",
+        "the call is denied.",
+    ]
+
+
+HEAD = "policy: 1\nrules:\n"
+SMALL = "  - {id: a, when: 'true', effect: allow, classes: [financial], calls_per_run: 1, expires: 2026-12-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "said"),
+    [
+        ("policy: 1\nrules: {}\n", (2, 8), "must be a list"),
+        (HEAD + "  - {id: a, when: 'call.tool == ', effect: deny}\n", (3, 19), "line 1, column 14"),
+        (HEAD + "  - {id: a, when: 'memory.x', effect: deny}\n", (3, 19), "unknown name 'memory'"),
+        (HEAD + "  - {id: a, when: 'true', effect: maybe}\n", (3, 35), "deny, gate, allow"),
+        (HEAD + "  - {id: a, effect: deny}\n", (3, 5), "when is missing"),
+        (HEAD + "  - {id: A B, when: 'true', effect: deny}\n", (3, 10), "small letters"),
+        (HEAD + "  - {id: a, when: 'true', effect: deny, quorum: 2}\n", (3, 41), "does not belong"),
+        (HEAD + "  - {id: a, when: 'true', effect: gate, quorum: 9}\n", (3, 49), "from 1 to 5"),
+        (HEAD + "  - {id: a, when: 'true', effect: gate, role: boss}\n", (3, 47), "may be senior"),
+        (HEAD + "  - {id: a, when: 'true', effect: gate, decide_within: soon}\n", (3, 56), "such as 4h"),
+        (HEAD + "  - {id: a, when: 'true', effect: allow, classes: [financial]}\n", (3, 5), "bounds is missing"),
+        (HEAD + SMALL + ", bounds: []}\n", (3, 121), "a list of 1 to 10"),
+        (HEAD + SMALL + ", bounds: [{parameter: a}]}\n", (3, 122), "one of most, domains and values"),
+        (HEAD + SMALL.replace("2026-12", "2020-12") + ", bounds: [{parameter: a, most: 1}]}\n", None, "in the future"),
+        (HEAD + SMALL.replace("2026-12", "2036-12") + ", bounds: [{parameter: a, most: 1}]}\n", None, "at most 366"),
+        (HEAD + SMALL.replace("00Z", "00") + ", bounds: [{parameter: a, most: 1}]}\n", None, "with its zone"),
+        (HEAD + SMALL.replace("[fin", "[all, fin") + ", bounds: [{parameter: a, most: 1}]}\n", None, "classes are"),
+        (HEAD + "  - &x {id: a, when: 'true', effect: deny}\n  - *x\n", (3, 5), "anchors"),
+        (HEAD + "  - {id: a, when: 'true', effect: deny}\n" * 2, (4, 5), "Two rules are called a"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(text: str, place: tuple[int, int] | None, said: str) -> None:
+    with pytest.raises(BadFile) as refused:
+        read(text, now=NOW)
+    first = refused.value.problems[0]
+    assert said in first.message, first
+    assert place is None or (first.line, first.column) == place
+
+
+def test_no_policy_changes_nothing() -> None:
+    assert classify(replace(refund(), policy=NONE)) == classify(candidate(REFUND, AUTO))

@@ -1,0 +1,187 @@
+"""What a policy and a scoped trust do to runs: from the gate to the grant, and again when the grant is used."""
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+
+from agentops import clock
+from agentops.changes import outcomes
+from agentops.engine.events import CallDenied, CallGranted
+from agentops.runs.models import Run, TaskType
+from agentops.tenancy.access import Actor
+from agentops.tenancy.models import Tenant
+from agentops.wire.parse import JSONObject
+from approvals import policies, trust
+from approvals.models import Grant, PolicyVersion
+from tests.conftest import person
+from tests.shop import drive, only_proposal, open_shop, start, task_type
+from tests.worker.test_driver import approved, events_of
+from tools.allowing import seed_rules
+from tools.allowlist import AllowlistState
+from tools.backoffice.models import Refund
+from tools.models import AllowlistEntry
+
+REFUND: JSONObject = {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}
+SMALL = """policy: 1
+rules:
+  - id: small-refunds
+    when: call.tool == 'shop.issue_refund' && run.task_type == 'goodwill-refund'
+    effect: allow
+    classes: [financial]
+    bounds: [{parameter: amount_minor, most: 500}]
+    calls_per_run: 1
+    expires: %s
+"""
+NONE_OF_IT = "policy: 1\nrules: [{id: freeze, when: contract.writes, effect: deny, because: Stocktaking.}]\n"
+TWO = "policy: 1\nrules: [{id: two, when: contract.writes, effect: gate, quorum: 2, role: senior, decide_within: 5m}]\n"
+
+
+@pytest.fixture
+def shop(scoped: Tenant) -> Tenant:
+    open_shop(scoped)
+    return scoped
+
+
+@pytest.fixture
+def reviewer(bob: User, shop: Tenant, actor_of: Callable[[User, Tenant], Actor]) -> Actor:
+    return actor_of(bob, shop)
+
+
+@pytest.fixture
+def publish(shop: Tenant, alice: User, actor_of: Callable[[User, Tenant], Actor]) -> Callable[[str], None]:
+    ada, adam = actor_of(alice, shop), actor_of(person("adam", shop, "admin"), shop)
+
+    def publish(text: str) -> None:
+        outcome = policies.propose(text=text, effective_at=None, note="As the board decided.", actor=ada)
+        assert isinstance(outcome, outcomes.Proposed), outcome
+        settled = policies.decide(version_id=outcome.change_id, verdict="approve", note="", actor=adam)
+        assert isinstance(settled, outcomes.Settled), settled
+
+    return publish
+
+
+def small() -> str:
+    return SMALL % clock.now().replace(microsecond=0, year=clock.now().year + 1).isoformat()
+
+
+def grants() -> list[tuple[str, str, int]]:
+    return list(Grant.objects.order_by("created_at").values_list("source", "policy_rule", "policy_version"))
+
+
+def test_a_small_refund_runs_by_itself_under_a_published_bounded_rule(
+    shop: Tenant, publish: Callable[[str], None]
+) -> None:
+    AllowlistEntry.objects.filter(tool="shop.issue_refund").update(state="auto")
+    publish(small())
+    run = drive(start("goodwill-refund", REFUND).id)
+    assert run.state == "succeeded", run.failure_message
+    assert ("policy", "policy.1.small-refunds", 1) in grants()
+    granted = [one for one in events_of(run, CallGranted) if isinstance(one, CallGranted)]
+    assert "policy.1.small-refunds" in {one.rule for one in granted}
+    assert drive(start("goodwill-refund", REFUND | {"amount_minor": 501}).id).state == "awaiting_approval"
+    waiting = only_proposal()
+    assert (waiting.policy_rule, waiting.policy_version) == ("sensitive.financial", 1)
+
+
+def test_a_rule_that_denies_stops_new_calls_and_what_was_approved_before(
+    shop: Tenant, publish: Callable[[str], None], reviewer: Actor
+) -> None:
+    waiting = drive(start("goodwill-refund", REFUND).id)
+    approved(only_proposal(), reviewer)
+    publish(NONE_OF_IT)
+    stopped = drive(waiting.id)
+    assert [one.code for one in events_of(stopped, CallDenied) if isinstance(one, CallDenied)] == ["policy_blocked"]
+    new = drive(start("goodwill-refund", REFUND).id)
+    denied = [one for one in events_of(new, CallDenied) if isinstance(one, CallDenied)]
+    assert [(one.code, one.rule) for one in denied] == [("policy_blocked", "policy.1.freeze")]
+    assert "Stocktaking" in denied[0].message
+    assert not Refund.objects.exists()
+
+
+def test_a_rule_that_asks_says_how_many_of_whom_and_until_when(shop: Tenant, publish: Callable[[str], None]) -> None:
+    publish(TWO)
+    drive(start("goodwill-refund", REFUND).id)
+    asked = only_proposal()
+    assert (asked.quorum, asked.needs_role, asked.policy_version) == (2, "senior", 1)
+    assert (asked.decide_by - asked.created_at).total_seconds() == 300
+    assert any("2 people, seniors" in str(reason) for reason in asked.reasons)
+
+
+def test_a_policy_that_cannot_be_read_denies_everything(shop: Tenant, publish: Callable[[str], None]) -> None:
+    publish(TWO)
+    PolicyVersion.objects.update(body={"policy": 1, "rules": [{"id": "x", "when": "((", "effect": "gate"}]})
+    run = drive(start("goodwill-refund", REFUND).id)
+    assert run.state == "failed"
+    assert {one.code for one in events_of(run, CallDenied) if isinstance(one, CallDenied)} == {"policy_blocked"}
+
+
+# --- scoped trust ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reading(shop: Tenant) -> TaskType:
+    step: JSONObject = {"id": "a", "tool": "mail.read", "arguments": {"message_id": "M-0001"}}
+    return task_type([step], {"mail.read": AllowlistState.GATED})
+
+
+@pytest.fixture
+def sam_acts(sam: User, shop: Tenant, actor_of: Callable[[User, Tenant], Actor]) -> Actor:
+    return actor_of(sam, shop)
+
+
+def approved_once(actor: Actor) -> Run:
+    run = drive(start("job", {}).id)
+    approved(only_proposal(), actor)
+    return drive(run.id)
+
+
+def test_what_a_senior_trusts_runs_until_it_is_revoked_and_says_so_in_every_grant(
+    reading: TaskType, sam_acts: Actor
+) -> None:
+    first = approved_once(sam_acts)
+    proposal = first.proposals.get()
+    given = trust.give(proposal_id=proposal.pk, scope="4", actor=sam_acts)
+    assert isinstance(given, trust.Given), given
+    assert isinstance(trust.give(proposal_id=proposal.pk, scope="4", actor=sam_acts), trust.Refused)
+    second = drive(start("job", {}).id)
+    assert second.state == "succeeded", second.failure_message
+    rules = [one.rule for one in events_of(second, CallGranted) if isinstance(one, CallGranted)]
+    assert rules == [f"trust.{given.trust_id}"]
+    assert isinstance(trust.revoke(trust_id=given.trust_id, actor=sam_acts), trust.Revoked)
+    assert drive(start("job", {}).id).state == "awaiting_approval"
+
+
+def test_trust_within_a_run_is_for_that_run_and_other_targets_are_not_covered(
+    reading: TaskType, sam_acts: Actor
+) -> None:
+    proposal = approved_once(sam_acts).proposals.get()
+    assert isinstance(trust.give(proposal_id=proposal.pk, scope="run", actor=sam_acts), trust.Given)
+    assert drive(start("job", {}).id).state == "awaiting_approval"
+
+
+def test_what_is_sensitive_or_not_the_own_approval_cannot_be_trusted(
+    shop: Tenant, reviewer: Actor, sam_acts: Actor, bob: User, actor_of: Callable[[User, Tenant], Actor]
+) -> None:
+    drive(start("goodwill-refund", REFUND).id)
+    asked = only_proposal()
+    assert trust.give(proposal_id=asked.pk, scope="4", actor=sam_acts) == trust.Refused(
+        "not_yours", "You can trust only what you have approved yourself."
+    )
+    approved(asked, sam_acts)
+    refused = trust.give(proposal_id=asked.pk, scope="4", actor=sam_acts)
+    assert isinstance(refused, trust.Refused)
+    assert refused.code == "sensitive"
+    by_bob = trust.give(proposal_id=asked.pk, scope="4", actor=actor_of(bob, shop))
+    assert isinstance(by_bob, trust.Refused)
+    assert by_bob.code == "role"
+
+
+def test_a_rule_of_the_policy_asks_whatever_is_trusted(
+    reading: TaskType, sam_acts: Actor, publish: Callable[[str], None]
+) -> None:
+    proposal = approved_once(sam_acts).proposals.get()
+    assert isinstance(trust.give(proposal_id=proposal.pk, scope="4", actor=sam_acts), trust.Given)
+    publish("policy: 1\nrules: [{id: all, when: 'true', effect: gate}]\n")
+    assert drive(start("job", {}).id).state == "awaiting_approval"
+    seed_rules(TaskType.objects.get(slug="access-request").pk, {"mail.read": AllowlistState.AUTO})
