@@ -112,7 +112,8 @@ class ScriptedDecision(_Part):
     arguments: dict[str, Any] | None = None
     reason: Short = ""
     note: Annotated[str, Field(max_length=2000)] = ""
-    scope: Literal["call", "step", "run"] = "step"
+    scope: Short = ""
+    """How far a rejection reaches: this call, its step, or the run; empty is the step."""
     retry: bool = True
 
     @model_validator(mode="after")

@@ -162,7 +162,5 @@ def _decision(state: State, decided: ProposalDecided) -> JSONObject:
     if decided.verdict == "edit":
         found["arguments"] = decided.arguments
     if decided.verdict == "reject":
-        found["reason"] = decided.reason_code
-        if decided.scope:
-            found |= {"scope": decided.scope, "retry": decided.retry != "no"}
+        found |= {"reason": decided.reason_code, "scope": decided.scope, "retry": decided.retry != "no"}
     return found

@@ -15,7 +15,7 @@ from approvals.clearance import Cleared
 from approvals.deciding import write_approval, write_rejection
 from approvals.editing import edited_by
 from approvals.ending import expire, locked
-from approvals.models import Proposal, RejectReason
+from approvals.models import Proposal, RejectReason, RejectScope
 from approvals.outcomes import Invalid
 from approvals.sight import look
 
@@ -30,7 +30,8 @@ def say(place: Place, proposal: Proposal, decision: ScriptedDecision, *, now: da
         held = locked(proposal.pk)
         if decision.verdict == "reject":
             reason = decision.reason if decision.reason in RejectReason.values else RejectReason.OTHER.value
-            write_rejection(held, place.reviewer, reason, decision.note, decision.scope, decision.retry, now)
+            scope = decision.scope if decision.scope in RejectScope.values else RejectScope.STEP.value
+            write_rejection(held, place.reviewer, reason, decision.note, scope, decision.retry, now)
             return ""
         edited: dict[str, object] = {}
         if decision.arguments is not None:

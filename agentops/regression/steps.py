@@ -181,8 +181,8 @@ def words(command: Command) -> str:
             return f"ask what became of {call_id}"
         case Confirm(call_id=call_id):
             return f"read {call_id} back"
-        case Reply(call_id=call_id, round=number):
-            return f"answer question {number} about {call_id}"
+        case Reply(call_id=call_id):
+            return f"have the planner answer a question about {call_id}"
         case FallBack():
             return "hand the run to its fallback"
         case Wait(state=state, until=until):

@@ -33,8 +33,14 @@ pytestmark = pytest.mark.browser
 
 TENANT_URLS = "agentops.tenant_urls"
 FOR_STRANGERS = {"sign in": "/sign-in", "forgot": "/account/password/reset"}
-ELSEWHERE = {"values", "similar", "together", "risk", "run_exchange"}
-"""Pages whose samples are in `test_card_access`; the last one needs a model, and shows what an artifact does."""
+ELSEWHERE = {
+    *("values", "similar", "together", "risk", "run_exchange"),
+    *("run_steps", "run_imports", "run_import_steps", "run_suites", "run_suite", "run_result_steps", "run_case"),
+}
+"""Pages whose samples are in `test_card_access` and `test_regression`.
+
+An exchange needs a model, and shows what an artifact does; a result is the page of a record's steps.
+"""
 
 NO_PAGES = {"start", "live", "queue_newer", "queue_rows", "audit_export_file"}
 """Redirects, streams, files, and fragments of pages."""

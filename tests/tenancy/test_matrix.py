@@ -417,9 +417,11 @@ def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World,
     client = Client()
     client.force_login(bob, backend="allauth.account.auth_backends.AuthenticationBackend")
     unknown: dict[type[models.Model], object] = {
-        **dict.fromkeys((Run, Proposal, RiskWeights, AllowlistChange, PolicyVersion, ScopedTrust), uuid7())
+        **dict.fromkeys(
+            (Run, Proposal, RiskWeights, AllowlistChange, PolicyVersion, ScopedTrust, ImportedRun, Case, SuiteRun),
+            uuid7(),
+        )
     }
-    unknown |= {model: uuid7() for model in (ImportedRun, Case, SuiteRun)}
     unknown |= dict.fromkeys((Event, Export, Fact, ToolCall, Halt, SavedView, Absence, TaskType, CaseResult), 2**40)
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)
