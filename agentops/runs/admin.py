@@ -131,7 +131,7 @@ class OutputRulesAdmin(TenantModelAdmin):
     list_display = ("__str__", "updated_at")
     fields = ("rules",)
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Offer to write the rules while there are none."""
         return super().has_add_permission(request) and not OutputRules.objects.exists()
 
