@@ -313,7 +313,8 @@ def _put_in_force(row: AllowlistChange, actor: Actor, now: datetime) -> JSONObje
     for one in cells:
         entry = current.get((one.task_type_id, one.tool))
         now_is = AllowlistRule(one.tool, AllowlistState.DENIED) if entry is None else rule_of(entry)
-        if one.task_type_id not in names or replace(now_is, note="") != replace(one.before, note=""):
+        # Whatever somebody has said about the cell since, be it a note, voids the change.
+        if one.task_type_id not in names or now_is != one.before:
             return Stale(f"{one.task_type} / {one.tool}")
     _apply(row, cells, current, actor)
     return {"cells": len(cells), "proposed_by": row.proposed_by.get_username()}
