@@ -121,6 +121,7 @@ INSTALLED_APPS = [
     "agentops.runs",
     "approvals",
     "agentops.memory",
+    "agentops.metrics",
     "agentops.worker",
     "agentops.gateway",
 ]
@@ -347,6 +348,16 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None, "persistAuthorization": False},
 }
+
+# --- Metrics and traces ----------------------------------------------------------------------------------------------
+
+# Whoever asks for /metrics shows this; without it only this machine may ask.
+METRICS_TOKEN = env.text("METRICS_TOKEN")
+if METRICS_TOKEN and len(METRICS_TOKEN) < 20:
+    raise ImproperlyConfigured("METRICS_TOKEN is too short: use 20 or more random characters.")
+# Where ended runs go as OpenTelemetry traces (OTLP over HTTP); needs the extra `otel`.
+OTEL_ENDPOINT = env.url("OTEL_EXPORTER_OTLP_ENDPOINT", ("http", "https"), example="http://127.0.0.1:4318")
+OTEL_CONTENT = env.flag("OTEL_CONTENT", default=False)
 
 # --- Logs ------------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ ActorKind = Literal["user", "token", "worker", "system"]
 V = TypeVar("V", bound=Callable[..., Any])
 
 _READ = frozenset({"queue.view", "proposal.view", "run.view"})
-_SEE = _READ | {"memory.view"}
+_SEE = _READ | {"memory.view", "metrics.view"}
 _STEP_IN = frozenset({"run.submit", "run.cancel", "run.pause"})
 _OPERATE = _SEE | _STEP_IN | {"proposal.decide", "audit.view"}
 
@@ -22,12 +22,12 @@ _OPERATE = _SEE | _STEP_IN | {"proposal.decide", "audit.view"}
 ACTIONS_BY_ROLE: dict[str, frozenset[str]] = {
     "viewer": _SEE,
     "operator": _OPERATE,
-    "senior": _OPERATE | {"call.reconcile", "line.stop", "memory.curate", "queue.share"},
-    "engineer": _SEE | _STEP_IN | {"run.requeue", "audit.view"},
+    "senior": _OPERATE | {"call.reconcile", "line.stop", "memory.curate", "queue.share", "alarm.handle"},
+    "engineer": _SEE | _STEP_IN | {"run.requeue", "audit.view", "alarm.handle"},
     "auditor": _SEE | {"audit.view"},
     "admin": _SEE
     | _STEP_IN
-    | {"run.requeue", "audit.view", "call.reconcile", "line.stop", "memory.curate", "queue.share"}
+    | {"run.requeue", "audit.view", "call.reconcile", "line.stop", "memory.curate", "queue.share", "alarm.handle"}
     | {"admin.manage", "token.manage"},
 }
 ACTIONS = frozenset().union(*ACTIONS_BY_ROLE.values())
@@ -35,7 +35,7 @@ ACTIONS = frozenset().union(*ACTIONS_BY_ROLE.values())
 # A token's scopes are actions. Deciding needs a person, and a token that makes tokens never expires.
 TOKEN_SCOPES = _READ | _STEP_IN | {"audit.view"}
 
-_SYSTEM_ACTIONS = ACTIONS - {"proposal.decide", "call.reconcile", "line.stop", "memory.curate"}
+_SYSTEM_ACTIONS = ACTIONS - {"proposal.decide", "call.reconcile", "line.stop", "memory.curate", "alarm.handle"}
 
 
 @dataclass(frozen=True, slots=True)
