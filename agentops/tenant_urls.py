@@ -8,5 +8,6 @@ urlpatterns = [
     path("", include("agentops.runs.urls")),
     path("", include("agentops.memory.urls")),
     path("", include("agentops.audit.urls")),
+    path("", include("agentops.metrics.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -152,7 +152,7 @@ RATES: Final = (
 
 AMOUNTS: Final[Mapping[str, str]] = {
     "Steps per completed task": "Steps of completed runs; one plan step with a call is one step, and a step that only "
-    "does the same calls with the same arguments again counts as a repeat instead. Median, 90th percentile, mean; exact.",
+    "does the same calls with the same arguments again counts as a repeat instead. Median, 90th percentile, mean.",
     "Latency per completed task": "End minus start of completed runs, and the same without the time in which a "
     "proposal was open. Median and 90th percentile, within 2.5 %.",
     "Human wait": "Decision minus proposal, by band. Median and 90th percentile, within 2.5 %.",

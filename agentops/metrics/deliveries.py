@@ -66,8 +66,9 @@ def _mail(one: Delivery, tenant: Tenant) -> str:
     alarm = one.alarm
     send_mail(
         f"[{tenant.name}] Alarm: {alarm.task_type}",
-        f"{alarm.get_kind_display()}: {alarm.task_type}.\n\nIt seems to have begun about {alarm.started_at:%Y-%m-%d "
-        f"%H:%M} UTC.\n\n{_address(one, tenant)}\n\nSomebody has to own it; it stays until it is reset with a reason.\n",
+        f"{alarm.get_kind_display()}: {alarm.task_type}.\n\n"
+        f"It seems to have begun about {alarm.started_at:%Y-%m-%d %H:%M} UTC.\n\n{_address(one, tenant)}\n\n"
+        "Somebody has to own it; it stays until it is reset with a reason.\n",
         settings.DEFAULT_FROM_EMAIL,
         [one.user.email],
     )

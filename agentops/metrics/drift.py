@@ -1,7 +1,7 @@
 """When does a planner get worse? Cumulative sums over the runs of one task type, in the order they end. Pure.
 
-Failures: a Bernoulli CUSUM (Page 1954; Reynolds and Stoumbos 1999) in its risk-adjusted form (Steiner et al. 2000): what
-is expected of a run depends on what was known of its task, and the chart watches for odds of failing twice as high.
+Failures: a Bernoulli CUSUM (Page 1954; Reynolds and Stoumbos 1999) in its risk-adjusted form (Steiner et al. 2000):
+what is expected of a run depends on what was known of its task; the chart watches for odds of failing twice as high.
 Steps: a two-sided CUSUM of the logarithm of steps of completed runs, in standard deviations, k = 0.5 and h = 5.
 
 Thresholds are solved for so many runs between false alarms; with a single expected rate they are the published ones
@@ -286,8 +286,13 @@ def to_json(chart: Chart) -> JSONObject:
         "baseline": None
         if base is None
         else {
-            **{"runs": base.runs, "rate": base.rate, "rates": dict(base.rates)},
-            **{"mean": base.mean, "spread": base.spread, "h": base.h, "h_alone": base.h_alone},
+            "runs": base.runs,
+            "rate": base.rate,
+            "rates": dict(base.rates),
+            "mean": base.mean,
+            "spread": base.spread,
+            "h": base.h,
+            "h_alone": base.h_alone,
         },
         "sums": [chart.s, chart.up, chart.down],
         "zero_at": _text(chart.zero_at),

@@ -240,9 +240,7 @@ def _write_facts(counted: Sequence[Counted], known: Mapping[UUID, RunFact], watc
         *("seq", "task_type", "ended_at", "outcome", "counted", "checked", "code", "steps"),
         *("latency_ms", "human_ms", "cost_micros", "tool_errors", "overrides", "watched"),
     ]
-    RunFact.objects.bulk_create(
-        facts, update_conflicts=True, unique_fields=["tenant", "run_id"], update_fields=columns
-    )
+    RunFact.objects.bulk_create(facts, update_conflicts=True, unique_fields=["tenant", "run_id"], update_fields=columns)
 
 
 def _write_changes(counted: Iterable[Counted], known: Mapping[UUID, RunFact], rules: Sequence[Change]) -> None:
@@ -260,5 +258,3 @@ def _write_changes(counted: Iterable[Counted], known: Mapping[UUID, RunFact], ru
     new = [Change(at=at, kind=kind, task_type=task, label=label) for (kind, task, label), at in first.items()]
     if new or rules:
         Change.objects.bulk_create([*new, *rules], ignore_conflicts=True)
-
-

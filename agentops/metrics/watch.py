@@ -66,9 +66,7 @@ def write(charts: Charts, now: datetime) -> None:
     drifting = {task_type: chart for task_type, chart in charts.after.items() if _kinds(chart)}
     if not drifting:
         return
-    there = set(
-        Alarm.objects.filter(task_type__in=drifting, status__in=OPEN).values_list("task_type", "kind")
-    )
+    there = set(Alarm.objects.filter(task_type__in=drifting, status__in=OPEN).values_list("task_type", "kind"))
     for task_type, chart in drifting.items():
         for kind in _kinds(chart):
             if (task_type, kind) not in there:
@@ -89,7 +87,12 @@ def _raise(task_type: str, kind: AlarmKind, chart: Chart, now: datetime) -> None
     )
     record(
         "alarm.raised",
-        {"kind": str(kind), "task_type": task_type, "started_at": alarm.started_at.isoformat(), "figures": _whole(body)},
+        {
+            "kind": str(kind),
+            "task_type": task_type,
+            "started_at": alarm.started_at.isoformat(),
+            "figures": _whole(body),
+        },
         subject=("alarm", str(alarm.pk)),
         actor=SYSTEM,
     )
@@ -109,7 +112,9 @@ def figures(chart: Chart) -> JSONObject:
     """Return the figures of a chart that watches: since it was last zero against its baseline."""
     base = chart.baseline
     assert base is not None
-    low, high = newcombe(chart.failures, chart.since, round(base.rate * base.runs), base.runs) if chart.since else (0, 0)
+    low, high = (
+        newcombe(chart.failures, chart.since, round(base.rate * base.runs), base.runs) if chart.since else (0, 0)
+    )
     return {
         "baseline_rate": round(base.rate, 4),
         "baseline_runs": base.runs,
@@ -128,6 +133,10 @@ def figures(chart: Chart) -> JSONObject:
 def _whole(body: JSONObject) -> JSONObject:
     """Return figures for an event, which carries whole numbers only: fractions as text."""
     return {
-        name: [str(one) for one in value] if isinstance(value, list) else value if isinstance(value, int) else str(value)
+        name: [str(one) for one in value]
+        if isinstance(value, list)
+        else value
+        if isinstance(value, int)
+        else str(value)
         for name, value in body.items()
     }

@@ -1,4 +1,4 @@
-"""Histories that never were: the engine's own world, with people who change their minds, costs, and time that passes."""
+"""Histories that never were: the engine's own world with people who change their minds, costs and time."""
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -80,7 +80,9 @@ def history(seed: int, *, task_type: str = "support") -> list[Stamped]:
             {"tool": rng.choice(["read", "put", "pay"]), "arguments": {"n": rng.randrange(2), "to": "a b c"}}
             for _ in range(rng.choice([1, 1, 2]))
         ]
-        steps.append({"id": f"s{index}", "on_failure": rng.choice(["fail", "continue", "continue"]), "calls": list(calls)})
+        steps.append(
+            {"id": f"s{index}", "on_failure": rng.choice(["fail", "continue", "continue"]), "calls": list(calls)}
+        )
     task = submitted(
         task_type=task_type,
         tools=TOOLS,
@@ -98,5 +100,3 @@ def history(seed: int, *, task_type: str = "support") -> list[Stamped]:
     if not world.state.state.terminal and rng.random() < 0.8:
         world.add(RunCancelled(rng.choice(["user:1", "user:2"]), "enough"))
     return world.history
-
-

@@ -197,7 +197,9 @@ def of_proposals(log: list[Row], task: dict[str, Any], total: Expected) -> None:
     for type_, since, asked in log:
         if type_ != "call.proposed":
             continue
-        mine = [(t, at, d) for t, at, d in log if t.startswith("proposal.") and d["proposal_id"] == asked["proposal_id"]]
+        mine = [
+            (t, at, d) for t, at, d in log if t.startswith("proposal.") and d["proposal_id"] == asked["proposal_id"]
+        ]
         decisions = [(at, d) for t, at, d in mine if t == "proposal.decided"]
         closings = [(t, at) for t, at, _ in mine if t in ("proposal.expired", "proposal.withdrawn")]
         if not decisions and not closings:
@@ -237,7 +239,12 @@ def of_proposals(log: list[Row], task: dict[str, Any], total: Expected) -> None:
                 words = len(re.findall(r"\w+", canonical(arguments)))
                 needed = -(-words * 60_000 // 250) + 800 * (len(arguments) if isinstance(arguments, dict) else 1)
                 read = min(dwell, 600_000)
-                counts |= {"read": 1, "reading_ms": read, f"reading~{log_bin(read)}": 1, f"expected~{log_bin(needed)}": 1}
+                counts |= {
+                    "read": 1,
+                    "reading_ms": read,
+                    f"reading~{log_bin(read)}": 1,
+                    f"expected~{log_bin(needed)}": 1,
+                }
                 if verdict == "approve" and asked["band"] != "low":
                     counts |= {"approvals": 1, "stamped": int(read < needed / 2)}
         put(total, at, task, "band", asked["band"], **counts)

@@ -33,9 +33,7 @@ class Died(Exception):
 
 
 def stored() -> dict[CellKey, dict[str, int]]:
-    return {
-        CellKey(row.grain, row.start, row.task_type, row.kind, row.key): row.counts for row in Rollup.objects.all()
-    }
+    return {CellKey(row.grain, row.start, row.task_type, row.kind, row.key): row.counts for row in Rollup.objects.all()}
 
 
 def until_nothing_is_new(now: datetime = LATER) -> None:
@@ -143,9 +141,7 @@ def test_a_reader_that_was_overtaken_writes_nothing(scoped: Tenant, monkeypatch:
     assert counted(stored()) == by_day([history(1)])
 
 
-def test_a_record_that_cannot_be_read_keeps_nobody_waiting(
-    scoped: Tenant, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_record_that_cannot_be_read_keeps_nobody_waiting(scoped: Tenant, caplog: pytest.LogCaptureFixture) -> None:
     put(uuid4(), history(1)[1:])
     put(uuid7(), history(2))
     assert roll_up(LATER) == 2
@@ -200,7 +196,9 @@ def test_the_queries_of_the_pages_use_their_indexes(scoped: Tenant) -> None:
     since = LATER - timedelta(days=7)
     plans = {
         "rollup_once_per_cell": Rollup.objects.filter(grain="day", kind="run", start__gte=since),
-        "run_fact_by_type": RunFact.objects.filter(task_type="t1", ended_at__gte=since).order_by("-ended_at", "-id")[:51],
+        "run_fact_by_type": RunFact.objects.filter(task_type="t1", ended_at__gte=since).order_by("-ended_at", "-id")[
+            :51
+        ],
         "run_fact_ended": RunFact.objects.filter(ended_at__gte=since).order_by("-ended_at", "-id")[:51],
     }
     for index, rows in plans.items():

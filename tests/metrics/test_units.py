@@ -1,4 +1,4 @@
-"""What is counted is what the definitions say: compared with a second computation that shares no code with the first."""
+"""What is counted is what the definitions say, compared with a second computation that shares no code with it."""
 
 from collections import defaultdict
 from uuid import uuid4
@@ -69,4 +69,7 @@ def test_the_histories_have_something_of_everything() -> None:
     expected = by_day([history(seed) for seed in range(300)])
     names = {name.partition("~")[0] for counts in expected.values() for name in counts}
     wanted = {"verified", "unchecked", "failed", "cancelled", "taken_back", "agent", "tool", "undone", "edit", "reject"}
-    assert wanted | {"expired", "tokens", "tool_micros", "reviewer_s", "repeats", "auto", "wait", "stamped", "tainted"} <= names
+    assert (
+        wanted | {"expired", "tokens", "tool_micros", "reviewer_s", "repeats", "auto", "wait", "stamped", "tainted"}
+        <= names
+    )
