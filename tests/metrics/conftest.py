@@ -40,5 +40,3 @@ def week(acme: Tenant) -> Week:
         while roll_up(datetime(2036, 1, 1, tzinfo=UTC)):
             pass
     return Week(acme, histories)
-
-

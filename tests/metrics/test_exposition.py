@@ -44,7 +44,11 @@ def lint(exposition: str) -> list[str]:
             wrong += [] if NAME.fullmatch(name) else [f"{name}: not a good name"]
             wrong += [] if name in typed and name in helped else [f"{name}: without help or type"]
             wrong += [f"{name}: no unit"] if not name.endswith(UNITS) else []
-            wrong += [f"{name}: a counter ends in _total"] if (typed.get(name) == "counter") != name.endswith("_total") else []
+            wrong += (
+                [f"{name}: a counter ends in _total"]
+                if (typed.get(name) == "counter") != name.endswith("_total")
+                else []
+            )
             wrong += [f"{name}: colon or upper case"] if ":" in name or name != name.lower() else []
             samples.add(sample)
     return wrong
@@ -70,7 +74,12 @@ def test_the_text_is_clean_and_says_what_the_cells_say(week: Week) -> None:
 def test_hostile_names_of_tools_stay_inside_their_quotes(week: Week) -> None:
     with tenant_scope(week.tenant):
         Rollup.objects.create(
-            grain="all", kind="tool", start="1970-01-01T00:00:00Z", task_type="t", key='x"} 1\nevil 2\\', counts={"ok": 3}
+            grain="all",
+            kind="tool",
+            start="1970-01-01T00:00:00Z",
+            task_type="t",
+            key='x"} 1\nevil 2\\',
+            counts={"ok": 3},
         )
     exposed = text().decode()
     assert lint(exposed) == []

@@ -44,7 +44,9 @@ def test_every_point_opens_exactly_its_runs(week: Week, bob: User, signed_in: Si
     client = signed_in(bob)
     text = page(client, "metrics?window=7d")
     section = text[text.index('id="success-title"') :]
-    rows = re.findall(r'<tr><th scope="row"><a href="([^"]+)">[^<]+</a></th>(.*?)</tr>', section[: section.index("</section>")])
+    rows = re.findall(
+        r'<tr><th scope="row"><a href="([^"]+)">[^<]+</a></th>(.*?)</tr>', section[: section.index("</section>")]
+    )
     assert len(rows) == 7
     seen = 0
     for url, cells in rows:
@@ -85,7 +87,9 @@ def test_a_bad_filter_is_said(acme: Any, bob: User, signed_in: Signed, query: st
     page(signed_in(bob), f"metrics?{query}", 400)
 
 
-@pytest.mark.parametrize("query", ["since=yesterday", "before=x~y", "outcome=great", "until=2026-01-01T00:00", "only=all"])
+@pytest.mark.parametrize(
+    "query", ["since=yesterday", "before=x~y", "outcome=great", "until=2026-01-01T00:00", "only=all"]
+)
 def test_a_damaged_address_of_rows_is_said(acme: Any, bob: User, signed_in: Signed, query: str) -> None:
     assert "cannot be read" in page(signed_in(bob), f"metrics/runs?{query}", 400)
 
@@ -116,11 +120,21 @@ def test_budgets_show_what_is_spent_set_aside_and_projected(week: Week, bob: Use
         monthly = Budget.objects.create(measure="reviewer_s", period="day", hard=3600)
         Budget.objects.filter(pk=monthly.pk).update(created_at=timezone.now() - timedelta(days=9))
     text = page(signed_in(bob), "budgets")
-    for words in ("USD 8.50", "USD 0.25", "USD 10.00", "87 %", "near its limit", "it has no end", "1 h", "Time at work"):
+    for words in (
+        "USD 8.50",
+        "USD 0.25",
+        "USD 10.00",
+        "87 %",
+        "near its limit",
+        "it has no end",
+        "1 h",
+        "Time at work",
+    ):
         assert words in text, words
     with tenant_scope(week.tenant):
         tokens = sum(
-            counts.get("tokens", 0) for counts in load_cells(WINDOWS["28d"], "", timezone.now()).by_task_type(Kind.RUN).values()
+            counts.get("tokens", 0)
+            for counts in load_cells(WINDOWS["28d"], "", timezone.now()).by_task_type(Kind.RUN).values()
         )
     if timezone.now().day > 6:
         assert f"{tokens:,}" in text
