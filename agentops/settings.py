@@ -13,6 +13,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from agentops.environment import Environment, make_private_directory, own_names, persistent_secret
+from agentops.logs import add_place
 
 env = Environment()
 
@@ -366,6 +367,7 @@ LOG_LEVEL = env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO
 
 _LOG_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
+    add_place,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

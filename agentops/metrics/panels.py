@@ -125,7 +125,8 @@ class Panels:
 
     def tools(self) -> list[dict[str, Any]]:
         """Return tools by how often their calls end in an error, the worst first."""
-        rows = [
+        ranked = sorted(self.cells.by_key(Kind.TOOL).items(), key=lambda one: _worst_first(*one))
+        return [
             {
                 "name": name,
                 "url": audit_url(self.cells.since, self.end, tool=name),
@@ -133,27 +134,23 @@ class Panels:
                 "calls": counts.get("calls", 0),
                 **{by: counts.get(by, 0) for by in ("agent", "tool", "policy")},
             }
-            for name, counts in self.cells.by_key(Kind.TOOL).items()
+            for name, counts in ranked[:RANKED]
         ]
-        rows.sort(
-            key=lambda row: (-(row["calls"] - row["rate"]["ok"]) / max(1, row["calls"]), -row["calls"], row["name"])
-        )
-        return rows[:RANKED]
 
     def rules(self) -> list[dict[str, Any]]:
         """Return gate yield beside the attention it took, the most attention first."""
-        rows = [
+        found = self.cells.by_key(Kind.RULE)
+        ranked = sorted(
+            found, key=lambda name: (-found[name].get("reading_ms", 0), -found[name].get("decided", 0), name)
+        )
+        return [
             {
                 "name": name,
-                "rate": self._rate(d.GATE_YIELD, counts),
-                "attention": span_text(counts.get("reading_ms", 0)) if counts.get("read") else "not measured",
-                "ms": counts.get("reading_ms", 0),
-                "decided": counts.get("decided", 0),
+                "rate": self._rate(d.GATE_YIELD, found[name]),
+                "attention": span_text(found[name].get("reading_ms", 0)) if found[name].get("read") else "not measured",
             }
-            for name, counts in self.cells.by_key(Kind.RULE).items()
+            for name in ranked[:RANKED]
         ]
-        rows.sort(key=lambda row: (-row["ms"], -row["decided"], row["name"]))
-        return rows[:RANKED]
 
     def variants(self) -> list[dict[str, Any]]:
         """Return success, steps and cost by planner, prompt and model."""
@@ -248,7 +245,9 @@ class Panels:
         return Figure(id_, definition.title, words, chart, (definition.title, "n", *columns), tuple(rows))
 
     def _latency(self) -> Figure:
-        whole, work, rows = [], [], []
+        whole: list[Value] = []
+        work: list[Value] = []
+        rows = []
         for at, counts in self.cells.by_span(Kind.RUN):
             all_, own = d.spread(counts, "latency"), d.spread(counts, "work")
             enough = all_.n >= FEW
@@ -299,13 +298,11 @@ class Panels:
     def _rate(self, definition: d.Definition, counts: Mapping[str, int]) -> dict[str, Any]:
         """Return a rate with its words and its place on a strip 100 wide."""
         rate = definition.read(counts)
-        place = lambda share: round(share * 100, 1) if share is not None else None  # noqa: E731
         return {
             **asdict(rate),
-            "ok": counts.get("ok", 0),
             "words": rate_words(rate),
-            "x": place(rate.share),
-            "left": place(rate.low),
+            "x": _place(rate.share),
+            "left": _place(rate.low),
             "width": round((rate.high - rate.low) * 100, 1) if rate.high is not None and rate.low is not None else None,
         }
 
@@ -362,6 +359,16 @@ def false_alarms(charts: int, runs_a_day: float) -> str:
     return (
         f"at {runs_a_day:,.0f} runs a day about one every {max(1, round(days)):,} days (one in {BETWEEN_ALONE:,} runs)"
     )
+
+
+def _worst_first(name: str, counts: Mapping[str, int]) -> tuple[float, int, str]:
+    calls = counts.get("calls", 0)
+    return -(calls - counts.get("ok", 0)) / max(1, calls), -calls, name
+
+
+def _place(share: float | None) -> float | None:
+    """Return where a share lies on a strip 100 wide."""
+    return round(share * 100, 1) if share is not None else None
 
 
 def _pair(low: int | None, high: int | None) -> str:

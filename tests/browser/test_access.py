@@ -1,26 +1,35 @@
 """Every page: no axe violation in either theme on either screen, nothing sideways, no complaint of the browser."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
+from django.utils import timezone
 from playwright.sync_api import Page
 
 from agentops.audit.models import Event
+from agentops.budgets.models import Budget
 from agentops.memory.models import Fact
 from agentops.memory.services import approve as curate
+from agentops.metrics.rollup import roll_up
 from agentops.runs.models import TaskType
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
+from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSON, JSONObject
 from approvals.models import Proposal
 from tests.browser import hostile
 from tests.browser.conftest import OpenBrowser
 from tests.conftest import person
 from tests.deciding import approve
+from tests.metrics.conftest import moved
+from tests.metrics.histories import history
+from tests.metrics.recorded import put
+from tests.metrics.test_alarms import raise_one
 from tests.shop import drive, only_proposal, receive, start, task_type
 from tools.allowlist import AllowlistState
 from tools.backoffice.models import InboxMessage
@@ -63,6 +72,12 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
     proposed, approved = Fact.objects.order_by("pk")
     curate(fact_id=approved.pk, actor=actor_of(dana, shop), confirmed=True)
     event = Event.objects.filter(type="call.succeeded").latest("pk")
+    Budget.objects.create(measure="cost_micros", period="month", hard=9_000_000)
+    for seed in range(70):
+        put(uuid7(), moved(history(seed), timezone.now() - timedelta(minutes=20 * seed)))
+    while roll_up(timezone.now() + timedelta(days=1)):
+        pass
+    alarm = raise_one()
     kind = TaskType.objects.get(slug="support-email")
     return {
         "tenants": "/",
@@ -93,6 +108,11 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
         "approved fact": f"memory/{approved.pk}",
         "runs": "runs",
         "audit": "audit",
+        "metrics": "metrics",
+        "metrics of a day": "metrics?window=24h&task_type=support-email",
+        "runs behind a point": "metrics/runs",
+        "alarm": f"metrics/alarms/{alarm.pk}",
+        "budgets": "budgets",
         "audit event": f"audit/events/{event.pk}",
         "submit": "submit",
         "submit form": "submit?task_type=customer-letter",

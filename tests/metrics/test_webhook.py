@@ -74,7 +74,7 @@ def test_it_connects_to_that_address_and_speaks_to_the_name(monkeypatch: pytest.
         asked.append((address, timeout))
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(webhook.socket, "create_connection", connect)
+    monkeypatch.setattr("agentops.metrics.webhook.socket.create_connection", connect)
     with pytest.raises(ConnectionRefusedError):
         post(OPEN, b"{}", {})
     assert asked == [(("93.184.215.14", 443), webhook.TIMEOUT_S)]

@@ -21,6 +21,7 @@ from agentops.audit.models import Event
 from agentops.budgets.models import Account, Budget
 from agentops.halts.models import Halt
 from agentops.memory.models import Fact
+from agentops.metrics.models import Alarm, Webhook
 from agentops.prompts.services import built_in
 from agentops.providers.models import ModelPrice
 from agentops.runs.models import Run, ToolCall
@@ -63,6 +64,7 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "unknown_answer": ToolCall,
     "stop_lift": Halt,
     "fact": Fact,
+    **dict.fromkeys(("alarm", "alarm_acknowledge", "alarm_reset"), Alarm),
     "fact_curate": Fact,
     "audit_event": Event,
     "api-run": Run,
@@ -78,11 +80,26 @@ POSTED = frozenset(
     {
         *("decide", "risk_decide", "fact_curate", "unknown_answer", "stop_lift", "run_exchange"),
         *("claim", "release", "renew", "assign", "hold", "resume", "view_remove"),
+        *("alarm_acknowledge", "alarm_reset"),
         *("section_seen", "step_up", "undo", "escalate", "extend", "absence_end"),
         *("run_cancel", "run_pause", "run_resume", "run_requeue"),
     }
 )
 """Routes that only take a form, and one about events that a playbook's run does not have (see `test_exchanges`)."""
+
+FIGURES = {
+    "since": 9,
+    "failures": 5,
+    "baseline_rate": 0.1,
+    "baseline_runs": 500,
+    "difference": [0.1, 0.5],
+    "s": 5.0,
+    "h": 4.9,
+    "h_alone": 6.3,
+    "steps": 6.0,
+    "steps_h": 5.0,
+    "usual_steps": 4.0,
+}
 
 NO_OBJECT = frozenset({"app_list"})
 """Routes whose parameter is no id."""
@@ -176,6 +193,8 @@ def build(tenant: Tenant) -> World:
                 expires_at=run.created_at + timedelta(days=1),
             ),
             ToolHealth(tool="mail.read"),
+            Alarm(task_type="t", kind="planner", raised_at=run.created_at, started_at=run.created_at, body=FIGURES),
+            Webhook(name="w", url="https://hooks.example.com/"),
             ModelPrice(pattern="*", input_micros=1, output_micros=1, valid_from=run.created_at),
             RiskWeights(version=1, body={}, note="n", proposed_by_id=whoever(tenant), proposed_at=run.created_at),
             BandRule(band="low", rationale_chars=5),
@@ -333,7 +352,7 @@ def test_nobody_gets_in_without_signing_in(own: World) -> None:
 def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World, foreign: World, bob: User) -> None:
     client = Client()
     client.force_login(bob, backend="allauth.account.auth_backends.AuthenticationBackend")
-    unknown: dict[type[models.Model], object] = {Run: uuid7(), Proposal: uuid7(), RiskWeights: uuid7()}
+    unknown: dict[type[models.Model], object] = {Run: uuid7(), Proposal: uuid7(), RiskWeights: uuid7(), Alarm: uuid7()}
     unknown |= dict.fromkeys((Event, Fact, ToolCall, Halt, SavedView, Absence), 2**40)
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)
