@@ -2,7 +2,7 @@
 
 Static checks run two at a time and are quiet unless they fail. The test suite then runs on SQLite and on PostgreSQL:
 the server in DATABASE_URL, else one that listens on 127.0.0.1:5432 and lets us in, else our own. The integration tests
-run once, and so do the browser tests when a Chromium is found. AGENTOPS_TEST_POSTGRES=own insists on our own server.
+run once, and beside them the browser tests when a Chromium is found. AGENTOPS_TEST_POSTGRES=own insists on our own.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tests import chromium
@@ -111,8 +112,7 @@ def run_pytest(name: str, words: list[str], environment: dict[str, str]) -> Outc
     closing = ""
     assert process.stdout is not None
     for line in process.stdout:
-        sys.stdout.write(line)
-        sys.stdout.flush()
+        say(f"{name:>11} | {line.rstrip()}")
         closing = line.strip() or closing
     return Outcome(name, process.wait() == 0, time.monotonic() - began, closing)
 
@@ -182,17 +182,22 @@ def suites(wanted: Callable[[str], bool]) -> Iterator[Outcome]:
         if wanted("postgresql"):
             say(f"\nPostgreSQL is {origin}.")
             yield run_pytest("postgresql", many, on_postgresql)
+        slow: list[Callable[[], Outcome]] = []
         if wanted("integration"):
             for service, port in LISTENING.items():
                 if not listens(port):
                     shout(f"INTEGRATION TESTS WITH {service.upper()} NOT RUN: nothing listens on 127.0.0.1:{port}")
-            yield run_pytest("integration", ["-m", "integration"], on_postgresql)
+            slow.append(partial(run_pytest, "integration", ["-m", "integration"], on_postgresql))
         if wanted("browser"):
             found = chromium.find()
             if found is None:
                 shout("BROWSER TESTS NOT RUN: no Chromium found")
             else:
-                yield run_pytest("browser", ["-m", "browser"], {**common, "AGENTOPS_CHROMIUM": found})
+                alone = {"TEST_DB_SUFFIX": f"{suffix}b", "AGENTOPS_CHROMIUM": found}
+                slow.append(partial(run_pytest, "browser", ["-m", "browser"], alone))
+        # Both mostly wait for processes they have started, so they share the machine.
+        with ThreadPoolExecutor(2) as pool:
+            yield from pool.map(lambda run: run(), slow)
 
 
 def say(text: str) -> None:

@@ -34,6 +34,7 @@ def figures(directory: Path, *words: str) -> dict[str, list[float]]:
     return found
 
 
+@pytest.mark.skipif("DATABASE_URL" in os.environ, reason="brings its own SQLite database; tested in the SQLite run")
 def test_the_embedded_mode_is_measured(tmp_path: Path) -> None:
     found = figures(tmp_path, "--sqlite")
     assert set(found) == {"sqlite floor", "sqlite"}

@@ -23,7 +23,7 @@ from tests.run import LISTENING, clean_environment, listens, postgresql
 
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
 QUIET_S = 90.0
-"""The longest wait before a run that workers stumbled over is taken up again (64 s), a lease, and a slow machine."""
+"""Several times the longest wait before a run is taken up again (`mayhem.LONGEST_WAIT_S`), a lease, a slow machine."""
 TOGETHER = 60
 """Runs under way at once: more are submitted as these end, so that there is work until the end of the chaos."""
 DRAIN_S = 900.0

@@ -51,7 +51,8 @@ def _runs(submitted: Sequence[UUID], facts: dict[str, object]) -> Iterator[str]:
     facts |= {f"ended: {name}": count for name, count in sorted(ends.items())}
     for run in runs.values():
         if run.ended_at is None:
-            yield f"run {run.pk} is still {run.state} (lease {run.lease_owner!r} until {run.lease_until})"
+            held = f"lease {run.lease_owner!r} until {run.lease_until}, due from {run.not_before}"
+            yield f"run {run.pk} is still {run.state} ({held}, {run.attempts} attempts)"
         elif run.state == "failed" and not _honest(run):
             yield f"run {run.pk} failed: {run.failure_code} {run.failure_message}"
 

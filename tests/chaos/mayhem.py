@@ -15,7 +15,7 @@ from typing import NoReturn
 import time_machine
 
 from agentops.runs import lease, points
-from agentops.worker import conductor
+from agentops.worker import backoff, conductor
 from tests.chaos import contracts
 
 DOOMED = "CHAOS_DOOMED"
@@ -23,6 +23,8 @@ SPAN = "CHAOS_SPAN"
 """How often the point of death is passed at most before it is one."""
 CLOCKS = "CHAOS_CLOCKS"
 LEASE = timedelta(seconds=4)
+LONGEST_WAIT_S = 20.0
+"""Nobody can say of a run that still waits for its sixth attempt, two minutes later, whether it is stuck."""
 JUMPS_S = (0, 600, -600)
 JUMP_EVERY = 60
 """Points between two jumps of the clock, on average."""
@@ -96,10 +98,11 @@ def _append(path: Path, line: str) -> None:
 
 
 def begin() -> None:
-    """Register the tools, shorten leases to what a test can wait for, and let fate take its course."""
+    """Register the tools, shorten leases and waits to what a test can wait for, and let fate take its course."""
     contracts.register()
     lease.LEASE = lease.MARGIN = LEASE  # type: ignore[misc]
     conductor.HEARTBEAT = LEASE / 3  # type: ignore[misc]
+    backoff.CAP_S = LONGEST_WAIT_S  # type: ignore[misc]
     points.install(Doom(Path(os.environ[contracts.DIRECTORY])))
 
 
