@@ -178,7 +178,7 @@ class Webhook(TenantModel):
     """Where alarms are posted, signed. Only admins write here."""
 
     name = models.CharField(max_length=80)
-    url = models.URLField(max_length=500, help_text="https:// and a public address; redirects are not followed.")
+    url = models.CharField(max_length=500, help_text="https:// and a public address; redirects are not followed.")
     enabled = models.BooleanField(default=True)
     secret_version = models.PositiveIntegerField(
         default=1, help_text="Raise it to sign with a new secret; the old one is invalid from then on."

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 
 from agentops.audit.services import load
@@ -49,7 +49,8 @@ def drifted(chart: Chart, runs: int = 60) -> Chart:
 def raise_one(kind_of: Chart | None = None) -> Alarm:
     """Let the chart of a task type go over its threshold."""
     chart = kind_of or drifted(learned())
-    watch.write(watch.Charts({"support": chart}, frozenset()), NOW)
+    with transaction.atomic():
+        watch.write(watch.Charts({"support": chart}, frozenset()), NOW)
     return Alarm.objects.get()
 
 
