@@ -195,7 +195,7 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=80)),
                 (
                     "url",
-                    models.URLField(
+                    models.CharField(
                         help_text="https:// and a public address; redirects are not followed.", max_length=500
                     ),
                 ),
