@@ -10,8 +10,8 @@ from agentops.wire.parse import JSON, JSONObject, pointer_token
 from approvals import rendering
 from approvals.drafts import Draft
 from approvals.forms import ARGUMENT, shown_value
-from approvals.gate import leaves
 from approvals.kinds import kinds_of, masked
+from approvals.leaves import leaves
 from approvals.models import Proposal
 from approvals.origins import origin_of, way_of, within
 from approvals.previews import compared

@@ -16,7 +16,7 @@ from django.utils.crypto import salted_hmac
 from agentops.runs.fields import CURRENCY, is_money
 from agentops.wire.money import format_money
 from agentops.wire.parse import JSON, JSONObject
-from approvals.gate import leaves
+from approvals.leaves import leaves
 from approvals.models import Proposal
 from tools.contracts import ArgumentRole, ToolContract
 from tools.registry import registry

@@ -28,13 +28,18 @@ def preview(contract: ToolContract, arguments: JSONObject) -> Preview:
 
     The preview runs in a savepoint, so that its failed query does not take the caller's transaction with it.
     """
-    reversible: JSON = {"state": str(contract.reversible.state), "text": contract.reversible.text}
     try:
         with transaction.atomic():
             found = registry.describe(contract.name, contract.version, arguments)
-            return Preview(found, as_object(clean(found.to_json())) | {"reversible": reversible})
+            return Preview(found, shown(contract, found))
     except Exception as error:
         logger.exception("the preview of %s %s failed", contract.name, contract.version)
         warning = f"{UNINSPECTABLE}: the tool could not say what this would touch ({type(error).__name__})."
         unknown = Consequence("Nobody can say what this would touch", warnings=(warning,))
-        return Preview(None, unknown.to_json() | {"reversible": reversible})
+        return Preview(None, shown(contract, unknown))
+
+
+def shown(contract: ToolContract, found: Consequence) -> JSONObject:
+    """Return a consequence as it is frozen, with how it can be taken back. Pure."""
+    reversible: JSON = {"state": str(contract.reversible.state), "text": contract.reversible.text}
+    return as_object(clean(found.to_json())) | {"reversible": reversible}

@@ -4,16 +4,21 @@ from datetime import datetime
 
 from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
+from agentops.engine.state import fold
 from agentops.engine.transitions import CallState
 from agentops.guardrails.provenance import Provenance, SourceKind
 from agentops.guardrails.provenance import provenance as single_provenance
 from agentops.runs.models import ToolCall
+from agentops.runs.output_policy import effective
+from agentops.runs.recording import load
 from agentops.tenancy.access import Actor
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, WireError, as_object, guard
 from approvals import gate as gates
 from approvals.ending import close
-from approvals.gate import Candidate, Deny, Pin, classify, leaves
+from approvals.gate import Candidate, Deny, Pin, classify
+from approvals.judging import output_context
+from approvals.leaves import leaves
 from approvals.models import Handling, Proposal, values_of
 from approvals.opening import too_late
 from approvals.outcomes import Invalid, Reconfirm, TooLate
@@ -44,6 +49,7 @@ def edited_by(proposal: Proposal, actor: Actor, arguments: JSON) -> Frozen | Inv
             .exclude(call_id=proposal.call_id)
             .exclude(state__in=[CallState.DENIED.value, CallState.WITHDRAWN.value])
             .count(),
+            output=output_context(fold(load(proposal.run_id)), effective(proposal.task_type), registry.get),
         )
     )
     if isinstance(verdict, Deny):

@@ -14,7 +14,7 @@ from agentops.guardrails.provenance import Provenance, SourceKind
 from agentops.wire.money import currency_exponent
 from agentops.wire.parse import JSON, JSONObject
 from approvals.arguments import text_of
-from approvals.gate import leaves
+from approvals.leaves import leaves
 from approvals.models import Proposal
 from approvals.reasons import unsupported
 from tools.contracts import ToolContract, Trust

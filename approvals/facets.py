@@ -10,9 +10,9 @@ from math import log10
 from typing import Any
 
 from agentops.wire.parse import JSON, JSONObject, pointer_token
-from approvals.gate import leaves
 from approvals.hosts import addresses_in
 from approvals.kinds import kinds_of
+from approvals.leaves import leaves
 from tools.contracts import Consequence, ToolContract
 
 _MOST_DOMAINS = 20

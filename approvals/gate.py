@@ -10,8 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from agentops.guardrails.output.review import OutputContext
 from agentops.guardrails.provenance import Integrity, Provenance, join
 from agentops.wire.parse import JSON, pointer_token
+from approvals import outgoing
+from approvals.leaves import covering, is_untrusted, leaves
+from approvals.outgoing import Leaving
 from tools import schema
 from tools.allowlist import AllowlistRule, AllowlistState
 from tools.contracts import Effect, Sensitivity, ToolContract
@@ -28,13 +32,18 @@ class Pin:
     digest: str
 
 
+USUAL: Final = OutputContext()
+"""The output policy of whoever says nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A call on its way to the gate.
 
     `contract` is the one that would execute now, None when there is none; `pinned` the one the run may use.
     `provenance` maps the JSON pointer of every argument leaf (or of a parent that covers it) to its origin.
-    `calls_so_far` counts the run's other calls of this tool that were not refused.
+    `calls_so_far` counts the run's other calls of this tool that were not refused. `output` is what texts that leave
+    are judged by.
     """
 
     contract: ToolContract | None
@@ -44,6 +53,7 @@ class Candidate:
     planned: bool
     allow: AllowlistRule
     calls_so_far: int = 0
+    output: OutputContext = USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,7 @@ class Deny:
     message: str
     rule: str
     issues: tuple[schema.Issue, ...] = ()
+    found: tuple[Leaving, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +73,21 @@ class Auto:
 
     rule: str
     reasons: tuple[str, ...]
+    found: tuple[Leaving, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A person decides. `attacked` are JSON pointers of authority arguments that untrusted text chose."""
+    """A person decides. `attacked` are JSON pointers of authority arguments that untrusted text chose.
+
+    `found` is what the output policy has found in what leaves; the other verdicts have it as well.
+    """
 
     rule: str
     reasons: tuple[str, ...]
     sensitivity: tuple[Sensitivity, ...] = ()
     attacked: tuple[str, ...] = ()
+    found: tuple[Leaving, ...] = ()
 
 
 GateVerdict = Deny | Auto | Gate
@@ -90,7 +106,10 @@ SENSITIVE: Final[Mapping[Sensitivity, str]] = {
 def classify(candidate: Candidate) -> GateVerdict:
     """Return what happens to a call. Never raises: what cannot be classified is refused with the code `internal`."""
     try:
-        return _denied(candidate) or _gated(candidate) or _allowed(candidate)
+        if (refusal := _denied(candidate)) is not None:
+            return refusal
+        found = _leaving(candidate)
+        return _kept_in(found) or _gated(candidate, found) or _allowed(candidate, found)
     except Exception:
         logger.exception("a call could not be classified")
         return Deny("internal", "The gate could not classify this call.", "gate.internal")
@@ -119,11 +138,27 @@ def _denied(c: Candidate) -> Deny | None:
     return None
 
 
-def _gated(c: Candidate) -> Gate | None:
+def _leaving(c: Candidate) -> tuple[Leaving, ...]:
+    if c.contract is None:
+        raise ValueError("a call without a contract passed the refusals")
+    return outgoing.found_in(c.contract, c.arguments, c.provenance, c.output)
+
+
+def _kept_in(found: tuple[Leaving, ...]) -> Deny | None:
+    """Refuse what the output policy does not let out, whoever would agree."""
+    if not (refused := outgoing.refused(found)):
+        return None
+    message = f"The output policy does not let it out: {outgoing.told(refused)}"
+    return Deny("output_policy", message, f"output.{refused[0].kind}", found=found)
+
+
+def _gated(c: Candidate, found: tuple[Leaving, ...]) -> Gate | None:
     contract = c.contract
     if contract is None:
         raise ValueError("a call without a contract passed the refusals")
-    read, gated = contract.effect is Effect.READ, c.allow.state is AllowlistState.GATED
+    # What a read sends out by asking is an effect like any other.
+    read = contract.effect is Effect.READ and not contract.egress
+    gated = c.allow.state is AllowlistState.GATED
     sensitivity = tuple(sorted(contract.sensitivity))
     attacked = () if read and not gated else untrusted_authority(contract, c.arguments, c.provenance)
     kept_back = restricted_egress(contract, c.arguments, c.provenance)
@@ -133,17 +168,19 @@ def _gated(c: Candidate) -> Gate | None:
         rules.append(("provenance.untrusted_authority", f"Untrusted text decides where it goes: {where}."))
     if kept_back:
         rules.append(("provenance.readers", f"Not everybody may read what it sends: {', '.join(kept_back)}."))
+    if asked := outgoing.asked(found):
+        rules.append((f"output.{asked[0].kind}", f"What it sends: {outgoing.told(asked)}"))
     if gated:
         rules.append(("allowlist.gated", "The allowlist asks for a person."))
     if not rules:
         return None
-    return Gate(rules[0][0], tuple(reason for _, reason in rules), sensitivity, attacked)
+    return Gate(rules[0][0], tuple(reason for _, reason in rules), sensitivity, attacked, found)
 
 
-def _allowed(c: Candidate) -> Auto | Deny:
+def _allowed(c: Candidate, found: tuple[Leaving, ...]) -> Auto | Deny:
     if c.allow.state is not AllowlistState.AUTO:
         return Deny("not_allowed", f"This task type may not use {c.allow.tool}.", "allowlist.denied")
-    return Auto("allowlist.auto", ("The allowlist lets it run, and no rule asks for a person.",))
+    return Auto("allowlist.auto", ("The allowlist lets it run, and no rule asks for a person.",), found)
 
 
 # --- where argument values come from --------------------------------------------------------------------------------
@@ -174,35 +211,9 @@ def restricted_egress(contract: ToolContract, arguments: JSON, provenance: Mappi
     )
 
 
-def covering(path: str, provenance: Mapping[str, Provenance]) -> list[Provenance]:
-    """Return the entries at a pointer or above it."""
-    parts = path.split("/")
-    above = ("/".join(parts[:end]) for end in range(1, len(parts) + 1))
-    return [provenance[pointer] for pointer in above if pointer in provenance]
-
-
-def is_untrusted(path: str, provenance: Mapping[str, Provenance]) -> bool:
-    """Say whether an attacker may have chosen the leaf at a pointer."""
-    found = covering(path, provenance)
-    return not found or any(one.untrusted for one in found)
-
-
 def per_leaf(arguments: JSON, provenance: Mapping[str, Provenance]) -> dict[str, Provenance]:
     """Return the provenance of every single leaf: what covers it joined, and untrusted where nothing does."""
     return {path: join(covering(path, provenance) or [UNVOUCHED]) for path, _ in leaves(arguments)}
-
-
-def leaves(value: JSON, path: str = "") -> Iterator[tuple[str, JSON]]:
-    """Yield every leaf with its JSON pointer; an empty object or array is a leaf."""
-    match value:
-        case dict() if value:
-            for name, member in value.items():
-                yield from leaves(member, f"{path}/{pointer_token(name)}")
-        case list() if value:
-            for index, member in enumerate(value):
-                yield from leaves(member, f"{path}/{index}")
-        case _:
-            yield path, value
 
 
 def _leaves_of(names: tuple[str, ...], arguments: JSON) -> Iterator[str]:

@@ -13,6 +13,7 @@ from agentops.wire.parse import JSON, JSONObject, as_object, clean_text, guard
 from approvals.consequence import preview
 from approvals.gate import Auto, Gate, per_leaf
 from approvals.models import Proposal
+from approvals.outgoing import told
 from approvals.risk import Risk
 from approvals.search import found_by
 from approvals.sentence import render
@@ -76,17 +77,52 @@ def freeze(
     task_type_id: int,
     now: datetime,
 ) -> Frozen:
+    """Work out everything a reviewer is shown. Asks the tool for a preview and our records for signals (queries)."""
     leafwise = per_leaf(arguments, provenance)
     found = preview(contract, arguments)
+    risk = assessed(contract, arguments, leafwise, found.consequence, task_type_id=task_type_id, now=now)
+    return composed(
+        tenant_id=tenant_id,
+        contract=contract,
+        arguments=arguments,
+        provenance=leafwise,
+        verdict=verdict,
+        consequence=found.shown,
+        risk=risk,
+    )
+
+
+def composed(
+    *,
+    tenant_id: int,
+    contract: ToolContract,
+    arguments: JSONObject,
+    provenance: Mapping[str, Provenance],
+    verdict: Gate | Auto,
+    consequence: JSONObject,
+    risk: Risk,
+) -> Frozen:
+    """Put together what a reviewer is shown, once its consequence and its risk are known. Pure.
+
+    `provenance` has an entry for every leaf. What the output policy found is among the warnings.
+    """
     return Frozen(
         arguments=canonical(arguments),
         digest=action_digest(tenant_id=tenant_id, tool=contract.name, version=contract.version, arguments=arguments),
-        provenance=leafwise,
-        consequence=found.shown,
+        provenance=provenance,
+        consequence=_warned(consequence, verdict),
         sentence=[dict[str, JSON](part.items()) for part in render(contract, arguments)],  # type: ignore[arg-type]
-        risk=assessed(contract, arguments, leafwise, found.consequence, task_type_id=task_type_id, now=now),
+        risk=risk,
         verdict=verdict,
     )
+
+
+def _warned(consequence: JSONObject, verdict: Gate | Auto) -> JSONObject:
+    if not verdict.found:
+        return consequence
+    known = consequence.get("warnings")
+    warnings: list[JSON] = [*known] if isinstance(known, list) else []
+    return {**consequence, "warnings": [*warnings, f"What it sends: {told(verdict.found)}"]}
 
 
 def draft_proposal(

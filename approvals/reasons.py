@@ -10,13 +10,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from agentops.guardrails.output.secrets import holds_secret
 from agentops.guardrails.provenance import Provenance, SourceKind
 from agentops.guardrails.text import scan, visible
 from agentops.wire.money import currency_exponent
 from agentops.wire.parse import JSON, JSONObject, pointer_token
 from approvals.bands import Band
-from approvals.gate import covering, leaves, restricted_egress, untrusted_authority, untrusted_content
+from approvals.gate import restricted_egress, untrusted_authority, untrusted_content
 from approvals.kinds import kinds_of
+from approvals.leaves import covering, leaves
 from approvals.signals import UNKNOWN, Signals
 from approvals.statements import read_command, read_sql
 from approvals.weights import START, Weights
@@ -27,12 +29,6 @@ HARMLESS_FINDINGS: Final = frozenset({"whitespace_padding", "variation_selector"
 ENOUGH_SIMILAR: Final = 5
 _GROUNDS: Final = frozenset(
     {SourceKind.TOOL, SourceKind.OPERATOR, SourceKind.REVIEWER, SourceKind.CONSTANT, SourceKind.FACT}
-)
-# Forms that their makers gave a mark of their own. Passwords have none.
-_SECRET: Final = re.compile(
-    r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}|\bgithub_pat_\w{60}"
-    r"|\bxox[abprs]-[A-Za-z0-9-]{20}|\bsk-[A-Za-z0-9_-]{32}|\bsk_live_[A-Za-z0-9]{24}|\bAIza[A-Za-z0-9_-]{35}"
-    r"|\beyJ[A-Za-z0-9_-]{10,200}\.eyJ[A-Za-z0-9_-]{10}|\baod_[a-z0-9-]{1,40}_[a-z2-7]{12}_"
 )
 _COUNTED: Final = ("row", "record", "file", "message", "account")
 _ROLE_PARAMETERS: Final = frozenset({"role", "roles", "permission", "permissions", "scope", "scopes", "privilege"})
@@ -173,7 +169,7 @@ def _secrets_leaving(s: Subject) -> Iterator[str]:
     """Yield the leaves that leave the tenant and hold something with which a machine would let somebody in."""
     for name in s.contract.egress:
         for path, value in leaves(s.arguments.get(name), f"/{pointer_token(name)}"):
-            if isinstance(value, str) and _SECRET.search(value):
+            if isinstance(value, str) and holds_secret(value):
                 yield path
 
 

@@ -21,7 +21,7 @@ from approvals.reasons import Subject as Subject
 from approvals.signals import UNKNOWN, Signals
 from approvals.weights import WEIGHTS
 
-ENGINE: Final = "2026.11.2"
+ENGINE: Final = "2026.11.3"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from agentops.wire.parse import JSON
 from approvals import rendering, together
 from approvals.card import card_of
 from approvals.evidence import dig
-from approvals.gate import leaves
 from approvals.kinds import kinds_of, masked
+from approvals.leaves import leaves
 from approvals.models import Proposal
 from approvals.selectors import find
 from approvals.similar import similar_to

@@ -37,6 +37,10 @@ class Bound:
 Lookup = Callable[[str, str], Bound | None]
 
 
+UNDESCRIBED = Consequence("Effect not described", warnings=("This tool has no preview of its effect.",))
+"""What is known about a call of a tool without a preview."""
+
+
 class HandlersClaimedError(RuntimeError):
     """Raised when somebody besides the executor asks for the handlers of a registry."""
 
@@ -144,7 +148,7 @@ class Registry:
         """
         hook = self._describe.get((name, version))
         if hook is None:
-            return Consequence("Effect not described", warnings=("This tool has no preview of its effect.",))
+            return UNDESCRIBED
         return hook(arguments)
 
     def claim_handlers(self) -> Lookup:

@@ -1,11 +1,18 @@
 """The filters of the audit list, as they stand in the address."""
 
+import re
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.core.exceptions import ValidationError
+
+from agentops.audit.terms import DIGEST, KEYS, term
+
+MOST_TERMS = 6
+_PARTS = re.compile(r'(?:[^\s"]|"[^"]*")+')
 
 
 def _one_uuid(value: str) -> UUID | None:
@@ -40,6 +47,12 @@ class AuditFilter(forms.Form):
     run = forms.CharField(required=False, max_length=64, label="Run id")
     proposal = forms.CharField(required=False, max_length=64, label="Proposal id")
     subject = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
+    terms = forms.CharField(
+        required=False,
+        max_length=300,
+        help_text="decision:approve band:high policy:sensitive.financial task: role: outcome: digest: ref: taint:yes "
+        "has:note is:orphan is:self; all of them must hold",
+    )
     since = _Moment(required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"}))
     until = _Moment(required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"}))
     before = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
@@ -52,6 +65,23 @@ class AuditFilter(forms.Form):
     def clean_proposal(self) -> UUID | None:
         """Accept a proposal id with or without dashes."""
         return _one_uuid(self.cleaned_data["proposal"])
+
+    def clean_terms(self) -> tuple[str, ...]:
+        """Read `key:value` pairs, values with spaces in quotes; name what is none."""
+        found: list[str] = []
+        for part in _PARTS.findall(self.cleaned_data["terms"]):
+            key, _, value = part.partition(":")
+            value = value.strip('"').strip()
+            if key not in KEYS or not value:
+                near = get_close_matches(key, KEYS, 1)
+                hint = f" Did you mean {near[0]}:?" if near and key not in KEYS else ""
+                raise ValidationError(f"There is no term {part[:40]!r}; terms are {', '.join(KEYS)}.{hint}")
+            if key == "digest" and len(value.removeprefix("sha256:")) < DIGEST:
+                raise ValidationError(f"Of a digest at least {DIGEST} digits are needed.")
+            found.append(term(key, value))
+        if len(found) > MOST_TERMS:
+            raise ValidationError(f"At most {MOST_TERMS} terms.")
+        return tuple(dict.fromkeys(found))
 
     def clean(self) -> dict[str, Any]:
         """Refuse an empty span of time."""

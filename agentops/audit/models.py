@@ -2,6 +2,7 @@
 
 import hashlib
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
@@ -82,3 +83,111 @@ class Event(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.type} #{self.seq}"
+
+
+class EventTerm(TenantModel):
+    """What an event is found by beyond its columns (`audit.terms`): an index made afterwards, not part of the record.
+
+    Losing rows here loses nothing: `audit.indexing` makes them again from the events.
+    """
+
+    tenant = TenantForeignKey(db_index=False)
+    term = models.CharField(max_length=120)
+    event = models.ForeignKey(
+        Event, on_delete=models.CASCADE, related_name="terms", db_index=False, db_constraint=False
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "term", "event"], name="event_term_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.term
+
+
+class Tail(TenantModel):
+    """How far one reader of all events has come (`audit.tail`)."""
+
+    reader = models.CharField(max_length=20)
+    position = models.BigIntegerField(default=0, help_text="Every event up to this row id was read.")
+    horizon = models.BigIntegerField(default=0, help_text="The newest row id when it was last looked.")
+    seen_at = models.DateTimeField(null=True, help_text="When that was, by the clock of the database.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant", "reader"], name="tail_one_per_reader")]
+
+    def __str__(self) -> str:
+        return f"{self.reader} at {self.position}"
+
+
+class Verification(TenantModel):
+    """One walk over every chain of the tenant, done in pieces (`audit.verification`)."""
+
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    requested_by = models.CharField(max_length=150, blank=True, help_text="Empty for the daily walk.")
+    upto = models.BigIntegerField(help_text="The newest row id when it began; what came later is pending.")
+    stream_from = models.BigIntegerField(default=0, help_text="The stream that comes next, by row id.")
+    seq_from = models.BigIntegerField(default=1, help_text="The event of that stream that comes next.")
+    streams = models.BigIntegerField(default=0)
+    events = models.BigIntegerField(default=0)
+    broken = models.BigIntegerField(default=0)
+    findings = models.JSONField(default=list, help_text="The first bad event of each broken stream, 100 at most.")
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant", "-id"], name="verification_newest")]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant"], condition=Q(ended_at=None), name="verification_one_at_a_time")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d %H:%M}"
+
+
+class Export(TenantModel):
+    """Events written into a file for somebody, in pieces (`audit.exports`)."""
+
+    class Format(models.TextChoices):
+        """What the file is."""
+
+        JSONL = "jsonl", "JSONL: canonical events, one a line"
+        CSV = "csv", "CSV: for spreadsheets"
+
+    format = models.CharField(max_length=5, choices=Format)
+    filters = models.JSONField(default=dict, help_text="What was typed into the filters.")
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    requested_at = models.DateTimeField()
+    upto = models.BigIntegerField(help_text="The newest row id when it was asked for.")
+    position = models.BigIntegerField(default=0, help_text="The row id that was written last.")
+    rows = models.BigIntegerField(default=0)
+    size = models.BigIntegerField(default=0, help_text="Bytes, as they will be downloaded.")
+    cut = models.BooleanField(default=False, help_text="There were more; another export goes on from `position`.")
+    ended_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant", "-id"], name="export_newest")]
+        constraints = [
+            models.CheckConstraint(condition=Q(format__in=["jsonl", "csv"]), name="export_format_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.format} of {self.requested_at:%Y-%m-%d %H:%M}"
+
+
+class ExportPiece(TenantModel):
+    """A part of an exported file, compressed."""
+
+    tenant = TenantForeignKey(db_index=False)
+    export = models.ForeignKey(Export, on_delete=models.CASCADE, related_name="pieces", db_index=False)
+    number = models.PositiveIntegerField()
+    body = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["export", "number"], name="export_piece_once")]
+
+    def __str__(self) -> str:
+        return f"piece {self.number}"

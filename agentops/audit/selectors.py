@@ -1,6 +1,7 @@
 """Read the record for people: filtered lists by keyset, one event with its neighbours."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from agentops.payloads.references import references
 from agentops.payloads.services import PayloadDamaged, PayloadMissing
 from agentops.payloads.services import read as read_text
 from agentops.tenancy.models import Membership
+from agentops.tenancy.scope import current_tenant_id
 
 PAGE = 50
 FACT = 160
@@ -28,7 +30,7 @@ class Row:
     """One line of a list: the event's row id, its stream and seq, and what was recorded, as texts.
 
     `actor` is a name, `subject` "kind id" or empty, `run` the run's id or empty, `fact` one line made of the data,
-    `also` the types of the events that were recorded together with this one.
+    `also` the types of the events that were recorded together with this one, with how many of each.
     """
 
     id: int
@@ -69,15 +71,15 @@ def audit_page(filters: Mapping[str, Any], *, before: int | None = None, after: 
 
     `filters` are the cleaned values of `forms.AuditFilter`. Nothing is counted: the cost does not grow with the log.
     """
-    matching = _matching(filters)
+    found_by = matching(filters)
     if after is not None:
-        found = list(matching.filter(pk__gt=after).order_by("pk")[: PAGE + 1])
+        found = list(found_by.filter(pk__gt=after).order_by("pk")[: PAGE + 1])
         rows, more_newer = found[:PAGE][::-1], len(found) > PAGE
-        more_older = matching.filter(pk__lte=after).exists()
+        more_older = found_by.filter(pk__lte=after).exists()
     else:
-        found = list((matching.filter(pk__lt=before) if before else matching).order_by("-pk")[: PAGE + 1])
+        found = list((found_by.filter(pk__lt=before) if before else found_by).order_by("-pk")[: PAGE + 1])
         rows, more_older = found[:PAGE], len(found) > PAGE
-        more_newer = bool(before) and matching.filter(pk__gte=before).exists()
+        more_newer = bool(before) and found_by.filter(pk__gte=before).exists()
     return Page(
         rows=tuple(_row(event) for event in rows),
         older=rows[-1].pk if rows and more_older else None,
@@ -158,8 +160,12 @@ def _row(event: Event) -> Row:
         run=str(written.run_id or ""),
         tool=written.tool,
         fact=_fact(written.data, written.subject[1] if written.subject else ""),
-        also=tuple(one.type for one in together(event) if one.seq != written.seq),
+        also=_counted(one.type for one in together(event) if one.seq != written.seq),
     )
+
+
+def _counted(types: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{kind} x{times}" if times > 1 else kind for kind, times in Counter(types).items())
 
 
 def _fact(data: Mapping[str, Any], subject: str) -> str:
@@ -183,7 +189,8 @@ def _brief(value: str | float) -> str:
     return f"{text[:12]}…" if _DIGEST.fullmatch(text) else _MOMENT.sub(r"\1 \2", text)
 
 
-def _matching(filters: Mapping[str, Any]) -> QuerySet[Event]:
+def matching(filters: Mapping[str, Any]) -> QuerySet[Event]:
+    """Return what `forms.AuditFilter` (its cleaned values) asks for, in no order, with the streams."""
     events = Event.objects.select_related("stream")
     if kind := filters.get("type"):
         prefix = kind.rstrip("*")
@@ -199,6 +206,8 @@ def _matching(filters: Mapping[str, Any]) -> QuerySet[Event]:
     if subject := filters.get("subject"):
         subject_kind, _, subject_id = subject.partition(":")
         events = events.filter(subject_kind=subject_kind, subject_id=subject_id)
+    for one in filters.get("terms") or ():
+        events = events.filter(terms__tenant_id=current_tenant_id(), terms__term=one)
     if since := filters.get("since"):
         events = events.filter(at__gte=since)
     if until := filters.get("until"):

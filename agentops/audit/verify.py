@@ -8,18 +8,30 @@ end; both need an anchor outside of this database.
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from decimal import Decimal
+from itertools import groupby, takewhile
+from multiprocessing import get_context
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import connections
+from django.db.models import Max, Min, QuerySet
 
 from agentops.audit.models import Event, Stream, genesis, link
-from agentops.audit.services import columns, first_seq
+from agentops.audit.services import columns
 from agentops.payloads.services import damage
 from agentops.tenancy.models import Tenant
-from agentops.tenancy.scope import current_tenant_id
+from agentops.tenancy.scope import current_tenant_id, tenant_scope
 from agentops.wire import WireError
-from agentops.wire.canonical import canonical
+from agentops.wire.canonical import is_canonical
 
-_CHUNK = 500
+_CHUNK = 2_000
+_decode = json.JSONDecoder(parse_float=Decimal).decode
+_TOGETHER = 500
+"""Streams that are read by one statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +76,24 @@ class TenantReport:
     findings: tuple[Finding, ...]
 
 
-def verify_tenant() -> TenantReport:
-    """Verify every stream of the open tenant scope, one after the other, in constant memory."""
-    streams = events = 0
-    findings: list[Finding] = []
-    for stream in Stream.objects.order_by("pk").iterator(_CHUNK):
-        report = verify_stream(stream)
-        streams += 1
-        events += report.events
-        if report.finding:
-            findings.append(report.finding)
-    return TenantReport(streams, events, tuple(findings))
+def verify_tenant(*, processes: int = 1) -> TenantReport:
+    """Verify every stream of the open tenant scope, in constant memory.
+
+    With more than one process (for commands, never inside a request) each walks its share of the streams.
+    """
+    shares = _shares(processes) if processes > 1 else [(0, None)]
+    if len(shares) == 1:
+        return _verify_between(0, None)
+    tenant_id = current_tenant_id()
+    # The children open connections of their own.
+    connections.close_all()
+    with ProcessPoolExecutor(len(shares), mp_context=get_context("fork")) as pool:
+        reports = list(pool.map(_verify_share, [(tenant_id, *share) for share in shares]))
+    return TenantReport(
+        sum(one.streams for one in reports),
+        sum(one.events for one in reports),
+        tuple(finding for one in reports for finding in one.findings),
+    )
 
 
 def verify_stream(stream: Stream | str, *, start: int = 1, stop: int | None = None) -> StreamReport:
@@ -84,91 +103,180 @@ def verify_stream(stream: Stream | str, *, start: int = 1, stop: int | None = No
     before `start` is then taken as it stands. Events appended while this runs are walked or left out, never reported.
     """
     row = Stream.objects.get(name=stream) if isinstance(stream, str) else stream
-    slug = Tenant.objects.values_list("slug", flat=True).get(pk=current_tenant_id())
-    walk = _Walk(row, slug, start, stop)
-    finding = walk.run()
+    walk = _Walk(row, _slug())
+    # A row may hold several events: a walk begins and ends at the rows that hold the first and the last one.
+    rows = Event.objects.filter(stream_id=row.pk)
+    before = rows.filter(seq__lt=start).order_by("-seq").first() if start > 1 else None
+    if before is not None:
+        walk.seq, walk.hash = before.seq, bytes(before.hash)
+    rows = rows.filter(seq__gt=walk.seq)
+    if stop:
+        last = rows.filter(seq__gte=stop).order_by("seq").values_list("seq", flat=True).first()
+        rows = rows.filter(seq__lte=last) if last is not None else rows
+    finding = walk.run(_read(rows.order_by("seq")), stop)
     return StreamReport(row.name, start, walk.proven, finding)
 
 
+# --- many streams -----------------------------------------------------------------------------------------------------
+
+
+def _shares(processes: int) -> list[tuple[int, int | None]]:
+    """Cut the streams' ids into spans of about as many events: (first, end), the end not included, None for open."""
+    ends = Event.objects.aggregate(first=Min("stream_id"), last=Max("stream_id"))
+    first, last = ends["first"] or 0, ends["last"] or 0
+    width = -(-(last - first + 1) // processes)
+    if width < _TOGETHER:
+        return [(0, None)]
+    cuts = [first + n * width for n in range(1, processes)]
+    return list(zip([0, *cuts], [*cuts, None], strict=True))
+
+
+def _verify_share(share: tuple[int, int, int | None]) -> TenantReport:
+    tenant_id, first, end = share
+    with tenant_scope(Tenant.objects.get(pk=tenant_id)):
+        return _verify_between(first, end)
+
+
+def _verify_between(first: int, end: int | None) -> TenantReport:
+    slug, streams, events = _slug(), 0, 0
+    findings: list[Finding] = []
+    while batch := list(_between(first, end)[:_TOGETHER]):
+        report = _walk_all(batch, slug)
+        streams, events = streams + report.streams, events + report.events
+        findings += report.findings
+        first = batch[-1].pk + 1
+    return TenantReport(streams, events, tuple(findings))
+
+
+def verify_some(first: int, streams: int, *, longest: int) -> tuple[TenantReport, int]:
+    """Verify up to `streams` streams of the open tenant scope from row id `first` on, and return where to go on.
+
+    It stops before a stream of more than `longest` events, unless that is the first.
+    """
+    batch = list(_between(first, None)[:streams])
+    short = list(takewhile(lambda row: row.seq <= longest, batch)) or batch[:1]
+    return _walk_all(short, _slug()), short[-1].pk + 1 if short else first
+
+
+def _walk_all(batch: list[Stream], slug: str) -> TenantReport:
+    # One statement for many streams, in their order; a stream without rows has none to come.
+    rows = _read(Event.objects.filter(stream_id__in=[row.pk for row in batch]).order_by("stream_id", "seq"))
+    groups = groupby(rows, key=lambda row: row.stream_id)
+    ahead = next(groups, None)
+    events, findings = 0, []
+    for stream in batch:
+        here = ahead is not None and ahead[0] == stream.pk
+        walk = _Walk(stream, slug)
+        if finding := walk.run(ahead[1] if ahead is not None and here else iter(())):
+            findings.append(finding)
+        events += walk.proven
+        if here:
+            ahead = next(groups, None)
+    return TenantReport(len(batch), events, tuple(findings))
+
+
+def _between(first: int, end: int | None) -> QuerySet[Stream]:
+    streams = Stream.objects.filter(pk__gte=first).order_by("pk")
+    return streams if end is None else streams.filter(pk__lt=end)
+
+
+def _slug() -> str:
+    return Tenant.objects.values_list("slug", flat=True).get(pk=current_tenant_id())
+
+
+# --- one stream -------------------------------------------------------------------------------------------------------
+
+
+class _Row(NamedTuple):
+    """What is read of an event's row."""
+
+    pk: int
+    stream_id: int
+    seq: int
+    type: str
+    at: datetime
+    actor_kind: str
+    actor_id: str
+    run_id: UUID | None
+    subject_kind: str
+    subject_id: str
+    tool: str
+    body: str
+    hash: bytes
+
+
+_COLUMNS = tuple(name for name in _Row._fields if name not in {"pk", "stream_id", "body", "hash"})
+
+
+def _read(rows: QuerySet[Event]) -> Iterator[_Row]:
+    return map(_Row._make, rows.values_list(*_Row._fields).iterator(_CHUNK))
+
+
 class _Walk:
-    def __init__(self, row: Stream, slug: str, start: int, stop: int | None) -> None:
+    """A walk along one stream from event `seq` and its hash on."""
+
+    def __init__(self, row: Stream, slug: str) -> None:
         self.row = row
         self.slug = slug
-        self.start = start
-        self.stop = stop
         self.proven = 0
-        self.seq = start - 1
+        self.seq = 0
         self.hash = genesis(slug, row.name)
 
-    def run(self) -> Finding | None:
-        rows = Event.objects.filter(stream_id=self.row.pk)
-        # A row may hold several events: a walk begins and ends at the rows that hold the first and the last one.
-        self.seq = 0
-        before = rows.filter(seq__lt=self.start).order_by("-seq").first() if self.start > 1 else None
-        if before is not None:
-            self.seq, self.hash = before.seq, bytes(before.hash)
-        # The row was read before the events, so every event it lists is visible here.
-        listed = min(self.row.seq, self.stop or self.row.seq)
-        rows = rows.filter(seq__gt=self.seq)
-        if self.stop:
-            last = rows.filter(seq__gte=self.stop).order_by("seq").values_list("seq", flat=True).first()
-            rows = rows.filter(seq__lte=last) if last is not None else rows
-        if finding := self._events(rows.order_by("seq").iterator(_CHUNK)):
-            return finding
+    def run(self, rows: Iterator[_Row], stop: int | None = None) -> Finding | None:
+        # The stream was read before the events, so every event it lists is visible here.
+        listed = min(self.row.seq, stop or self.row.seq)
+        if self.row.seq == 0 and bytes(self.row.head) != self.hash:
+            return self._finding(0, None, "head", "The stream is empty, but its head is not its beginning.")
+        for row in rows:
+            before = self.seq
+            if finding := self._event(row):
+                return finding
+            self.proven += self.seq - before
         if self.seq < listed:
             return self._finding(
                 self.seq + 1, None, "missing", f"The stream lists {self.row.seq} events, the rows end at {self.seq}."
             )
         return self._unlisted()
 
-    def _events(self, events: Iterator[Event]) -> Finding | None:
-        if self.row.seq == 0 and bytes(self.row.head) != self.hash:
-            return self._finding(0, None, "head", "The stream is empty, but its head is not its beginning.")
-        for event in events:
-            if finding := self._event(event):
-                return finding
-            self.proven += event.seq - first_seq(event.seq, event.body) + 1
-        return None
-
-    def _event(self, event: Event) -> Finding | None:
-        expected, first = self.seq + 1, first_seq(event.seq, event.body)
-        linked = link(self.hash, event.body) == bytes(event.hash)
-        if first != expected and not linked and _parse(event.body) is not None:
+    def _event(self, row: _Row) -> Finding | None:
+        envelope = _parse(row.body)
+        expected, first = self.seq + 1, row.seq - _held(envelope) + 1
+        linked = link(self.hash, row.body) == bytes(row.hash)
+        if first != expected and not linked and envelope is not None:
             return self._finding(expected, None, "missing", f"The next row is event {first}.")
         if not linked:
-            return self._broken(event)
-        if difference := "seq" if first != expected else self._difference(event):
-            return self._finding(expected, event.pk, "column", f"The row and its text differ in: {difference}.")
-        if lost := damage(event.body):
-            return self._finding(expected, event.pk, "payload", lost)
-        self.seq, self.hash = event.seq, bytes(event.hash)
+            return self._broken(row, envelope)
+        if difference := "seq" if first != expected else self._difference(row, envelope):
+            return self._finding(expected, row.pk, "column", f"The row and its text differ in: {difference}.")
+        if lost := damage(row.body):
+            return self._finding(expected, row.pk, "payload", lost)
+        self.seq, self.hash = row.seq, bytes(row.hash)
         if self.seq == self.row.seq and self.hash != bytes(self.row.head):
-            return self._finding(self.seq, event.pk, "head", "The stream's head is not the hash of its last event.")
+            return self._finding(self.seq, row.pk, "head", "The stream's head is not the hash of its last event.")
         return None
 
-    def _broken(self, event: Event) -> Finding:
-        written = _parse(event.body)
-        seq = written.get("seq") if written else None
-        if isinstance(seq, int) and seq != event.seq:
-            return self._finding(event.seq, event.pk, "reordered", f"The text here was written as event {seq}.")
+    def _broken(self, row: _Row, envelope: dict[str, Any] | None) -> Finding:
+        seq = envelope.get("seq") if envelope else None
+        if isinstance(seq, int) and seq != row.seq:
+            return self._finding(row.seq, row.pk, "reordered", f"The text here was written as event {seq}.")
         return self._finding(
-            event.seq, event.pk, "altered", "Text, hash or the event before are not what was written together."
+            row.seq, row.pk, "altered", "Text, hash or the event before are not what was written together."
         )
 
-    def _difference(self, event: Event) -> str:
+    def _difference(self, row: _Row, envelope: dict[str, Any] | None) -> str:
         """Return the names of columns that are not what the text says, or an empty text."""
-        envelope = _parse(event.body)
         if envelope is None:
             return "body"
         try:
-            copies = columns(envelope) | {name: envelope[name] for name in ("tenant", "stream", "seq")}
-            exact = canonical(envelope) == event.body
+            copies = columns(envelope) | {"seq": envelope["seq"]}
+            strange = [
+                name for name, value in (("tenant", self.slug), ("stream", self.row.name)) if envelope[name] != value
+            ]
+            exact = is_canonical(envelope, row.body)
         except (KeyError, TypeError, ValueError, WireError):
             return "body"
-        actual = {name: getattr(event, name) for name in copies if name not in {"tenant", "stream"}}
-        actual |= {"tenant": self.slug, "stream": self.row.name}
-        names = [name for name, value in copies.items() if actual[name] != value]
-        return ", ".join(names if exact else ["body", *names])
+        names = [name for name in _COLUMNS if copies[name] != getattr(row, name)]
+        return ", ".join([*([] if exact else ["body"]), *names, *strange])
 
     def _unlisted(self) -> Finding | None:
         """Look for rows beyond what the stream lists by now."""
@@ -184,9 +292,15 @@ class _Walk:
         return Finding(self.row.name, seq, event_id, reason, detail)
 
 
+def _held(envelope: dict[str, Any] | None) -> int:
+    """Return how many events a row holds."""
+    packed = envelope.get("events") if envelope else None
+    return len(packed) if isinstance(packed, list) and packed else 1
+
+
 def _parse(body: str) -> dict[str, Any] | None:
     try:
-        value = json.loads(body)
+        value = _decode(body)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -5,13 +5,21 @@ the spend; stop criteria are the ones the task type declared, never inferred fro
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from agentops.engine import fallback, loops
 from agentops.engine.conditions import holds, steps_named_in
-from agentops.engine.events import CallDenied, CriteriaUnmet, Event, LoopDetected, StepSkipped, StepVerified
+from agentops.engine.events import (
+    AnswerBlocked,
+    CallDenied,
+    CriteriaUnmet,
+    Event,
+    LoopDetected,
+    StepSkipped,
+    StepVerified,
+)
 from agentops.engine.plan import Missing, OnFailure, Plan, PlannedCall, Step, confined, resolve
 from agentops.engine.planner import CallView, PlanRequest, ToolView
 from agentops.engine.spend import affordable, model_limit_reached, too_dear, warning
@@ -143,6 +151,8 @@ def _decide(state: State) -> Command:
         )
     if not unsettled and (near := warning(state)) is not None:
         return Record((near,))
+    if state.held_back is not None:
+        return _held_back(state, state.held_back)
     plan = state.plan
     if state.finished is not None and (plan is None or state.current_step is not None):
         return _final(state, plan)
@@ -179,6 +189,12 @@ def _plan(state: State) -> Command:
     return MakePlan(version)
 
 
+def _held_back(state: State, blocked: AnswerBlocked) -> Command:
+    """Let a model try again after its answer was not let out, within the limits of the run; a playbook cannot."""
+    again = _plan(state) if _by_model(state) and state.answers_blocked <= state.limits.plans else None
+    return Fail("output_blocked", blocked.message) if again is None or isinstance(again, Fail) else again
+
+
 def _plans_allowed(state: State) -> int:
     """A reactive planner makes a plan per step and one to finish."""
     reactive = state.submitted is not None and state.submitted.planning == "reactive"
@@ -210,38 +226,43 @@ def _next_step(state: State, plan: Plan, step: Step) -> Command:
     candidates: list[Candidate] = []
     repeats = dict(state.repeats)
     keys, times = loops.last_keys(state), loops.rounds(state)
-    for index, call in enumerate(step.calls):
-        resolved = resolve(call.arguments, state.lookup, _literal(state, plan))
-        if isinstance(resolved, Missing):
-            return Record((StepSkipped(step.id, "missing_value", str(resolved.ref)),))
-        same = repeat_key(call.tool, resolved.value)
+    for index in range(len(step.calls)):
+        wanted = candidate_of(state, plan, step, index)
+        if isinstance(wanted, Missing):
+            return Record((StepSkipped(step.id, "missing_value", str(wanted.ref)),))
+        same = repeat_key(wanted.tool, wanted.arguments)
         before = fallback.earlier_call(state, same)
         adopts = before.call_id if before is not None and fallback.adoptable(before) else ""
         if not adopts:
             repeats[same] = repeats.get(same, 0) + 1
             keys.append(same)
         if repeats.get(same, 0) > state.limits.repeats:
-            message = f"{call.tool} was called {state.limits.repeats} times with the same arguments."
+            message = f"{wanted.tool} was called {state.limits.repeats} times with the same arguments."
             return _looped(state, "limit_repeats", message)
         if not adopts and (length := loops.period(keys, times)):
-            tools = [candidate.tool for candidate in candidates if not candidate.adopts] + [call.tool]
+            tools = [candidate.tool for candidate in candidates if not candidate.adopts] + [wanted.tool]
             return _looped(state, loops.LOOP_DETECTED, loops.cycle_message(_last_tools(state, tools, length), times))
-        candidates.append(
-            Candidate(
-                call_id=f"{plan.version}.{step.id}.{index}",
-                step_id=step.id,
-                tool=call.tool,
-                arguments=resolved.value,
-                provenance=resolved.provenance,
-                planned=_planned(state, plan, call),
-                why=step.why,
-                adopts=adopts,
-                idempotency_key=fallback.key_to_keep(before),
-            )
-        )
+        candidates.append(replace(wanted, adopts=adopts, idempotency_key=fallback.key_to_keep(before)))
     if used_up and not all(candidate.adopts for candidate in candidates):
         return _limit_steps(state)
     return Select(tuple(candidates))
+
+
+def candidate_of(state: State, plan: Plan, step: Step, index: int) -> Candidate | Missing:
+    """Fill in one call of a step: its arguments, where each comes from, and whether the plan covers it."""
+    call = step.calls[index]
+    resolved = resolve(call.arguments, state.lookup, _literal(state, plan))
+    if isinstance(resolved, Missing):
+        return resolved
+    return Candidate(
+        call_id=f"{plan.version}.{step.id}.{index}",
+        step_id=step.id,
+        tool=call.tool,
+        arguments=resolved.value,
+        provenance=resolved.provenance,
+        planned=_planned(state, plan, call),
+        why=step.why,
+    )
 
 
 def _limit_steps(state: State) -> Fail:
@@ -430,6 +451,7 @@ def plan_request(state: State, run_id: str, tools: tuple[ToolView, ...]) -> Plan
         max_steps=state.limits.steps,
         calls_per_step=state.limits.calls_per_step,
         steps_left=max(0, state.limits.steps - state.steps_used),
+        canary=submitted.canary,
     )
 
 

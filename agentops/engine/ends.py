@@ -23,7 +23,7 @@ ENDS: Final[Mapping[str, str]] = {
     "tool_failed": "A call failed for good, and its step says that nothing may follow then.",
     "verification_failed": "A step did not pass its check, or reading its effect back contradicted it.",
     "criteria_not_met": "Everything is done and the success criterion of the task type does not hold.",
-    "output_blocked": "The answer held a secret and was not let out.",
+    "output_blocked": "The answer held what must not leave, such as a secret, and was not let out.",
     "dead_letter": "Workers took it up again and again and none recorded anything.",
     "internal": "It did not come to a stop.",
 }

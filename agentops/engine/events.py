@@ -66,6 +66,8 @@ class RunSubmitted:
     model_parameters: JSONObject = field(default_factory=dict)
     fallback: str = ""
     """The playbook that takes over when the planner cannot go on: `playbook:<slug>@<version>`, or empty."""
+    canary: str = ""
+    """The mark in what its models are told; it must never turn up in what leaves. Empty without a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,15 @@ class CriteriaUnmet:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerBlocked:
+    """The output policy held the answer back. `message` is in our words; `findings` say where and never what."""
+
+    type: ClassVar[str] = "answer.blocked"
+    message: str
+    findings: list[JSONObject] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class PlanMade:
     """A usable plan. `tainted`: the planner had seen untrusted text when it made it."""
 
@@ -245,6 +256,8 @@ class CallSelected:
     idempotency_key: str
     provenance: dict[str, JSONObject]
     planned: bool = True
+    findings: list[JSONObject] = field(default_factory=list)
+    """What the output policy found in the arguments that leave: {"path", "kind", "code", "offset", "length", ...}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -487,6 +500,7 @@ Event = (
     | RunFellBack
     | LoopDetected
     | CriteriaUnmet
+    | AnswerBlocked
     | CallConfirmed
     | CallAdopted
     | CallWithdrawn

@@ -51,6 +51,8 @@ class PlanRequest:
     max_steps: int
     calls_per_step: int
     steps_left: int
+    canary: str = ""
+    """A mark for the model's instructions; it must not turn up in anything that leaves."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from agentops.engine.decide import (
     decide,
 )
 from agentops.engine.events import (
+    AnswerBlocked,
     CallAdopted,
     CallConfirmed,
     CallDeferred,
@@ -57,13 +58,14 @@ from agentops.engine.events import (
 )
 from agentops.engine.state import State, apply
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
+from agentops.guardrails.output.review import redacted
 from agentops.wire.parse import JSON, clean
 
 OWN_ENDS: Final = frozenset({"dead_letter", "internal"})
 """Ends that no command asks for: nobody got anywhere with the run, or it did not come to a stop."""
 
 BLOCKED: Final = "output_blocked"
-"""How a run ends whose answer was not let out."""
+"""How a run ends whose answer was not let out; without a word of `answer.blocked` where an older program wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ MADE_BY_COMMANDS: Final = (
     *(StepSkipped, StepVerified),
     *(CallSelected, CallDenied, CallGranted, CallProposed),
     *(CallDeferred, CallStarted, CallSucceeded, CallFailed, CallUnknown),
-    *(CallAdopted, CallConfirmed, CallWithdrawn, LoopDetected, CriteriaUnmet),
+    *(CallAdopted, CallConfirmed, CallWithdrawn, LoopDetected, CriteriaUnmet, AnswerBlocked),
     *(RunWaiting, RunWarned, RunFellBack, RunSucceeded, RunFailed),
 )
 """What only the driver writes, and only because a command said so; everything else comes from outside."""
@@ -324,7 +326,10 @@ class _Replay:
             )
 
     def end(self, command: Finalize | Fail) -> None:
-        """What is open closes first; then the run ends as the command says."""
+        """What is open closes first; then the run ends as the command says. An answer held back ends nothing."""
+        if isinstance(command, Finalize) and isinstance(self.event, AnswerBlocked):
+            self.take()
+            return
         self.close()
         match command:
             case Fail(code=code, message=message):
@@ -347,7 +352,7 @@ def _same_answer(found: Event, answer: str) -> bool:
         return found.code == BLOCKED
     if not isinstance(found, RunSucceeded):
         return False
-    whole = str(clean(answer))
+    whole = str(clean(redacted(answer, found.findings)))
     shortened = any(finding.get("code") == "shortened" for finding in found.findings)
     return found.answer == whole or (shortened and answer.startswith(found.answer))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from agentops.engine import fallback
 from agentops.engine.events import (
     WAITS,
+    AnswerBlocked,
     CallAdopted,
     CallConfirmed,
     CallDeferred,
@@ -193,6 +194,9 @@ class State:
     loops: int = 0
     unmet: int = 0
     """How often the success criterion did not hold at the end."""
+    held_back: AnswerBlocked | None = None
+    """The answer that the output policy held back last, until there is another plan or answer."""
+    answers_blocked: int = 0
     fell_back: RunFellBack | None = None
     earlier: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """`repeat_key` -> call of the plan that the fallback took over from."""
@@ -379,6 +383,7 @@ NOT_WHILE_PAUSED: Final = (
     RunWaiting,
     RunSucceeded,
     RunFailed,
+    AnswerBlocked,
     CallSelected,
     CallGranted,
     CallProposed,
@@ -458,6 +463,9 @@ def _apply(state: State, event: Event) -> State:
             said = f"The work is not done: {criterion} does not hold."
             again = replace(state, unmet=state.unmet + 1, replan=True, finished=None)
             return replace(again, feedback=(*state.feedback, said))
+        case AnswerBlocked(message=message):
+            blocked = replace(state, held_back=event, answers_blocked=state.answers_blocked + 1, finished=None)
+            return replace(blocked, replan=True, feedback=(*state.feedback, f"The answer was held back. {message}"))
         case CallAdopted():
             return fallback.adopted(state, event)
         case CallWithdrawn(call_id=call_id):
@@ -577,12 +585,14 @@ def _planned(state: State, event: PlanMade | PlanFinished | PlanFailed) -> State
                 usage=usage,
                 feedback=(),
                 replan=False,
+                held_back=None,
                 plan_failures=0,
                 plan_retry_at=None,
                 tainted=state.tainted or tainted,
             )
         case PlanFinished():
-            return replace(state, finished=event, phase=Phase.FINALIZE, usage=usage, plan_retry_at=None, replan=False)
+            done = replace(state, finished=event, phase=Phase.FINALIZE, usage=usage, plan_retry_at=None)
+            return replace(done, replan=False, held_back=None)
         case PlanFailed(code=code, message=message, retry_at=retry_at):
             return replace(
                 state,

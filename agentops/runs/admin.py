@@ -9,7 +9,8 @@ from django.db import transaction
 from django.db.models import Q
 from django.http import HttpRequest
 
-from agentops.runs.models import Playbook, TaskType
+from agentops.runs.models import OutputRules, Playbook, TaskType
+from agentops.runs.output_policy import output_issues
 from agentops.runs.prompt_admin import seed_built_in
 from agentops.runs.services import (
     InvalidTask,
@@ -38,6 +39,11 @@ class TaskTypeForm(TenantModelForm):
         if sent is not None:
             return sent
         return 0 if self.add_prefix("priority") in self.data else self.instance.priority
+
+    def clean_output_policy(self) -> object:
+        """Return the rules; an empty field has none."""
+        sent = self.cleaned_data["output_policy"]
+        return {} if sent is None else sent
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]  # the hook that runs once the instance is filled
@@ -88,6 +94,7 @@ class TaskTypeAdmin(TenantModelAdmin):
         ("Planning", {"fields": ("planner", "planning", "playbook", "instructions", "critical", "fallback")}),
         ("Model", {"fields": ("prompt", "model_names", "model_parameters")}),
         ("Task and stop criteria", {"fields": ("input_schema", "stop_when", "success_when")}),
+        ("Output", {"fields": ("output_policy",)}),
         ("Limits and deadlines", {"fields": ("limits", "decide_within_s", "execute_within_s", "allow_self_approval")}),
     )
 
@@ -112,6 +119,33 @@ class TaskTypeAdmin(TenantModelAdmin):
             if rule.has_changed():
                 rule.instance.updated_by_id = actor_of(request).user_id
         super().save_formset(request, form, formset, change)
+
+
+class OutputRulesForm(TenantModelForm):
+    """Refuses rules that the gate could not read."""
+
+    def clean_rules(self) -> object:
+        """Return the rules; an empty field has none."""
+        sent = self.cleaned_data["rules"]
+        return {} if sent is None else sent
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # the hook that runs once the instance is filled
+        for issue in [] if self.errors else output_issues(self.instance.rules):
+            self.add_error("rules", ValidationError(issue.message, code=issue.code))
+
+
+@admin.register(OutputRules)
+class OutputRulesAdmin(TenantModelAdmin):
+    """What may leave the tenant at all; one row."""
+
+    form = OutputRulesForm
+    list_display = ("__str__", "updated_at")
+    fields = ("rules",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Offer to write the rules while there are none."""
+        return super().has_add_permission(request) and not OutputRules.objects.exists()
 
 
 class PlaybookForm(TenantModelForm):

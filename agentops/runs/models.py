@@ -118,6 +118,12 @@ class TaskType(TenantModel):
         help_text="Takes over when a tool keeps failing, the planner gives no usable plan, or the model's budget is "
         "used up. It goes on from what is done already.",
     )
+    output_policy = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="JSON object: actions, personal, hosts. What may stand in answers and in what calls send out; where "
+        "the tenant has rules as well, the stricter one counts.",
+    )
     allow_self_approval = models.BooleanField(
         default=False, help_text="May the person who submitted a task approve its proposals?"
     )
@@ -130,6 +136,21 @@ class TaskType(TenantModel):
 
     def __str__(self) -> str:
         return self.name
+
+
+class OutputRules(TenantModel):
+    """The tenant's own output policy, which holds for all of its task types. At most one row."""
+
+    rules = models.JSONField(default=dict, blank=True, help_text="JSON object: actions, personal, hosts.")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name = "output policy"
+        verbose_name_plural = "output policy"
+        constraints = (models.UniqueConstraint(fields=("tenant",), name="output_rules_once"),)
+
+    def __str__(self) -> str:
+        return "Output policy"
 
 
 class Run(TenantModel):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
@@ -20,9 +21,11 @@ from agentops.engine.events import RunSubmitted
 from agentops.engine.limits import InvalidLimits, Limits
 from agentops.engine.plan import InvalidPlan, Plan
 from agentops.engine.playbook import read_playbook
+from agentops.guardrails.output import canary
 from agentops.runs.issues import TaskIssue, criteria_issues, deadline_issues, out_of_reach, title_issues, tool_issues
 from agentops.runs.model_choice import chain_of, model_choice, model_issues, planned_by_model
 from agentops.runs.models import Origin, PlannerKind, Playbook, Run, TaskType
+from agentops.runs.output_policy import output_issues
 from agentops.runs.recording import record_new
 from agentops.tenancy.access import Actor
 from agentops.wire.canonical import canonical
@@ -68,11 +71,12 @@ def submit(
         return InvalidTask(tuple(issues))
     moment = now or clock.now()
     choice = model_choice(task_type)
+    run_id, planner = uuid7(), planner_name(task_type)
     submitted = RunSubmitted(
         task_type=task_type.slug,
         input=input,
         requested_by=f"{actor.kind}:{actor.id}",
-        planner=planner_name(task_type),
+        planner=planner,
         planning="reactive" if task_type.planning == "reactive" else "plan_first",
         limits=Limits.from_json(task_type.limits).to_json(),
         tools=_pins(task_type),
@@ -85,8 +89,8 @@ def submit(
         models=list(choice.models),
         model_parameters=choice.parameters,
         fallback=fallback_name(task_type),
+        canary=canary.marker(settings.SECRET_KEY, str(run_id)) if planner.startswith("model:") else "",
     )
-    run_id = uuid7()
     with transaction.atomic():
         # First, while there is nothing to take back: the row of the run follows in the same transaction.
         unpaid = budgets.charge(
@@ -220,6 +224,7 @@ def task_type_issues(task_type: TaskType) -> Sequence[TaskIssue]:
             check_condition(expression, frozenset({"input", "steps", "done"}), functions=KNOWN_FUNCTIONS)
         except ConditionError as error:
             issues.append(TaskIssue(name, error.code, str(error)))
+    issues.extend(output_issues(task_type.output_policy))
     issues.extend(fallback_issues(task_type, limits))
     # A critical task type whose model is not there yet goes on with its fallback.
     forgiven = _WITHOUT_MODEL if fallback_name(task_type) else frozenset()

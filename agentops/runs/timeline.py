@@ -12,6 +12,7 @@ from typing import Final, assert_never
 from agentops.audit.services import Recorded
 from agentops.budgets.measures import amount_text
 from agentops.engine.events import (
+    AnswerBlocked,
     CallAdopted,
     CallConfirmed,
     CallDeferred,
@@ -216,7 +217,7 @@ class _Teller:
                 return f"plan:{version}"
             case PlanFailed() | PlanFinished():
                 return f"plan:{len(self.state.plans) + 1}" if not self.broken else self.here
-            case RunFellBack() | LoopDetected() | CriteriaUnmet():
+            case RunFellBack() | LoopDetected() | CriteriaUnmet() | AnswerBlocked():
                 self.taken_over = "then:" if isinstance(event, RunFellBack) else self.taken_over
                 return f"plan:{len(self.state.plans) + 1}" if not self.broken else self.here
             case StepSkipped(step_id=step_id) | StepVerified(step_id=step_id) | CallAdopted(step_id=step_id):
@@ -268,7 +269,7 @@ class _Teller:
                 return *_holding_words(event, _who(one)), ""
             case PlanMade() | PlanFinished() | PlanFailed():
                 return *_plan_words(event), self.exchange_url(one.seq) if event.exchange else ""
-            case RunFellBack() | LoopDetected() | CriteriaUnmet():
+            case RunFellBack() | LoopDetected() | CriteriaUnmet() | AnswerBlocked():
                 return *turn_words(event), ""
             case CallConfirmed() | CallAdopted() | CallWithdrawn():
                 return *rule_words(event, self.tool(event.call_id), self.state), ""

@@ -2,7 +2,15 @@
 
 from typing import Literal
 
-from agentops.engine.events import CallAdopted, CallConfirmed, CallWithdrawn, CriteriaUnmet, LoopDetected, RunFellBack
+from agentops.engine.events import (
+    AnswerBlocked,
+    CallAdopted,
+    CallConfirmed,
+    CallWithdrawn,
+    CriteriaUnmet,
+    LoopDetected,
+    RunFellBack,
+)
 from agentops.engine.state import State
 from agentops.engine.transitions import CallState
 
@@ -18,7 +26,7 @@ def planner_words(planner: str) -> str:
     return f"the model {name}" if kind == "model" and name else planner
 
 
-def turn_words(event: RunFellBack | LoopDetected | CriteriaUnmet) -> tuple[str, Tone]:
+def turn_words(event: RunFellBack | LoopDetected | CriteriaUnmet | AnswerBlocked) -> tuple[str, Tone]:
     """Say why a run went another way."""
     match event:
         case RunFellBack(reason_code=code, from_planner=old, to_planner=new):
@@ -28,6 +36,8 @@ def turn_words(event: RunFellBack | LoopDetected | CriteriaUnmet) -> tuple[str, 
             return f"{message} The planner is told.", "wait"
         case CriteriaUnmet(criterion=criterion):
             return f"The success criterion does not hold yet, and the planner is told: {criterion}", "wait"
+        case AnswerBlocked(message=message):
+            return f"The answer was held back. {message}", "error"
 
 
 def rule_words(event: CallConfirmed | CallAdopted | CallWithdrawn, tool: str, state: State) -> tuple[str, Tone]:

@@ -24,11 +24,11 @@ ACTIONS_BY_ROLE: dict[str, frozenset[str]] = {
     "operator": _OPERATE,
     "senior": _OPERATE | {"call.reconcile", "line.stop", "memory.curate", "queue.share", "alarm.handle"},
     "engineer": _SEE | _STEP_IN | {"run.requeue", "audit.view", "alarm.handle"},
-    "auditor": _SEE | {"audit.view"},
+    "auditor": _SEE | {"audit.view", "audit.export"},
     "admin": _SEE
     | _STEP_IN
     | {"run.requeue", "audit.view", "call.reconcile", "line.stop", "memory.curate", "queue.share", "alarm.handle"}
-    | {"admin.manage", "token.manage"},
+    | {"admin.manage", "token.manage", "audit.export"},
 }
 ACTIONS = frozenset().union(*ACTIONS_BY_ROLE.values())
 

@@ -24,6 +24,19 @@ def canonical(value: object) -> str:
     return rfc8785.dumps(guard(value, max_depth=_MAX_DEPTH, max_bytes=None)).decode("utf-8")
 
 
+def is_canonical(value: object, text: str) -> bool:
+    """Say whether a text is the canonical one of `value`, which was read from it with fractions as `Decimal`.
+
+    Where the quick encoder gives back the text, nothing more is looked at. Raises `WireError` like `canonical`.
+    """
+    try:
+        if _encode(value) == text:
+            return True
+    except TypeError:
+        pass  # A fraction: how it is written is for the whole rules to say.
+    return canonical(json.loads(text)) == text
+
+
 def digest(value: object) -> str:
     """Return the SHA-256 of the canonical UTF-8 text of `value` as 64 hex digits."""
     return hashlib.sha256(canonical(value).encode("utf-8")).hexdigest()

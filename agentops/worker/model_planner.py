@@ -25,6 +25,7 @@ from agentops.engine.planner import (
     ToolView,
 )
 from agentops.guardrails import spotlight
+from agentops.guardrails.output import canary
 from agentops.prompts.built_in import BUILT_IN
 from agentops.prompts.template import fill
 from agentops.providers.catalogue import ModelConfig
@@ -131,6 +132,8 @@ class ModelPlanner:
         word = spotlight.delimiter(settings.SECRET_KEY, request.run_id)
         reactive = request.planning == "reactive"
         told = _instructions(self.template or BUILT_IN[request.planning][1], request, word)
+        if request.canary:
+            told = f"{told}\n\n{canary.told(request.canary)}"
         messages = _step_messages(request, names, told, word) if reactive else _plan_messages(request, told, word)
         tools = _functions(request.tools, names)
         if not reactive:

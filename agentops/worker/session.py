@@ -37,6 +37,7 @@ from agentops.engine.decide import (
     plan_request,
 )
 from agentops.engine.events import (
+    AnswerBlocked,
     CallAdopted,
     CallDeferred,
     CallDenied,
@@ -66,6 +67,7 @@ from agentops.engine.planner import Finished, Planned, Planner, PlannerAnswer, P
 from agentops.engine.state import Call as ToolCall
 from agentops.engine.state import State, apply, fold
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
+from agentops.guardrails.output.policy import OutputPolicy
 from agentops.halts.covering import Stop
 from agentops.runs import lease as leases
 from agentops.runs.commit import RUN_COLUMNS, Head, Shortcut, Write
@@ -77,7 +79,7 @@ from agentops.runs.statements import Condition, table_of
 from agentops.tenancy.access import WORKER, Actor
 from agentops.wire.canonical import digest
 from agentops.wire.ids import uuid7
-from agentops.wire.parse import JSONObject, clean
+from agentops.wire.parse import JSONObject
 from agentops.worker import mishap, spending
 from agentops.worker.backoff import BASE_S, backoff
 from agentops.worker.calls import ask_hook, idempotency_key, read_back, request_of, trust_of
@@ -87,11 +89,12 @@ from agentops.worker.snapshot import Snapshot
 from agentops.worker.stopping import paused_by, stop_for
 from approvals import gate, grants
 from approvals.attention import review_seconds
+from approvals.judging import judged, output_context
 from approvals.models import Proposal
 from approvals.services import draft_proposal, withdraw_proposals
 from tools import executor, health
 from tools.allowlist import AllowlistState
-from tools.contracts import TRANSIENT, Effect, ErrorCode, ToolContract, action_digest
+from tools.contracts import TRANSIENT, Effect, ErrorCode, ToolContract
 from tools.registry import registry
 
 if TYPE_CHECKING:
@@ -340,7 +343,12 @@ class Session:
                 yield from self.let_go()
                 return False
             case Finalize(answer=answer, untrusted=untrusted):
-                yield from self.end(review_answer(answer, untrusted=untrusted))
+                context = output_context(self.state, self.output_policy, registry.get)
+                reviewed = review_answer(answer, context, untrusted=untrusted)
+                if isinstance(reviewed, AnswerBlocked):
+                    self.note(reviewed)
+                    return True
+                yield from self.end(reviewed)
                 return False
             case Fail(code=code, message=message):
                 yield from self.end(RunFailed(code, message))
@@ -421,6 +429,10 @@ class Session:
                     wait = backoff(self.state.plan_failures, failed.retry_after, self.driver.rng)
                     retry_at = _rfc3339(self.driver.now() + wait)
                 return PlanFailed(planner, failed.code, failed.message, retry_at, [], failed.usage, failed.exchange)
+
+    @property
+    def output_policy(self) -> OutputPolicy:
+        return self.snapshot.output_policy(self.run.task_type)
 
     def pin(self, tool: str) -> JSONObject | None:
         return self.state.submitted.tools.get(tool) if self.state.submitted else None
@@ -529,43 +541,21 @@ class Session:
 
     def judge(self, candidate: Candidate, beside: int) -> Judged:
         """Ask the gate; `beside` counts the calls of the same tool that the same step makes before this one."""
-        pin = self.pin(candidate.tool)
-        contract = registry.get(candidate.tool, str(pin["version"])) if pin else registry.get(candidate.tool)
-        version = str(pin["version"]) if pin else contract.version if contract else ""
-        arguments = clean(candidate.arguments)
-        calls = self.state.calls.values()
-        unused = (CallState.DENIED, CallState.WITHDRAWN)
-        same_tool = sum(1 for c in calls if c.tool == candidate.tool and c.state not in unused)
-        verdict = gate.classify(
-            gate.Candidate(
-                contract=contract,
-                pinned=gate.Pin(version, str(pin["digest"])) if pin else None,
-                arguments=arguments,
-                provenance=candidate.provenance,
-                planned=candidate.planned,
-                allow=self.snapshot.rule(self.run.task_type_id, candidate.tool),
-                calls_so_far=same_tool + beside,
-            )
+        selected, contract, verdict = judged(
+            self.state,
+            candidate,
+            find=registry.get,
+            allow=self.snapshot.rule(self.run.task_type_id, candidate.tool),
+            policy=self.output_policy,
+            idempotency_key=idempotency_key(self.run, candidate.call_id),
+            tenant_id=self.run.tenant_id,
+            beside=beside,
         )
         if isinstance(verdict, gate.Gate) and contract is not None:
             # Nobody is asked about what could not be paid for anyway; what can be is asked again when it executes.
             unpaid = spending.refuses_call(run=self.run, contract=contract, now=self.driver.now())
             if unpaid is not None:
                 verdict = gate.Deny(str(ErrorCode.BUDGET_EXCEEDED), unpaid.message, f"budget.{unpaid.budget_id}")
-        selected = CallSelected(
-            call_id=candidate.call_id,
-            step_id=candidate.step_id,
-            tool=candidate.tool,
-            version=version,
-            effect=str(contract.effect) if contract else "",
-            arguments=arguments,
-            digest=action_digest(
-                tenant_id=self.run.tenant_id, tool=candidate.tool, version=version, arguments=arguments
-            ),
-            idempotency_key=candidate.idempotency_key or idempotency_key(self.run, candidate.call_id),
-            provenance={path: p.to_json() for path, p in candidate.provenance.items()},
-            planned=candidate.planned,
-        )
         return selected, contract, verdict
 
     def propose(

@@ -9,7 +9,10 @@ from collections.abc import Callable
 from typing import Final
 
 from agentops.engine.planner import Planner
+from agentops.guardrails.output.policy import OutputPolicy
 from agentops.runs.models import TaskType
+from agentops.runs.output_policy import effective, tenant_rules
+from agentops.wire.parse import JSONObject
 from tools.allowlist import AllowlistRule, AllowlistState, all_rules
 from tools.health import ailing
 
@@ -24,6 +27,8 @@ class Snapshot:
         self._read_at = -FRESH_S
         self._rules: dict[tuple[int, str], AllowlistRule] = {}
         self._ailing: frozenset[str] = frozenset()
+        self._output_rules: JSONObject | None = None
+        self._policies: dict[int, OutputPolicy] = {}
         self._playbooks: dict[str, Planner] = {}
         self._kinds: dict[int, TaskType] = {}
 
@@ -39,6 +44,15 @@ class Snapshot:
         if name not in self._playbooks:
             self._playbooks[name] = look_up()
         return self._playbooks[name]
+
+    def output_policy(self, task_type: TaskType) -> OutputPolicy:
+        """Return the output policy of a task type, with the tenant's rules in it."""
+        self._refresh()
+        if task_type.pk not in self._policies:
+            if self._output_rules is None:
+                self._output_rules = tenant_rules()
+            self._policies[task_type.pk] = effective(task_type, self._output_rules)
+        return self._policies[task_type.pk]
 
     def kinds(self) -> dict[int, TaskType]:
         """Return the task types that were looked up lately; whoever looks up more adds them."""
@@ -60,5 +74,6 @@ class Snapshot:
             return
         self._rules = all_rules()
         self._ailing = ailing()
+        self._output_rules, self._policies = None, {}
         self._kinds = {}
         self._read_at = now

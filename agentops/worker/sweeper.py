@@ -9,6 +9,8 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from agentops import clock
+from agentops.audit import exports, verification
+from agentops.audit.indexing import index_new
 from agentops.engine.events import CallReconciled
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.memory.services import expire_due as expire_facts
@@ -66,6 +68,9 @@ def sweep_tenant(tenant: Tenant, now: datetime) -> int:
         send_due(now, MAILS)
         settle_leftovers(now)
         expire_facts(now, BATCH)
+        index_new()
+        verification.go_on(now)
+        exports.go_on(now)
         spending.sweep(now)
         sweep_session_notes(BATCH)
         quiet = Q(rung_at__isnull=True) | Q(rung_at__lt=now - RING_AGAIN)

@@ -11,7 +11,8 @@ from agentops.runs.models import Run
 from agentops.tenancy.access import WORKER
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSON, JSONObject
-from approvals.gate import Candidate, Gate, Pin, classify, leaves
+from approvals.gate import Candidate, Gate, Pin, classify
+from approvals.leaves import leaves
 from approvals.models import Proposal
 from tests.approvals.conftest import Desk, frozen
 from tests.approvals.contracts import LOOK_UP, A, C, arguments, contract, do_nothing, no_trace

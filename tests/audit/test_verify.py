@@ -1,16 +1,22 @@
 """Whatever a forger with full access changes in a stream, the first bad event is named."""
 
+import os
+import random
 from collections.abc import Callable
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentops.audit import verify as walking
 from agentops.audit.models import Event, Stream, link
 from agentops.audit.packing import pack
+from agentops.audit.services import NewEvent, Packed, append
 from agentops.audit.verify import Finding, verify_stream, verify_tenant
+from agentops.tenancy.access import SYSTEM
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from tests.audit.conftest import append_some, unguarded
@@ -242,3 +248,62 @@ def test_one_changed_bit_of_a_text_changes_its_hash(previous: bytes, body: str, 
     changed[position % len(raw)] ^= 1 << position % 7
     if bytes(changed).decode("utf-8", "replace").encode() == bytes(changed):
         assert link(previous, bytes(changed).decode()) != link(previous, raw.decode())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_several_processes_find_what_one_finds(acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("the test database is in memory, where no other process sees it")
+    monkeypatch.setattr(walking, "_TOGETHER", 2)
+    with tenant_scope(acme):
+        for number in range(7):
+            append_some(f"run:{number}", 3)
+        event = row("run:5", 2)
+        with unguarded() as forge:
+            forge("update audit_event set body = %s where id = %s", flip(event).encode(), event.pk)
+        alone, together = verify_tenant(), verify_tenant(processes=3)
+    assert together == alone
+    assert [found.event_id for found in together.findings] == [event.pk]
+
+
+TRIALS = int(os.environ.get("TAMPER_TRIALS", "30"))
+
+
+def test_whatever_is_changed_removed_or_swapped_is_found_and_named(scoped: Tenant) -> None:
+    """`TAMPER_TRIALS=1000` for the long form."""
+    rng = random.Random("tampering")
+    for number in range(12):
+        with transaction.atomic():
+            append(f"run:{number}", [packed(n) for n in range(rng.randint(2, 6))], actor=SYSTEM)
+    rows = list(Event.objects.exclude(stream__name="tenant").select_related("stream").order_by("pk"))
+    with unguarded() as forge:
+        for _ in range(TRIALS):
+            victim = rng.choice(rows)
+            mine = sorted((one for one in rows if one.stream_id == victim.stream_id), key=lambda one: one.seq)
+            place = mine.index(victim)
+            with transaction.atomic():
+                mark = transaction.savepoint()
+                first = victim
+                match rng.choice(["byte", "delete", "swap"]):
+                    case "byte":
+                        stored = bytearray(pack(victim.body))
+                        stored[rng.randrange(len(stored))] ^= 1 << rng.randrange(8)
+                        forge("update audit_event set body = %s where id = %s", bytes(stored), victim.pk)
+                    case "delete":
+                        forge("delete from audit_event where id = %s", victim.pk)
+                    case "swap":
+                        other = mine[place - 1] if place else mine[1]
+                        first = min(victim, other, key=lambda one: one.seq)
+                        for pk, seq in ((victim.pk, 10_000), (other.pk, victim.seq), (victim.pk, other.seq)):
+                            forge("update audit_event set seq = %s where id = %s", seq, pk)
+                [found] = verify_tenant().findings
+                before = mine[mine.index(first) - 1].seq if mine.index(first) else 0
+                assert found.stream == first.stream.name
+                assert before < found.seq <= first.seq
+                transaction.savepoint_rollback(mark)
+    assert not verify_tenant().findings
+
+
+def packed(number: int) -> Packed:
+    members = [NewEvent("call.selected", {"number": number, "member": n}, ("call", f"1.{number}")) for n in range(3)]
+    return Packed(tuple(members), headline=1)

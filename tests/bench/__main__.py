@@ -18,7 +18,7 @@ from tests.bench.report import Row, number, table
 from tests.run import clean_environment
 
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
-NAMES = ("floor", "throughput", "costs", "latency", "long", "paused", "models")
+NAMES = ("floor", "throughput", "costs", "latency", "long", "paused", "models", "gate")
 
 
 def say(text: str) -> None:

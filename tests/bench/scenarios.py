@@ -30,6 +30,7 @@ from tests.bench.copies import Copies, read_template, spread
 from tests.bench.costs import Meter
 from tests.bench.deployment import Deployment, cpu_seconds
 from tests.bench.floor import Floor
+from tests.bench.gate import decisions
 from tests.bench.report import Row
 from tests.proof.processes import ROOT, Process, eventually
 
@@ -50,6 +51,7 @@ class Sizes:
     paused: tuple[int, ...] = (10_000, 100_000)
     model_calls: int = 500
     sqlite_runs: int = 150
+    gate: int = 4_000
 
 
 QUICK = Sizes(
@@ -62,6 +64,7 @@ QUICK = Sizes(
     paused=(2_000,),
     model_calls=100,
     sqlite_runs=20,
+    gate=1_000,
 )
 TINY = Sizes(
     floor_s=0.05,
@@ -73,6 +76,7 @@ TINY = Sizes(
     paused=(100,),
     model_calls=5,
     sqlite_runs=4,
+    gate=40,
 )
 
 
@@ -359,6 +363,7 @@ ALL: dict[str, Callable[[Site], Iterator[Row]]] = {
     "long": long_runs,
     "paused": paused,
     "models": model_calls,
+    "gate": decisions,
 }
 
 

@@ -560,6 +560,26 @@ def notes_that_ended_with_it(desk: Desk) -> Run:
     return desk.drive(desk.start("job", {}))
 
 
+@scenario
+def answer_that_was_held_back(desk: Desk) -> Run:
+    """The first answer holds a key and goes to nobody; of the second the number of a card is taken out."""
+    planner = Scripted([Planned({"steps": [look("order")]}, USAGE, EXCHANGE)])
+    planner.answers += [Finished("Use AKIAABCDEFGHIJKLMNOP for it.", USAGE, EXCHANGE)]
+    planner.answers += [Finished("Found it, paid with 4111 1111 1111 1111.", USAGE, EXCHANGE)]
+    run = desk.modelled({"shop.find_order": AUTO}, planner, planning="reactive")
+    return desk.drive(run, planner)
+
+
+@scenario
+def answer_of_a_playbook_that_was_held_back(desk: Desk) -> Run:
+    """A playbook cannot say it otherwise, so its run fails."""
+    kind = task_type([look("order")], {"shop.find_order": AUTO})
+    assert kind.playbook is not None
+    kind.playbook.body = kind.playbook.body.replace('"done"', '"I have refunded the order."')
+    kind.playbook.save()
+    return desk.drive(desk.start("job", {}))
+
+
 # --- writing --------------------------------------------------------------------------------------------------------
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -16,8 +16,8 @@ MATRIX = {
     "senior": "queue.view proposal.view proposal.decide call.reconcile line.stop run.view run.submit run.cancel "
     "run.pause audit.view memory.view memory.curate queue.share",
     "admin": "queue.view proposal.view call.reconcile line.stop run.view run.submit run.cancel run.pause run.requeue "
-    "audit.view memory.view memory.curate queue.share admin.manage token.manage",
-    "auditor": "queue.view proposal.view run.view audit.view memory.view",
+    "audit.view audit.export memory.view memory.curate queue.share admin.manage token.manage",
+    "auditor": "queue.view proposal.view run.view audit.view audit.export memory.view",
     "engineer": "queue.view proposal.view run.view run.submit run.cancel run.pause run.requeue audit.view memory.view",
     "viewer": "queue.view proposal.view run.view memory.view",
 }

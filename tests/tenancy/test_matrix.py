@@ -17,14 +17,14 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from agentops.audit.models import Event
+from agentops.audit.models import Event, Export
 from agentops.budgets.models import Account, Budget
 from agentops.halts.models import Halt
 from agentops.memory.models import Fact
 from agentops.metrics.models import Alarm, Webhook
 from agentops.prompts.services import built_in
 from agentops.providers.models import ModelPrice
-from agentops.runs.models import Run, ToolCall
+from agentops.runs.models import OutputRules, Run, ToolCall
 from agentops.tenancy.access import SYSTEM, TOKEN_SCOPES
 from agentops.tenancy.models import Membership, Tenant
 from agentops.tenancy.scope import tenant_scope
@@ -67,6 +67,7 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     **dict.fromkeys(("alarm", "alarm_acknowledge", "alarm_reset"), Alarm),
     "fact_curate": Fact,
     "audit_event": Event,
+    "audit_export_file": Export,
     "api-run": Run,
     "api-run-events": Run,
     "api-run-exchange": Run,
@@ -82,7 +83,7 @@ POSTED = frozenset(
         *("claim", "release", "renew", "assign", "hold", "resume", "view_remove"),
         *("alarm_acknowledge", "alarm_reset"),
         *("section_seen", "step_up", "undo", "escalate", "extend", "absence_end"),
-        *("run_cancel", "run_pause", "run_resume", "run_requeue"),
+        *("run_cancel", "run_pause", "run_resume", "run_requeue", "audit_export_file"),
     }
 )
 """Routes that only take a form, and one about events that a playbook's run does not have (see `test_exchanges`)."""
@@ -198,12 +199,21 @@ def build(tenant: Tenant) -> World:
             ModelPrice(pattern="*", input_micros=1, output_micros=1, valid_from=run.created_at),
             RiskWeights(version=1, body={}, note="n", proposed_by_id=whoever(tenant), proposed_at=run.created_at),
             BandRule(band="low", rationale_chars=5),
+            OutputRules(rules={"actions": {"card": "block"}}),
             Shift(user_id=whoever(tenant), starts_at=run.created_at, ends_at=run.created_at + timedelta(days=1)),
             Absence(
                 user_id=whoever(tenant),
                 delegate=person(f"deputy-{tenant.slug}", tenant, "viewer"),
                 starts_at=run.created_at,
                 ends_at=run.created_at + timedelta(days=1),
+            ),
+            Export(
+                format="csv",
+                requested_by_id=whoever(tenant),
+                requested_at=run.created_at,
+                upto=0,
+                ended_at=run.created_at,
+                expires_at=run.created_at + timedelta(days=7),
             ),
             budget := Budget(measure="runs", period="day", hard=1000),
             Account(budget=budget, period_start=run.created_at),
@@ -353,7 +363,7 @@ def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World,
     client = Client()
     client.force_login(bob, backend="allauth.account.auth_backends.AuthenticationBackend")
     unknown: dict[type[models.Model], object] = {Run: uuid7(), Proposal: uuid7(), RiskWeights: uuid7(), Alarm: uuid7()}
-    unknown |= dict.fromkeys((Event, Fact, ToolCall, Halt, SavedView, Absence), 2**40)
+    unknown |= dict.fromkeys((Event, Export, Fact, ToolCall, Halt, SavedView, Absence), 2**40)
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)
         if route in API_ROUTES:

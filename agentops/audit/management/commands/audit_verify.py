@@ -1,5 +1,6 @@
 """Verify the hash chains of the audit trail."""
 
+import os
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -21,6 +22,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Take a tenant's slug."""
         parser.add_argument("--tenant", metavar="SLUG", help="Verify this tenant only.")
+        parser.add_argument(
+            "--processes", type=int, default=os.cpu_count() or 1, metavar="N", help="Walk in so many processes at once."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Report one line for each tenant and each finding."""
@@ -32,7 +36,7 @@ class Command(BaseCommand):
         broken = 0
         for tenant in tenants:
             with tenant_scope(tenant):
-                report = verify_tenant()
+                report = verify_tenant(processes=max(1, options["processes"]))
             broken += len(report.findings)
             for finding in report.findings:
                 self.stdout.write(f"{tenant.slug}: {finding}")

@@ -1,0 +1,37 @@
+"""Keep the terms of events up to date, behind those who write. Nothing here is part of the record."""
+
+from typing import Final
+
+from agentops.audit import tail
+from agentops.audit.models import Event, EventTerm
+from agentops.audit.services import Recorded, read
+from agentops.audit.terms import terms_of
+
+READER: Final = "terms"
+BATCH: Final = 1_000
+
+
+def index_new(limit: int = BATCH) -> int:
+    """Index the next events of the open tenant scope; return how many rows were read. Safe to repeat and to race."""
+    return tail.follow(READER, _index, limit=limit)
+
+
+def behind() -> int:
+    """Return the row id up to which terms find everything."""
+    return tail.position(READER)
+
+
+def _index(rows: list[Event]) -> None:
+    events: list[Recorded] = []
+    owners: list[int] = []
+    for row in rows:
+        try:
+            held = read(row.body, bytes(row.hash))
+        except (KeyError, TypeError, ValueError, RecursionError):
+            continue  # somebody made it unreadable; verifying says so
+        events += held
+        owners += [row.pk] * len(held)
+    wanted = {(term, pk) for terms, pk in zip(terms_of(events), owners, strict=True) for term in terms}
+    EventTerm.objects.bulk_create(
+        [EventTerm(term=term, event_id=pk) for term, pk in sorted(wanted)], batch_size=2_000, ignore_conflicts=True
+    )

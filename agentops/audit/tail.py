@@ -1,0 +1,84 @@
+"""Read every event once, in the order of row ids, behind those who write: for indexes and sums made afterwards.
+
+Row ids are given out before their transactions commit, so a smaller id can appear after a larger one. A reader
+therefore goes only up to a horizon below which nothing can appear any more: the newest id there was when it last
+looked, once every transaction of this database that ran then has ended. Where one writer follows the other (SQLite)
+that is at once.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Max
+
+from agentops.audit.models import Event, Tail
+
+
+def follow(reader: str, handle: Callable[[list[Event]], None], *, limit: int) -> int:
+    """Hand the next events of the open tenant scope to `handle`, at most `limit`; return how many.
+
+    Position and whatever `handle` writes are committed together: what dies between is done again, what was done is
+    not. Readers of the same name take turns; one that finds another at work does nothing.
+    """
+    with transaction.atomic():
+        tail = _mine(reader)
+        if tail is None:
+            return 0
+        if tail.horizon <= tail.position:
+            _look_ahead(tail)
+        events: list[Event] = []
+        if tail.horizon > tail.position and _settled(tail):
+            ahead = Event.objects.filter(pk__gt=tail.position, pk__lte=tail.horizon).select_related("stream")
+            events = list(ahead.order_by("pk")[:limit])
+            if events:
+                handle(events)
+            tail.position = events[-1].pk if len(events) == limit else tail.horizon
+            if tail.position == tail.horizon:
+                _look_ahead(tail)
+        tail.save(update_fields=["position", "horizon", "seen_at"])
+    return len(events)
+
+
+def position(reader: str) -> int:
+    """Return up to which row id a reader has read everything; one query."""
+    return Tail.objects.filter(reader=reader).values_list("position", flat=True).first() or 0
+
+
+def _mine(reader: str) -> Tail | None:
+    found = Tail.objects.select_for_update(skip_locked=_can_skip()).filter(reader=reader).first()
+    if found is None and not Tail.objects.filter(reader=reader).exists():
+        Tail.objects.bulk_create([Tail(reader=reader)], ignore_conflicts=True)
+        found = Tail.objects.select_for_update(skip_locked=_can_skip()).filter(reader=reader).first()
+    return found
+
+
+def _can_skip() -> bool:
+    return bool(connection.features.has_select_for_update_skip_locked)
+
+
+def _look_ahead(tail: Tail) -> None:
+    tail.horizon = Event.objects.aggregate(newest=Max("pk"))["newest"] or tail.position
+    tail.seen_at = None
+    if connection.vendor == "postgresql":
+        # Asked afterwards: a number that is below the horizon was given to a transaction that had begun by now.
+        tail.seen_at = _one("select clock_timestamp()")
+
+
+def _settled(tail: Tail) -> bool:
+    """Say whether every transaction that had begun when the horizon was seen, and wrote anything, has ended."""
+    if tail.seen_at is None:
+        return True
+    running = _one(
+        "select count(*) from pg_stat_activity where datname = current_database() and backend_xid is not null"
+        " and xact_start <= %s and pid <> pg_backend_pid()",
+        tail.seen_at,
+    )
+    return not running
+
+
+def _one(sql: str, *params: Any) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        [value] = cursor.fetchone()
+    return value
