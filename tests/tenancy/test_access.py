@@ -12,14 +12,15 @@ from agentops.tenancy.models import Role
 
 MATRIX = {
     "operator": "queue.view proposal.view proposal.decide run.view run.submit run.cancel run.pause audit.view "
-    "memory.view",
+    "memory.view metrics.view",
     "senior": "queue.view proposal.view proposal.decide call.reconcile line.stop run.view run.submit run.cancel "
-    "run.pause audit.view memory.view memory.curate queue.share",
+    "run.pause audit.view memory.view memory.curate queue.share metrics.view alarm.handle",
     "admin": "queue.view proposal.view call.reconcile line.stop run.view run.submit run.cancel run.pause run.requeue "
-    "audit.view audit.export memory.view memory.curate queue.share admin.manage token.manage",
-    "auditor": "queue.view proposal.view run.view audit.view audit.export memory.view",
-    "engineer": "queue.view proposal.view run.view run.submit run.cancel run.pause run.requeue audit.view memory.view",
-    "viewer": "queue.view proposal.view run.view memory.view",
+    "audit.view audit.export memory.view memory.curate queue.share admin.manage token.manage metrics.view alarm.handle",
+    "auditor": "queue.view proposal.view run.view audit.view audit.export memory.view metrics.view",
+    "engineer": "queue.view proposal.view run.view run.submit run.cancel run.pause run.requeue audit.view memory.view "
+    "metrics.view alarm.handle",
+    "viewer": "queue.view proposal.view run.view memory.view metrics.view",
 }
 
 
@@ -45,6 +46,7 @@ def test_agents_never_decide() -> None:
         assert not can(actor, "call.reconcile")
         assert not can(actor, "memory.curate")
         assert not can(actor, "line.stop")
+        assert not can(actor, "alarm.handle")
 
 
 def test_a_token_may_do_its_scopes_only() -> None:
