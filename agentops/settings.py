@@ -13,6 +13,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from agentops.environment import Environment, make_private_directory, own_names, persistent_secret
+from agentops.logs import add_place
 
 env = Environment()
 
@@ -122,6 +123,7 @@ INSTALLED_APPS = [
     "agentops.runs",
     "approvals",
     "agentops.memory",
+    "agentops.metrics",
     "agentops.worker",
     "agentops.gateway",
     "agentops.regression",
@@ -228,7 +230,7 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -352,6 +354,16 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None, "persistAuthorization": False},
 }
 
+# --- Metrics and traces ----------------------------------------------------------------------------------------------
+
+# Whoever asks for /metrics shows this; without it only this machine may ask.
+METRICS_TOKEN = env.text("METRICS_TOKEN")
+if METRICS_TOKEN and len(METRICS_TOKEN) < 20:
+    raise ImproperlyConfigured("METRICS_TOKEN is too short: use 20 or more random characters.")
+# Where ended runs go as OpenTelemetry traces (OTLP over HTTP); needs the extra `otel`.
+OTEL_ENDPOINT = env.url("OTEL_EXPORTER_OTLP_ENDPOINT", ("http", "https"), example="http://127.0.0.1:4318")
+OTEL_CONTENT = env.flag("OTEL_CONTENT", default=False)
+
 # --- Logs ------------------------------------------------------------------------------------------------------------
 
 LOG_FORMAT = env.choice("LOG_FORMAT", ("json", "console"), "json")
@@ -359,6 +371,7 @@ LOG_LEVEL = env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO
 
 _LOG_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
+    add_place,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -9,5 +9,6 @@ urlpatterns = [
     path("", include("agentops.regression.urls")),
     path("", include("agentops.memory.urls")),
     path("", include("agentops.audit.urls")),
+    path("", include("agentops.metrics.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -47,6 +47,7 @@ urlpatterns = [
     path("account/e-mail/<str:key>", absent, name="account_confirm_email"),
     path("theme", choose_theme, name="theme"),
     path("healthz", views.healthz, name="healthz"),
+    path("metrics", views.prometheus, name="prometheus"),
     path("api/v1/", include("agentops.gateway.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("api/docs/", api_docs, name="api-docs"),

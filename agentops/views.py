@@ -1,13 +1,15 @@
-"""Pages of no tenant: the list of tenants to enter, and the health check."""
+"""Pages of no tenant: the health check, and what Prometheus reads."""
 
 import logging
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from agentops.metrics import exposition
 from agentops.worker.embedded import worker_state
 
 log = logging.getLogger(__name__)
@@ -34,3 +36,18 @@ def healthz(request: HttpRequest) -> HttpResponse:
         {"status": "ok" if healthy else "failing", "database": database, "worker": worker},
         status=200 if healthy else 503,
     )
+
+
+@require_safe
+@never_cache
+@login_not_required
+def prometheus(request: HttpRequest) -> HttpResponse:
+    """Answer with the figures of every tenant; 404 to whoever may not ask, so that nobody learns that it is there.
+
+    Without METRICS_TOKEN only this machine may ask, and not through a proxy: then everybody would come from here.
+    """
+    address = request.META.get("REMOTE_ADDR", "")
+    proxied = settings.ALLAUTH_TRUSTED_PROXY_COUNT or "HTTP_X_FORWARDED_FOR" in request.META
+    if not exposition.allowed("" if proxied else address, request.META.get("HTTP_AUTHORIZATION", "")):
+        raise Http404
+    return HttpResponse(exposition.text(), content_type=exposition.CONTENT_TYPE)

@@ -14,8 +14,8 @@ ActorKind = Literal["user", "token", "worker", "system"]
 V = TypeVar("V", bound=Callable[..., Any])
 
 _READ = frozenset({"queue.view", "proposal.view", "run.view"})
-_SEE = _READ | {"memory.view", "regression.view"}
-_ENGINEER = {"run.requeue", "run.export", "run.import", "regression.manage", "audit.view"}
+_SEE = _READ | {"memory.view", "regression.view", "metrics.view"}
+_ENGINEER = {"run.requeue", "run.export", "run.import", "regression.manage", "audit.view", "alarm.handle"}
 _STEP_IN = frozenset({"run.submit", "run.cancel", "run.pause"})
 _OPERATE = _SEE | _STEP_IN | {"proposal.decide", "audit.view"}
 
@@ -23,7 +23,7 @@ _OPERATE = _SEE | _STEP_IN | {"proposal.decide", "audit.view"}
 ACTIONS_BY_ROLE: dict[str, frozenset[str]] = {
     "viewer": _SEE,
     "operator": _OPERATE,
-    "senior": _OPERATE | {"call.reconcile", "line.stop", "memory.curate", "queue.share"},
+    "senior": _OPERATE | {"call.reconcile", "line.stop", "memory.curate", "queue.share", "alarm.handle"},
     "engineer": _SEE | _STEP_IN | _ENGINEER,
     "auditor": _SEE | {"audit.view", "audit.export", "run.export"},
     "admin": _SEE
@@ -37,7 +37,7 @@ ACTIONS = frozenset().union(*ACTIONS_BY_ROLE.values())
 # A token's scopes are actions. Deciding needs a person, and a token that makes tokens never expires.
 TOKEN_SCOPES = _READ | _STEP_IN | {"audit.view"}
 
-_SYSTEM_ACTIONS = ACTIONS - {"proposal.decide", "call.reconcile", "line.stop", "memory.curate"}
+_SYSTEM_ACTIONS = ACTIONS - {"proposal.decide", "call.reconcile", "line.stop", "memory.curate", "alarm.handle"}
 
 
 @dataclass(frozen=True, slots=True)

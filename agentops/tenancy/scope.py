@@ -104,6 +104,13 @@ def current_tenant_slug() -> str:
     return known[0]
 
 
+def open_tenant_name() -> str:
+    """Return the slug of the open tenant, its id where the slug is not known yet, or nothing. Never a query."""
+    tenant_id = open_tenant_id()
+    known = _slug.get()
+    return "" if tenant_id is None else (known[0] if known else "") or str(tenant_id)
+
+
 def scope_is_lifted() -> bool:
     """Say whether the ORM filter was switched off on purpose (`user_scope`, django_scopes.scopes_disabled)."""
     return not get_scope().get("_enabled", True)

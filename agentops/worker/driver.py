@@ -20,6 +20,7 @@ from psycopg import OperationalError as DatabaseOperationalError
 from agentops import clock
 from agentops.engine.planner import Planner
 from agentops.engine.state import State, fold
+from agentops.logs import about_run
 from agentops.runs import lease as leases
 from agentops.runs.commit import RUN_COLUMNS, Head, commit
 from agentops.runs.models import Run
@@ -182,6 +183,10 @@ class Crew:
 
     def _advance(self, one: Active) -> Need | None:
         """Let a session go on until it needs a commit, is set aside (None), or is over (None)."""
+        with about_run(one.session.run.pk):
+            return self._go_on(one)
+
+    def _go_on(self, one: Active) -> Need | None:
         while True:
             try:
                 if one.error is not None:

@@ -15,6 +15,7 @@ from agentops.engine.events import CallReconciled
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.memory.services import expire_due as expire_facts
 from agentops.memory.session import sweep as sweep_session_notes
+from agentops.metrics import deliveries, rollup
 from agentops.runs import lease
 from agentops.runs.dispatch import ring_now
 from agentops.runs.models import Run, ToolCall
@@ -81,6 +82,9 @@ def sweep_tenant(tenant: Tenant, now: datetime) -> int:
             Run.objects.filter(pk__in=run_ids).update(rung_at=now)
         for run_id in run_ids:
             ring_now(tenant.pk, run_id)
+        # Last, because nothing waits for it.
+        rollup.sweep(now)
+        deliveries.send_due(now, MAILS)
     return len(run_ids)
 
 

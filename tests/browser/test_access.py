@@ -11,11 +11,14 @@ from django.test import Client
 from django.utils import timezone
 
 from agentops.audit.models import Event
+from agentops.budgets.models import Budget
 from agentops.memory.models import Fact
 from agentops.memory.services import approve as curate
+from agentops.metrics.rollup import roll_up
 from agentops.runs.models import TaskType, ToolCall
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
+from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSON, JSONObject
 from approvals import policies
 from approvals.models import Proposal, ScopedTrust
@@ -24,6 +27,10 @@ from tests.browser.access import faults, name_of, page_names
 from tests.browser.conftest import OpenBrowser
 from tests.conftest import person
 from tests.deciding import approve, lose_the_answer
+from tests.metrics.conftest import moved
+from tests.metrics.histories import history
+from tests.metrics.recorded import put
+from tests.metrics.test_alarms import raise_one
 from tests.shop import drive, only_proposal, receive, start, task_type
 from tools.allowing import Changed, Wish, change
 from tools.allowlist import AllowlistRule, AllowlistState
@@ -74,6 +81,12 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
     proposed, approved = Fact.objects.order_by("pk")
     curate(fact_id=approved.pk, actor=actor_of(dana, shop), confirmed=True)
     event = Event.objects.filter(type="call.succeeded").latest("pk")
+    Budget.objects.create(measure="cost_micros", period="month", hard=9_000_000)
+    for seed in range(70):
+        put(uuid7(), moved(history(seed), timezone.now() - timedelta(minutes=20 * seed)))
+    while roll_up(timezone.now() + timedelta(days=1)):
+        pass
+    alarm = raise_one()
     kind = TaskType.objects.get(slug="support-email")
     wish = Wish(kind.pk, AllowlistRule("mail.send", AllowlistState.AUTO, max_calls=1))
     widening = change(wishes=[wish], note="So that nobody waits.", actor=actor_of(dana, shop))
@@ -128,6 +141,11 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
         "audit": "audit",
         "audit, exports": "audit/exports",
         "audit, trace": f"audit/trace?q={decided.pk}",
+        "metrics": "metrics",
+        "metrics of a day": "metrics?window=24h&task_type=support-email",
+        "runs behind a point": "metrics/runs",
+        "alarm": f"metrics/alarms/{alarm.pk}",
+        "budgets": "budgets",
         "audit event": f"audit/events/{event.pk}",
         "submit": "submit",
         "submit form": "submit?task_type=customer-letter",

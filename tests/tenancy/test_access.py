@@ -12,16 +12,17 @@ from agentops.tenancy.models import Role
 
 MATRIX = {
     "operator": "queue.view proposal.view proposal.decide run.view run.submit run.cancel run.pause audit.view "
-    "memory.view regression.view",
+    "memory.view regression.view metrics.view",
     "senior": "queue.view proposal.view proposal.decide call.reconcile line.stop run.view run.submit run.cancel "
-    "run.pause audit.view memory.view memory.curate queue.share regression.view",
+    "run.pause audit.view memory.view memory.curate queue.share regression.view metrics.view alarm.handle",
     "admin": "queue.view proposal.view call.reconcile line.stop run.view run.submit run.cancel run.pause run.requeue "
     "audit.view audit.export memory.view memory.curate queue.share admin.manage token.manage regression.view "
-    "regression.manage run.export run.import",
-    "auditor": "queue.view proposal.view run.view audit.view audit.export memory.view regression.view run.export",
+    "regression.manage run.export run.import metrics.view alarm.handle",
+    "auditor": "queue.view proposal.view run.view audit.view audit.export memory.view regression.view run.export "
+    "metrics.view",
     "engineer": "queue.view proposal.view run.view run.submit run.cancel run.pause run.requeue audit.view memory.view "
-    "regression.view regression.manage run.export run.import",
-    "viewer": "queue.view proposal.view run.view memory.view regression.view",
+    "regression.view regression.manage run.export run.import metrics.view alarm.handle",
+    "viewer": "queue.view proposal.view run.view memory.view regression.view metrics.view",
 }
 
 
@@ -47,6 +48,7 @@ def test_agents_never_decide() -> None:
         assert not can(actor, "call.reconcile")
         assert not can(actor, "memory.curate")
         assert not can(actor, "line.stop")
+        assert not can(actor, "alarm.handle")
 
 
 def test_a_token_may_do_its_scopes_only() -> None:

@@ -21,6 +21,7 @@ from agentops.audit.models import Event, Export
 from agentops.budgets.models import Account, Budget
 from agentops.halts.models import Halt
 from agentops.memory.models import Fact
+from agentops.metrics.models import Alarm, Webhook
 from agentops.prompts.services import built_in
 from agentops.providers.models import ModelPrice
 from agentops.regression.exporting import recording_of
@@ -78,6 +79,7 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "unknown_answer": ToolCall,
     "stop_lift": Halt,
     "fact": Fact,
+    **dict.fromkeys(("alarm", "alarm_acknowledge", "alarm_reset"), Alarm),
     "fact_curate": Fact,
     "audit_event": Event,
     "audit_export_file": Export,
@@ -104,12 +106,27 @@ POSTED = frozenset(
             "run_exchange",
         ),
         *("claim", "release", "renew", "assign", "hold", "resume", "view_remove"),
+        *("alarm_acknowledge", "alarm_reset"),
         *("section_seen", "step_up", "ask", "undo", "escalate", "extend", "absence_end"),
         *("run_cancel", "run_pause", "run_resume", "run_requeue", "audit_export_file"),
         *("run_export", "run_promote", "proposal_case", "run_case_quarantine", "run_case_retire"),
     }
 )
 """Routes that only take a form, and one about events that a playbook's run does not have (see `test_exchanges`)."""
+
+FIGURES = {
+    "since": 9,
+    "failures": 5,
+    "baseline_rate": 0.1,
+    "baseline_runs": 500,
+    "difference": [0.1, 0.5],
+    "s": 5.0,
+    "h": 4.9,
+    "h_alone": 6.3,
+    "steps": 6.0,
+    "steps_h": 5.0,
+    "usual_steps": 4.0,
+}
 
 NO_OBJECT = frozenset({"app_list", "contract"})
 """Routes whose parameter is no id."""
@@ -204,6 +221,8 @@ def build(tenant: Tenant) -> World:
             ),
             ToolHealth(tool="mail.read"),
             AllowedHost(host="api.example.com"),
+            Alarm(task_type="t", kind="planner", raised_at=run.created_at, started_at=run.created_at, body=FIGURES),
+            Webhook(name="w", url="https://hooks.example.com/"),
             ModelPrice(pattern="*", input_micros=1, output_micros=1, valid_from=run.created_at),
             AllowlistChange(
                 version=1,
@@ -423,6 +442,7 @@ def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World,
         )
     }
     unknown |= dict.fromkeys((Event, Export, Fact, ToolCall, Halt, SavedView, Absence, TaskType, CaseResult), 2**40)
+    unknown[Alarm] = uuid7()
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)
         if route in API_ROUTES:

@@ -1,0 +1,35 @@
+"""Count the whole record anew, for instance after a database was put together from parts."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from agentops import clock
+from agentops.metrics.rollup import roll_up, start_again
+from agentops.tenancy.models import Tenant
+from agentops.tenancy.scope import tenant_scope
+
+
+class Command(BaseCommand):
+    """Forget the rollups of a tenant, or of all, and make them again from the events."""
+
+    help = "Make the rollups of metrics anew from the record. Alarms and drift charts stay as they are."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take the tenant."""
+        parser.add_argument("--tenant", default="", help="slug; all tenants without it")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do it, and say how many runs were counted."""
+        tenants = Tenant.objects.order_by("pk")
+        if options["tenant"]:
+            tenants = tenants.filter(slug=options["tenant"])
+            if not tenants:
+                raise CommandError(f"There is no tenant {options['tenant']!r}.")
+        for tenant in tenants:
+            counted = 0
+            with tenant_scope(tenant):
+                start_again()
+                while done := roll_up(clock.now()):
+                    counted += done
+            self.stdout.write(f"{tenant.slug}: {counted} run{'' if counted == 1 else 's'} counted")

@@ -1,0 +1,260 @@
+"""Read new events of the open tenant scope and keep the cells, the facts and the drift charts right.
+
+Nothing is added up event by event. A run with new events is read as a whole; what it contributed up to the event it was
+counted to is taken out of the cells and what it contributes now is put in. So it does not matter in which order, how
+often or how late events are read, and a crash at any moment loses nothing: position, facts, cells and charts are
+written by one transaction, which does nothing if another reader was faster.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Final
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import F
+
+from agentops.audit.models import Event
+from agentops.metrics import watch
+from agentops.metrics.cells import EPOCH, CellKey, Cells, cells_of, difference
+from agentops.metrics.definitions import VERSION
+from agentops.metrics.models import Change, Reader, Rollup, RunFact
+from agentops.metrics.reading import Counted, read_run
+from agentops.metrics.statistics import added
+from agentops.metrics.traces import emit
+from agentops.runs.recording import load, load_many
+from agentops.tenancy.scope import current_tenant_id
+
+logger = logging.getLogger(__name__)
+
+EVENTS: Final = 2_000
+"""Rows of the record looked at in one turn."""
+RUNS: Final = 50
+"""Runs counted in one turn."""
+SETTLED_AFTER: Final = timedelta(seconds=30)
+"""Rows with a lower number may still appear beside a row younger than this, so they are looked at again."""
+SWEEP_S: Final = 0.5
+"""Seconds of one sweep after which no further turn begins."""
+
+RULES: Final[Mapping[str, str]] = {
+    "tasktype": "Task type",
+    "allowlistentry": "Allowlist",
+    "playbook": "Playbook",
+    "prompt": "Prompt",
+    "bandrule": "Friction",
+    "budget": "Budget",
+}
+"""Kinds of subjects of `admin.changed` that are rules, and what a tick calls them."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one turn found. `dirty` runs have events that are not counted; `position` is where the next turn begins."""
+
+    position: int
+    dirty: list[UUID] = field(default_factory=list)
+    rules: list[Change] = field(default_factory=list)
+    rows: int = 0
+    behind_since: datetime | None = None
+
+
+def sweep(now: datetime) -> int:
+    """Count what is new until nothing is, or `SWEEP_S` are over; return how many runs were counted."""
+    began, counted = monotonic(), 0
+    while True:
+        done = roll_up(now)
+        counted += done
+        if done < RUNS or monotonic() - began > SWEEP_S:
+            return counted
+
+
+def roll_up(now: datetime, *, runs: int = RUNS) -> int:
+    """Count up to `runs` runs with new events; return how many. 0 also when another reader was faster."""
+    reader = Reader.objects.first() or _first_reader()
+    if reader.version != VERSION:
+        start_again()
+        reader = Reader.objects.get()
+    known: dict[UUID, RunFact] = {}
+    turn = _look(reader, now, runs, known)
+    if not turn.dirty and turn.position == reader.position and turn.behind_since == reader.behind_since:
+        return 0
+    counted = [one for one in _read(turn.dirty, known) if one is not None]
+    charts = watch.charts_after(counted, known)
+    with transaction.atomic():
+        mine = Reader.objects.filter(pk=reader.pk, turn=reader.turn)
+        if not mine.update(
+            turn=F("turn") + 1, position=turn.position, read_at=now, behind_since=turn.behind_since, version=VERSION
+        ):
+            return 0
+        _write_cells(counted)
+        _write_facts(counted, known, charts.watched)
+        _write_changes(counted, known, turn.rules)
+        watch.write(charts, now)
+    emit((one.run_id, one.events) for one in counted if one.state.state.terminal and not _ended(known.get(one.run_id)))
+    return len(turn.dirty)
+
+
+def start_again() -> None:
+    """Forget everything that was added up; the next turns count the whole record anew. Charts and alarms stay."""
+    with transaction.atomic():
+        reader = Reader.objects.select_for_update().first() or _first_reader()
+        Rollup.objects.all().delete()
+        RunFact.objects.update(seq=0)
+        Reader.objects.filter(pk=reader.pk).update(position=0, turn=F("turn") + 1, version=VERSION)
+
+
+def _first_reader() -> Reader:
+    Reader.objects.bulk_create([Reader(version=VERSION)], ignore_conflicts=True)
+    return Reader.objects.get()
+
+
+def _look(reader: Reader, now: datetime, limit: int, known: dict[UUID, RunFact]) -> Turn:
+    """Find the runs with events that are not counted, oldest first; fill `known` with the facts of runs looked at."""
+    turn = Turn(position=reader.position)
+    rows = list(
+        Event.objects.filter(pk__gt=reader.position)
+        .order_by("pk")
+        .values_list("pk", "run_id", "seq", "at", "type", "subject_kind")[:EVENTS]
+    )
+    if not rows:
+        return turn
+    turn.rows = len(rows)
+    known |= {fact.run_id: fact for fact in RunFact.objects.filter(run_id__in={row[1] for row in rows if row[1]})}
+    settled, all_settled = _settled_before(now), True
+    dirty: dict[UUID, None] = {}
+    for pk, run_id, seq, at, kind, subject in rows:
+        if run_id is not None and run_id not in dirty and (run_id not in known or known[run_id].seq < seq):
+            if len(dirty) == limit:
+                turn.behind_since = at
+                break
+            dirty[run_id] = None
+        if run_id is None and (label := _rule(kind, subject)):
+            turn.rules.append(Change(at=at, kind="rule", label=label, event_id=pk))
+        all_settled = all_settled and at < settled
+        if all_settled:
+            turn.position = pk
+    turn.dirty = list(dirty)
+    return turn
+
+
+def _rule(kind: str, subject: str) -> str:
+    if kind == "risk.weights_approved":
+        return "Risk weights approved"
+    return f"{RULES[subject]} changed" if kind == "admin.changed" and subject in RULES else ""
+
+
+def _settled_before(now: datetime) -> datetime:
+    """Return the moment before which no row can appear any more with a number below those that are there.
+
+    A number is taken inside the transaction that writes the row, so none is older than the oldest of those under way.
+    """
+    oldest = None
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "select min(xact_start) from pg_stat_activity"
+                " where datname = current_database() and backend_xid is not null and pid <> pg_backend_pid()"
+            )
+            oldest = cursor.fetchone()[0]
+    return min(now, oldest or now) - SETTLED_AFTER
+
+
+def _read(run_ids: Sequence[UUID], known: Mapping[UUID, RunFact]) -> Iterable[Counted | None]:
+    if not run_ids:
+        return
+    try:
+        found = {run_id: one.events for run_id, one in load_many(run_ids).items()}
+    except Exception:
+        logger.exception("tenant %s: a record cannot be read; its runs are read one by one", current_tenant_id())
+        found = {}
+    for run_id in run_ids:
+        try:
+            fact = known.get(run_id)
+            yield read_run(run_id, found.get(run_id) or load(run_id), fact.seq if fact else 0)
+        except Exception:
+            # Its chain says what is wrong with it (`audit_verify`); everything else goes on being counted.
+            logger.exception("run %s cannot be counted", run_id)
+
+
+def _write_cells(counted: Iterable[Counted]) -> None:
+    wanted: Cells = {}
+    for one in counted:
+        for key, counts in difference(cells_of(one.after), cells_of(one.before)).items():
+            wanted[key] = added((wanted.get(key, {}), counts))
+    if not wanted:
+        return
+    rows = Rollup.objects.filter(start__in={key.start for key in wanted}, kind__in={key.kind for key in wanted})
+    there = {
+        CellKey(row.grain, row.start, row.task_type, row.kind, row.key): row.counts
+        for row in rows.filter(task_type__in={key.task_type for key in wanted})
+    }
+    Rollup.objects.bulk_create(
+        [
+            Rollup(
+                grain=key.grain,
+                start=key.start,
+                task_type=key.task_type,
+                kind=key.kind,
+                key=key.key,
+                counts=added((there.get(key, {}), counts)),
+            )
+            for key, counts in sorted(wanted.items())
+        ],
+        update_conflicts=True,
+        unique_fields=["tenant", "grain", "kind", "start", "task_type", "key"],
+        update_fields=["counts"],
+    )
+
+
+def _ended(fact: RunFact | None) -> bool:
+    return fact is not None and fact.ended_at is not None
+
+
+def _write_facts(counted: Sequence[Counted], known: Mapping[UUID, RunFact], watched: frozenset[UUID]) -> None:
+    facts: list[RunFact] = []
+    for one in counted:
+        before = known.get(one.run_id)
+        submitted = one.state.submitted
+        fact = RunFact(
+            run_id=one.run_id,
+            seq=one.seq,
+            task_type=submitted.task_type[:64] if submitted is not None else "",
+            watched=one.run_id in watched or (before is not None and before.watched),
+        )
+        if one.after is None:
+            # Nothing counts it; it is not under way for the metrics either.
+            fact.counted, fact.ended_at = False, EPOCH
+        else:
+            fact.tool_errors = sum(call.outcome != "ok" for call in one.after.calls)
+            fact.overrides = sum(proposal.overridden for proposal in one.after.proposals)
+        if one.after is not None and (run := one.after.run) is not None:
+            fact.ended_at, fact.outcome, fact.counted = run.at, run.outcome, run.counted
+            fact.checked, fact.code, fact.steps = run.checked, run.code[:40], run.steps
+            fact.latency_ms, fact.human_ms = run.latency_ms, run.human_ms
+            fact.cost_micros = run.model_micros + run.tool_micros
+        facts.append(fact)
+    columns = [
+        *("seq", "task_type", "ended_at", "outcome", "counted", "checked", "code", "steps"),
+        *("latency_ms", "human_ms", "cost_micros", "tool_errors", "overrides", "watched"),
+    ]
+    RunFact.objects.bulk_create(facts, update_conflicts=True, unique_fields=["tenant", "run_id"], update_fields=columns)
+
+
+def _write_changes(counted: Iterable[Counted], known: Mapping[UUID, RunFact], rules: Sequence[Change]) -> None:
+    first: dict[tuple[str, str, str], datetime] = {}
+    for one in counted:
+        if one.after is None or one.run_id in known:
+            continue
+        for kind, value in one.after.variants:
+            key = (kind, one.after.task_type, value[:160])
+            first[key] = min(first.get(key, one.after.submitted_at), one.after.submitted_at)
+    if first:
+        there = Change.objects.filter(event_id=0, label__in={label for _, _, label in first})
+        for found in there.values_list("kind", "task_type", "label"):
+            first.pop(found, None)
+    new = [Change(at=at, kind=kind, task_type=task, label=label) for (kind, task, label), at in first.items()]
+    if new or rules:
+        Change.objects.bulk_create([*new, *rules], ignore_conflicts=True)

@@ -1,0 +1,133 @@
+"""Post a signed message to an address an admin has named, and to nothing that lies inside our own network.
+
+Signed as Standard Webhooks (standardwebhooks.com) describe: `webhook-signature: v1,<base64 HMAC-SHA256>` over
+`<id>.<timestamp>.<body>`. The name is looked up once, every address it has must be public, and the connection goes to
+the address that was checked; certificates are verified for the name. Redirects are not followed.
+"""
+
+import base64
+import hashlib
+import hmac
+import http.client
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from django.utils.crypto import salted_hmac
+
+TIMEOUT_S: Final = 5.0
+_ANSWER: Final = 1024
+
+Resolve = Callable[[str, int], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a message goes: host and port of the URL, its path, and the address that was checked."""
+
+    host: str
+    port: int
+    path: str
+    address: str
+
+
+class Refused(Exception):
+    """The address may not be posted to, or did not take the message."""
+
+
+def secret_of(webhook_id: int, tenant_id: int, version: int) -> str:
+    """Return the secret a webhook is signed with, as receivers paste it (`whsec_<base64>`). Nothing is stored."""
+    digest = salted_hmac("agentops.metrics.webhook", f"{tenant_id}:{webhook_id}:{version}", algorithm="sha256").digest()
+    return "whsec_" + base64.b64encode(digest).decode()
+
+
+def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
+    """Return the `webhook-signature` of a message."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+
+
+def resolve(host: str, port: int) -> Sequence[str]:
+    """Return every address of a name."""
+    return list(dict.fromkeys(str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+
+
+def checked(url: str, *, lookup: Resolve | None = None) -> Target:
+    """Return where a URL leads; raise `Refused` for anything that is not https to public addresses only.
+
+    Without `lookup` only the form of the URL is checked.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 443
+    except ValueError:
+        raise Refused("This is no address.") from None
+    host = parts.hostname or ""
+    if parts.scheme != "https" or not host:
+        raise Refused("The address has to begin with https://.")
+    if parts.username is not None or parts.password is not None:
+        raise Refused("The address must not hold a password.")
+    if parts.fragment or any(ord(c) <= 32 or ord(c) == 127 for c in url):
+        raise Refused("The address has characters that do not belong there.")
+    try:
+        literal = ipaddress.ip_address(host)
+    except ValueError:
+        literal = None
+    if literal is not None and not public(literal):
+        raise Refused("The address lies inside a private network.")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if lookup is None:
+        return Target(host, port, path, "")
+    try:
+        found = lookup(host, port)
+    except OSError:
+        raise Refused("The name cannot be found.") from None
+    if not found:
+        raise Refused("The name cannot be found.")
+    if not all(public(ipaddress.ip_address(one.partition("%")[0])) for one in found):
+        raise Refused("The name leads into a private network.")
+    return Target(host, port, path, found[0])
+
+
+def public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address is one of the open internet, also where it is an IPv4 address in the clothes of IPv6."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+        if inner is not None:
+            return False
+        if address in _NAT64:
+            return False
+    return address.is_global and not address.is_multicast
+
+
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+
+
+class _Pinned(http.client.HTTPSConnection):
+    """Connects to one address and speaks to it by another name."""
+
+    def __init__(self, target: Target, context: ssl.SSLContext) -> None:
+        super().__init__(target.host, target.port, timeout=TIMEOUT_S, context=context)
+        self._address, self._tls = target.address, context
+
+    def connect(self) -> None:
+        """Connect to the address that was checked."""
+        raw = socket.create_connection((self._address, self.port), TIMEOUT_S)
+        self.sock = self._tls.wrap_socket(raw, server_hostname=self.host)
+
+
+def post(target: Target, body: bytes, headers: dict[str, str]) -> int:
+    """Post a message; return the status. Raises OSError or http.client.HTTPException where nothing answers."""
+    connection = _Pinned(target, ssl.create_default_context())
+    try:
+        connection.request("POST", target.path, body, {"content-type": "application/json", **headers})
+        answer = connection.getresponse()
+        answer.read(_ANSWER)
+        return answer.status
+    finally:
+        connection.close()
