@@ -6,6 +6,8 @@ from typing import Any, Final
 from agentops.prompts.models import Prompt
 from agentops.runs.models import OutputRules, Playbook, TaskType
 from agentops.worker.demo import CLINIC, SHOP, load_kinds
+from tools.allowing import seed_rules
+from tools.allowlist import rule_of
 from tools.models import AllowlistEntry
 
 _COPIED: Final = (
@@ -13,7 +15,6 @@ _COPIED: Final = (
     *("input_schema", "limits", "stop_when", "success_when", "decide_within_s", "execute_within_s", "priority"),
     *("critical", "allow_self_approval", "enabled", "output_policy"),
 )
-_RULE: Final = ("tool", "state", "min_version", "max_version", "max_calls", "rate_per_minute", "note")
 
 
 def copy_of(task_type: TaskType) -> Callable[[], None]:
@@ -21,10 +22,7 @@ def copy_of(task_type: TaskType) -> Callable[[], None]:
     columns: dict[str, Any] = {name: getattr(task_type, name) for name in _COPIED}
     playbook, fallback = _playbook(task_type.playbook), _playbook(task_type.fallback)
     prompt = _prompt(task_type.prompt)
-    rules = [
-        {name: getattr(entry, name) for name in _RULE} for entry in AllowlistEntry.objects.filter(task_type=task_type)
-    ]
-
+    rules = [rule_of(entry) for entry in AllowlistEntry.objects.filter(task_type=task_type)]
     output = OutputRules.objects.values_list("rules", flat=True).first()
 
     def write() -> None:
@@ -37,9 +35,7 @@ def copy_of(task_type: TaskType) -> Callable[[], None]:
             fallback=made.get(_name(fallback)),
             prompt=Prompt.objects.create(**prompt) if prompt else None,
         )
-        AllowlistEntry.objects.bulk_create(
-            AllowlistEntry(tenant_id=copy.tenant_id, task_type=copy, **rule) for rule in rules
-        )
+        seed_rules(copy.pk, rules)
 
     return write
 

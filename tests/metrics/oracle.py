@@ -123,7 +123,7 @@ def human_ms(log: list[Row], began: datetime, ended: datetime) -> int:
         last = max(last, at)
         if type_ in ("call.proposed", "proposal.undone"):
             waiting.add(d["proposal_id"])
-        elif type_.startswith("proposal."):
+        elif type_ in ("proposal.decided", "proposal.expired", "proposal.withdrawn"):
             waiting.discard(d["proposal_id"])
     return round(total * 1000)
 

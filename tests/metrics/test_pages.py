@@ -127,7 +127,7 @@ def test_budgets_show_what_is_spent_set_aside_and_projected(week: Week, bob: Use
         "87 %",
         "near its limit",
         "it has no end",
-        "1 h",
+        "60 min",
         "Time at work",
     ):
         assert words in text, words

@@ -66,7 +66,7 @@ def test_hours_add_up_to_everything(seed: int) -> None:
 
 def test_the_histories_have_something_of_everything() -> None:
     """The comparison would hold for empty histories as well."""
-    expected = by_day([history(seed) for seed in range(300)])
+    expected = by_day([history(seed) for seed in range(600)])
     names = {name.partition("~")[0] for counts in expected.values() for name in counts}
     wanted = {"verified", "unchecked", "failed", "cancelled", "taken_back", "agent", "tool", "undone", "edit", "reject"}
     assert (

@@ -23,6 +23,7 @@ from tests.deciding import approve, edit_and_approve
 from tests.proof.planning import Answers, drive_on, events_of
 from tests.shop import AGENT, Clock, drive, only_proposal, start, task_type
 from tests.stubs.model_server import Call, Says, in_turn, plan
+from tools import publishing
 from tools.allowlist import AllowlistState
 from tools.backoffice.models import Erasure, Refund, RoleGrant, SentMessage, Ticket
 from tools.builtin import shop as shop_tools
@@ -233,8 +234,12 @@ def test_a_write_that_was_interrupted_and_may_not_be_repeated_any_more_is_asked_
 
 
 @pytest.fixture
-def original() -> Iterator[ToolContract]:
-    """Return the refund contract, and put it back afterwards whatever the test did to it."""
+def original(monkeypatch: pytest.MonkeyPatch) -> Iterator[ToolContract]:
+    """Return the refund contract, and put it back afterwards whatever the test did to it.
+
+    Of a source that publishes nothing, which would refuse the change before anything else sees it.
+    """
+    monkeypatch.setattr(publishing, "digests", dict)
     contract = shop_tools.ISSUE_REFUND
     yield contract
     for one in registry.all_versions():

@@ -27,6 +27,7 @@ from agentops.providers.models import ModelPrice
 from agentops.regression.exporting import recording_of
 from agentops.regression.models import Case, CaseResult, ImportedRun, SuiteRun
 from agentops.runs.models import OutputRules, Run, TaskType, ToolCall
+from agentops.screening.models import Screening
 from agentops.tenancy.access import SYSTEM, TOKEN_SCOPES
 from agentops.tenancy.models import Membership, Tenant
 from agentops.tenancy.scope import tenant_scope
@@ -221,6 +222,7 @@ def build(tenant: Tenant) -> World:
             ),
             ToolHealth(tool="mail.read"),
             AllowedHost(host="api.example.com"),
+            Screening(note="n"),
             Alarm(task_type="t", kind="planner", raised_at=run.created_at, started_at=run.created_at, body=FIGURES),
             Webhook(name="w", url="https://hooks.example.com/"),
             ModelPrice(pattern="*", input_micros=1, output_micros=1, valid_from=run.created_at),
