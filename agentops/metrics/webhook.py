@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 
 from django.utils.crypto import salted_hmac
 
+from tools.network.addresses import not_public
+
 TIMEOUT_S: Final = 5.0
 _ANSWER: Final = 1024
 
@@ -96,16 +98,7 @@ def checked(url: str, *, lookup: Resolve | None = None) -> Target:
 
 def public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Whether an address is one of the open internet, also where it is an IPv4 address in the clothes of IPv6."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if inner is not None:
-            return False
-        if address in _NAT64:
-            return False
-    return address.is_global and not address.is_multicast
-
-
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+    return not not_public(str(address))
 
 
 class _Pinned(http.client.HTTPSConnection):

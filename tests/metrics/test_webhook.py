@@ -32,6 +32,8 @@ OPEN = Target("hooks.example.com", 443, "/a", "93.184.215.14")
         "https://[::1]/",
         "https://[::ffff:10.0.0.1]/",
         "https://[64:ff9b::a00:1]/",
+        "https://[::7f00:1]/",
+        "https://168.63.129.16/metadata",
         "https://10.1.2.3:8443/x",
         "https://169.254.169.254/latest/meta-data",
         "https://hooks.example.com/a b",
@@ -54,6 +56,7 @@ def test_addresses_that_nothing_is_posted_to(url: str) -> None:
         ["fe80::1%eth0"],
         ["::ffff:192.168.0.1"],
         ["2002:0a00:0001::1"],
+        ["64:ff9b:1::a00:1"],
         [],
     ],
 )
