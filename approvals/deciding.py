@@ -103,7 +103,8 @@ def edit_and_approve(
         if same:
             return write_approval(opened, actor, note, moment, {}, cleared)
         needed = max(rung_of(edited.risk.band.value).approvers, edited.quorum)
-        if edited.risk.band.rank > opened.band_rank or needed > 1:
+        others = bool(edited.role) and edited.role not in actor.roles
+        if edited.risk.band.rank > opened.band_rank or needed > 1 or others:
             return revise(opened, actor, edited, now=moment)
         return write_approval(opened, actor, note, moment, edited.columns(), cleared)
 

@@ -6,10 +6,10 @@ from django.db.models import CharField, Q
 from django.db.models.functions import Cast
 
 from agentops.audit.models import Event
-from agentops.changes.models import ChangeStatus
+from agentops.changes.models import TOOK_EFFECT, ChangeStatus
 from agentops.tenancy.access import Actor
 from approvals.ladder import POLICY_REST, Rung
-from approvals.models import Handling, Proposal
+from approvals.models import Handling, PolicyVersion, Proposal
 from tools.allowing import differences_of
 from tools.models import AllowlistChange, AllowlistEntry
 from tools.promises import Sink
@@ -55,7 +55,11 @@ def _changed_the_rules(proposal: Proposal, actor: Actor, now: datetime) -> bool:
         proposed_by=actor.user_id, status=ChangeStatus.ACTIVE, decided_at__gt=since
     )
     cell = (proposal.task_type_id, proposal.tool)
-    return any(cell == (one.task_type_id, one.tool) for row in widened for one in differences_of(row))
+    if any(cell == (one.task_type_id, one.tool) for row in widened for one in differences_of(row)):
+        return True
+    # Of a policy both who proposed it and who published it; the rules of it that apply to the call may be any.
+    policies = PolicyVersion.objects.filter(status__in=TOOK_EFFECT, effective_at__gt=since, effective_at__lte=now)
+    return policies.filter(Q(proposed_by=actor.user_id) | Q(decided_by=actor.user_id)).exists()
 
 
 def _listed_a_host(proposal: Proposal, actor: Actor, now: datetime) -> bool:

@@ -8,7 +8,7 @@ from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
 from agentops.engine.state import fold
 from agentops.engine.transitions import CallState
-from agentops.guardrails.provenance import Provenance, SourceKind
+from agentops.guardrails.provenance import UNSCREENED, Provenance, SourceKind
 from agentops.guardrails.provenance import provenance as single_provenance
 from agentops.runs.models import ToolCall
 from agentops.runs.output_policy import effective
@@ -53,7 +53,7 @@ def checked(
     What the agent changed when it was asked raises the risk for as long as any of it stands.
     """
     contract = registry.get(proposal.tool, proposal.contract_version)
-    policy = policies.in_force()
+    policy, state = policies.in_force(), fold(load(proposal.run_id))
     verdict = classify(
         Candidate(
             contract=contract,
@@ -70,7 +70,9 @@ def checked(
             surroundings=policies.surroundings(proposal.run, policies.place_of(proposal.tenant_id), now)
             if policy.rules
             else None,
-            output=output_context(fold(load(proposal.run_id)), effective(proposal.task_type), registry.get),
+            output=output_context(state, effective(proposal.task_type), registry.get),
+            barred=registry.barred(proposal.tool, proposal.contract_version, wanted),
+            unscreened=UNSCREENED in state.suspicion,
         )
     )
     if isinstance(verdict, Deny):

@@ -136,17 +136,19 @@ def classify(candidate: Candidate) -> GateVerdict:
 
 
 def recheck(candidate: Candidate, *, by_person: bool) -> Deny | Auto:
-    """Say whether the policy as it is now still lets a call run that was granted earlier; never raises.
+    """Say whether the rules as they are now still let a call run that was granted earlier; never raises.
 
-    What a person has approved is stopped by a rule that denies; what policy granted, by anything that asks for a
-    person now as well.
+    What a person has approved is stopped by whatever refuses it now: the allowlist, the policy, the output policy. What
+    policy granted is stopped by anything that asks for a person now as well.
     """
     try:
-        judged = _judged(candidate)
-        forbidden = _forbidden(candidate, judged)
+        if (refusal := _denied(candidate)) is not None:
+            return refusal
+        found, judged = _leaving(candidate), _judged(candidate)
+        forbidden = _kept_in(found) or _forbidden(candidate, judged)
         if forbidden is not None:
             return forbidden
-        asks = None if by_person else _gated(candidate, judged)
+        asks = None if by_person else _gated(candidate, judged, found)
         if asks is not None:
             return Deny("policy_blocked", f"A person has to agree now. {asks.reasons[0]}", asks.rule)
         return Auto(_allowing_rule(candidate, judged), (), (), candidate.policy.version)

@@ -17,6 +17,7 @@ from agentops.wire.parse import JSON, WireError, guard, parse_json
 from approvals.freezing import catch_up, work_of
 from approvals.locking import lock_run
 from approvals.models import Grant, GrantSource, Proposal
+from approvals.trust import still_counts, trusted_by
 from tools.allowlist import AllowlistRule, AllowlistState, lookup
 from tools.contracts import action_digest
 from tools.executor import CallRequest, Permit, PermitRefused
@@ -96,11 +97,11 @@ def consume(
 
     Must run in the transaction that records the intent. Checks again what may have changed since the grant was
     given: stops of the line, the digest of the arguments, the contract, the allowlist (the stricter of then and now),
-    the deadline. What policy granted gets its row here, used up as it is made, so that nothing uses it a second time.
-    `again`: the same action is repeated, because it is safe to repeat. Raises PermitRefused with one of the codes of
-    this module (LineStopped for `halted`); nothing is written then. Keeps the line open until the transaction ends:
-    whoever stops it afterwards comes after this call. `run` is the run's row when the caller has it and the run's lock;
-    both are taken here otherwise.
+    the trust that lets it be, the deadline. What policy granted gets its row here, used up as it is made, so that
+    nothing uses it a second time. `again`: the same action is repeated, because it is safe to repeat. Raises
+    PermitRefused with one of the codes of this module (LineStopped for `halted`); nothing is written then. Keeps the
+    line open until the transaction ends: whoever stops it afterwards comes after this call. `run` is the run's row when
+    the caller has it and the run's lock; both are taken here otherwise.
     """
     if run is None:
         lock_run(request.run_id)
@@ -118,6 +119,8 @@ def consume(
     if grant is None:
         raise PermitRefused(GRANT_MISSING, "Nobody gave permission for this call.")
     _check(grant, request, now, again=again, task_type_id=run.task_type_id)
+    if policy is not None and (named := trusted_by(policy.rule)) and not still_counts(named, now):
+        raise PermitRefused(NOT_ALLOWED, "Nobody trusts calls like this one any more.")
     if new:
         grant.consumed_at = now
         grant.save(force_insert=True)
@@ -225,7 +228,7 @@ def _check(grant: Grant, request: CallRequest, now: datetime, *, again: bool, ta
     if contract is None or frozen != (contract.name, contract.version, contract.digest):
         raise PermitRefused(CONTRACT_CHANGED, f"The contract of {grant.tool} has changed since permission was given.")
     rule = lookup(task_type_id, request.tool)
-    unattended = grant.source == GrantSource.POLICY and not grant.policy_rule.startswith("trust.")
+    unattended = grant.source == GrantSource.POLICY and not trusted_by(grant.policy_rule)
     allowed = {AllowlistState.AUTO} if unattended else {AllowlistState.AUTO, AllowlistState.GATED}
     if rule.state not in allowed:
         raise PermitRefused(NOT_ALLOWED, f"The allowlist no longer lets {grant.tool} run this way.")

@@ -42,8 +42,13 @@ class Frozen:
         """How many people a rule of the policy asks for, 0 if none does."""
         return self.verdict.quorum if isinstance(self.verdict, Gate) else 0
 
+    @property
+    def role(self) -> str:
+        """The role that a rule of the policy asks for, empty if none does."""
+        return self.verdict.role if isinstance(self.verdict, Gate) else ""
+
     def columns(self) -> dict[str, object]:
-        """The columns of a proposal that an edit changes."""
+        """The columns of a proposal that an edit changes. A role that is asked for stays, whatever is edited."""
         attacked = self.verdict.attacked if isinstance(self.verdict, Gate) else ()
         sensitivity = self.verdict.sensitivity if isinstance(self.verdict, Gate) else ()
         return {
@@ -57,6 +62,7 @@ class Frozen:
             "policy_rule": self.verdict.rule,
             "policy_version": self.verdict.policy_version,
             "quorum": self.quorum,
+            **({"needs_role": self.role} if self.role else {}),
             "reasons": list(self.verdict.reasons),
             "attacked": list(attacked),
             "tainted": any(one.untrusted for one in self.provenance.values()),
@@ -186,7 +192,6 @@ def draft_proposal(
         decide_by=decide_by,
         execute_by=decide_by + timedelta(seconds=run.task_type.execute_within_s),
         created_at=now,
-        needs_role=gate.role,
         remind_at=now + (decide_by - now) * FIRST_REMINDER,
         **frozen.columns(),
     )

@@ -17,6 +17,7 @@ from agentops.audit.services import record_in_tenant_stream
 from agentops.tenancy.access import Actor, can
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON
+from approvals.ladder import rung_for
 from approvals.models import Proposal, ScopedTrust, Status
 from tools.contracts import ToolContract
 from tools.registry import registry
@@ -58,7 +59,7 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Not possible: `code` is role, not_yours, sensitive, untrusted, no_target, gone, scope, given or over."""
+    """Not possible: `code` is role, not_yours, several, sensitive, untrusted, no_target, gone, scope, given or over."""
 
     code: str
     message: str
@@ -69,6 +70,19 @@ def in_force(now: datetime) -> tuple[Trust, ...]:
     rows = ScopedTrust.objects.filter(revoked_at__isnull=True, ends_at__gt=now)
     columns = ("id", "task_type_id", "run_id", "tool", "contract_digest", "authority", "ends_at")
     return tuple(Trust(*row) for row in rows.order_by("id").values_list(*columns))
+
+
+def trusted_by(rule: str) -> str:
+    """Return the id of the trust that a rule of the gate names (`gate.Auto.rule`), empty if it names none. Pure."""
+    return rule.removeprefix(_NAMED) if rule.startswith(_NAMED) else ""
+
+
+_NAMED: Final = "trust."
+
+
+def still_counts(trust_id: str, now: datetime) -> bool:
+    """Say whether a trust of the open tenant counts at a moment, as the database knows it by now. One query."""
+    return ScopedTrust.objects.filter(pk=trust_id, revoked_at__isnull=True, ends_at__gt=now).exists()
 
 
 def covering(
@@ -108,6 +122,8 @@ def possible(proposal: Proposal, actor: Actor) -> Refused | None:
         return Refused("role", "Only seniors trust calls without asking again.")
     if proposal.status != Status.APPROVED or proposal.decided_by_id != actor.user_id:
         return Refused("not_yours", "You can trust only what you have approved yourself.")
+    if rung_for(proposal).approvers > 1:
+        return Refused("several", "Several people had to agree to it: none of them alone trusts the next one.")
     if contract is None or contract.digest != proposal.contract_digest:
         return Refused("gone", "The tool has changed since.")
     if contract.sensitivity:

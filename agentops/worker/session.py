@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, assert_never
 from uuid import UUID
 
@@ -81,6 +82,7 @@ from agentops.engine.state import Call as ToolCall
 from agentops.engine.state import State, apply, fold
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.guardrails.output.policy import OutputPolicy
+from agentops.guardrails.provenance import UNSCREENED
 from agentops.guardrails.screening import screen_input, screen_output
 from agentops.halts.covering import Stop
 from agentops.runs import lease as leases
@@ -692,9 +694,10 @@ class Session:
         }
 
     def judge_again(self, call: ToolCall, contract: ToolContract) -> gate.Auto:
-        """Return what lets a granted call run now: the policy may have become stricter since. Raises PermitRefused."""
+        """Return what lets a granted call run now: the rules may have become stricter since. Raises PermitRefused."""
         unused = (CallState.DENIED, CallState.WITHDRAWN)
-        others = (c for c in self.state.calls.values() if c.tool == call.tool and c.state not in unused)
+        # As when it was selected: those that were selected later are judged by this one, not this one by them.
+        earlier = takewhile(lambda c: c.call_id != call.call_id, self.state.calls.values())
         verdict = gate.recheck(
             gate.Candidate(
                 contract=contract,
@@ -703,7 +706,9 @@ class Session:
                 provenance=call.provenance,
                 planned=call.planned,
                 allow=self.snapshot.rule(self.run.task_type_id, call.tool),
-                calls_so_far=sum(1 for c in others if c.call_id != call.call_id),
+                calls_so_far=sum(1 for c in earlier if c.tool == call.tool and c.state not in unused),
+                output=output_context(self.state, self.output_policy, registry.get) if contract.egress else gate.USUAL,
+                unscreened=UNSCREENED in self.state.suspicion,
                 **self.rules_for(contract, call.arguments),
             ),
             by_person=bool(call.proposal_id),
