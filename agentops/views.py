@@ -38,6 +38,10 @@ def healthz(request: HttpRequest) -> HttpResponse:
     )
 
 
+_PROXIES_SAY = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP", "HTTP_X_FORWARDED_HOST")
+"""Headers by which proxies tell that they are one; one that tells nothing has to be counted in the settings."""
+
+
 @require_safe
 @never_cache
 @login_not_required
@@ -47,7 +51,7 @@ def prometheus(request: HttpRequest) -> HttpResponse:
     Without METRICS_TOKEN only this machine may ask, and not through a proxy: then everybody would come from here.
     """
     address = request.META.get("REMOTE_ADDR", "")
-    proxied = settings.ALLAUTH_TRUSTED_PROXY_COUNT or "HTTP_X_FORWARDED_FOR" in request.META
+    proxied = settings.ALLAUTH_TRUSTED_PROXY_COUNT or any(name in request.META for name in _PROXIES_SAY)
     if not exposition.allowed("" if proxied else address, request.META.get("HTTP_AUTHORIZATION", "")):
         raise Http404
     return HttpResponse(exposition.text(), content_type=exposition.CONTENT_TYPE)

@@ -10,13 +10,17 @@ from datetime import datetime
 from typing import assert_never
 
 from agentops.audit.services import record_in_tenant_stream
+from agentops.guardrails.provenance import Provenance
 from agentops.tenancy.access import Actor
 from agentops.wire.parse import JSONObject
 from approvals import duties, friction, quorum
+from approvals.editing import checked
+from approvals.ending import close
 from approvals.friction import Evidence
 from approvals.ladder import Rung, rung_for
 from approvals.models import Proposal
-from approvals.outcomes import Forbidden, Gated, Moved, Refusal, Seconded, StepUpNeeded
+from approvals.outcomes import Forbidden, Gated, Invalid, Moved, Refusal, Seconded, StepUpNeeded
+from approvals.policies import in_force
 from approvals.preconditions import moved
 from approvals.release import release_at
 from approvals.sight import Sight
@@ -49,6 +53,8 @@ def clear(
     that counts without being the last one is recorded here (`Seconded`), as is a value that was picked wrongly. `typed`
     are the pointers of values an edit changes; `edits` says that this is one, which never counts as a vote.
     """
+    if not edits:
+        _catch_up(proposal, now)
     rung = rung_for(proposal)
     if rule := duties.conflict(proposal, actor, rung, now=now):
         return Forbidden(rule)
@@ -68,6 +74,26 @@ def clear(
     if rung.must_see and (changed := moved(proposal, actor, now=now)) is not None:
         return Moved(*changed)
     return _counted(proposal, actor, note, rung, looked, now)
+
+
+def _catch_up(proposal: Proposal, now: datetime) -> None:
+    """Ask for as many people, and of the role, that a policy wants which was published while the call waited.
+
+    What it denies is stopped when the grant is used. One query; more only under another version of the policy.
+    """
+    if in_force(now).version == proposal.policy_version:
+        return
+    known = {path: Provenance.from_json(raw) for path, raw in proposal.provenance.items()}
+    wanted = checked(proposal, proposal.argument_values, known, now=now)
+    if isinstance(wanted, Invalid):
+        return
+    more: dict[str, object] = {}
+    if wanted.quorum > proposal.quorum:
+        more["quorum"] = wanted.quorum
+    if wanted.role and not proposal.needs_role:
+        more["needs_role"] = wanted.role
+    if more:
+        close(proposal, {**more, "reasons": list(wanted.verdict.reasons)})
 
 
 def _counted(

@@ -18,7 +18,7 @@ from approvals import duties, gate, grants, trust
 from approvals.gate import Auto, Candidate, Deny, Pin
 from approvals.ladder import POLICY_REST, default_rung
 from approvals.models import Grant, PolicyVersion, Proposal, ScopedTrust
-from approvals.outcomes import Forbidden, Invalid, Reconfirm
+from approvals.outcomes import Decided, Forbidden, Invalid, Reconfirm, Seconded
 from approvals.revising import Revision, revised_by_agent
 from approvals.risk import Band
 from tests.approvals.conftest import NOW, Desk, Previews
@@ -104,6 +104,24 @@ def test_what_the_agent_wants_after_a_question_gets_the_role_of_the_policy_as_we
     revised.keep()
     gifts.refresh_from_db()
     assert (gifts.version, gifts.needs_role) == (2, "senior")
+
+
+def test_what_a_policy_wants_that_was_published_meanwhile_is_wanted_of_an_approval_as_well(
+    desk: Desk, alice: User, bob: User, sam: User, actors: Actors
+) -> None:
+    proposal = desk.propose()
+
+    def approved(user: User) -> object:
+        return approve(proposal_id=proposal.pk, actor=actors(user), version=1, digest=proposal.digest, now=SOON)
+
+    rule: JSONObject = {"id": "two", "when": "contract.writes", "effect": "gate", "quorum": 2, "role": "senior"}
+    publish(alice, person("adam", desk.tenant, "admin"), rule)
+    assert approved(bob) == Forbidden("needs_role")
+    assert approved(sam) == Seconded(proposal.pk, 1, 2, SOON)
+    proposal.refresh_from_db()
+    assert (proposal.status, proposal.quorum, proposal.needs_role) == ("pending", 2, "senior")
+    assert any("2 people" in str(reason) for reason in proposal.reasons)
+    assert isinstance(approved(person("selma", desk.tenant, "senior")), Decided)
 
 
 @pytest.fixture

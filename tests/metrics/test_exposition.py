@@ -90,7 +90,8 @@ def test_hostile_names_of_tools_stay_inside_their_quotes(week: Week) -> None:
 def test_without_a_token_only_this_machine_may_ask(client: Client) -> None:
     assert client.get("/metrics").status_code == 200
     assert client.get("/metrics", REMOTE_ADDR="10.0.0.7").status_code == 404
-    assert client.get("/metrics", headers={"x-forwarded-for": "1.2.3.4"}).status_code == 404
+    for header in ("x-forwarded-for", "forwarded", "via", "x-real-ip"):
+        assert client.get("/metrics", headers={header: "1.2.3.4"}).status_code == 404, header
     assert client.post("/metrics").status_code in (403, 405)
 
 
