@@ -99,7 +99,7 @@ from agentops.wire.parse import JSON, JSONObject
 from agentops.worker import answering, mishap, spending
 from agentops.worker.backoff import BASE_S, backoff
 from agentops.worker.calls import ask_hook, idempotency_key, read_back, request_of, trust_of
-from agentops.worker.output import review_answer
+from agentops.worker.output import review_answer, review_reply
 from agentops.worker.planners import offered_tools, patience
 from agentops.worker.snapshot import Snapshot
 from agentops.worker.stopping import paused_by, stop_for
@@ -484,6 +484,8 @@ class Session:
     def keep_reply(self, command: Reply, planner: str, answer: Answered, proposal: Proposal) -> Steps:
         """Record what a model has answered, and make a new version of the proposal if it wants other arguments."""
         tainted = self.state.tainted
+        context = output_context(self.state, self.output_policy, registry.get)
+        answer = replace(answer, text=review_reply(answer.text, context, untrusted=tainted))
         for _ in range(MAX_CONFLICTS):
             call = self.state.calls[command.call_id]
             told, revision = answer, None

@@ -191,6 +191,22 @@ def test_the_model_that_planned_answers_with_what_it_knew_and_the_run_waits_on(s
     assert scene.proposal.version == 1
 
 
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        ("Paid by 4111 1111 1111 1111.", "Paid by [redacted: card number]."),
+        (f"The key is ghp_{'a1B2c3' * 6}.", "(Held back. The answer holds a secret (github token).)"),
+        ("I have not refunded it yet.", "I have not refunded it yet."),
+    ],
+)
+def test_a_person_sees_of_an_answer_what_the_output_policy_lets_out(scene: Scene, said: str, seen: str) -> None:
+    scene.begin()
+    scene.ask()
+    scene.model.replies = [says(said)]
+    scene.drive()
+    assert [one.answer for one in scene.questions] == [seen]
+
+
 def test_three_questions_are_answered_and_no_more(scene: Scene) -> None:
     scene.model.replies = [says(), lambda _: PlannerFailed("model_timeout", "Too late."), says(), says()]
     scene.begin()
