@@ -10,11 +10,10 @@ from datetime import datetime
 from typing import assert_never
 
 from agentops.audit.services import record_in_tenant_stream
-from agentops.guardrails.provenance import Provenance
 from agentops.tenancy.access import Actor
 from agentops.wire.parse import JSONObject
 from approvals import duties, friction, quorum
-from approvals.editing import checked
+from approvals.editing import as_it_stands
 from approvals.ending import close
 from approvals.friction import Evidence
 from approvals.ladder import Rung, rung_for
@@ -83,8 +82,7 @@ def _catch_up(proposal: Proposal, now: datetime) -> None:
     """
     if in_force(now).version == proposal.policy_version:
         return
-    known = {path: Provenance.from_json(raw) for path, raw in proposal.provenance.items()}
-    wanted = checked(proposal, proposal.argument_values, known, now=now)
+    wanted = as_it_stands(proposal, now=now)
     if isinstance(wanted, Invalid):
         return
     more: dict[str, object] = {}

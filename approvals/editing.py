@@ -41,6 +41,12 @@ def edited_by(proposal: Proposal, actor: Actor, arguments: JSON) -> Frozen | Inv
     return checked(proposal, wanted, after_edit(proposal, wanted, typed_by(actor)), now=clock.now())
 
 
+def as_it_stands(proposal: Proposal, *, now: datetime) -> Frozen | Invalid:
+    """Put what a proposal says before the gate once more, under the rules as they are now; nothing is written."""
+    known = {path: Provenance.from_json(raw) for path, raw in proposal.provenance.items()}
+    return checked(proposal, proposal.argument_values, known, now=now)
+
+
 def checked(
     proposal: Proposal,
     wanted: JSON,

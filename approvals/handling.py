@@ -17,9 +17,12 @@ from agentops.audit.services import record_in_tenant_stream
 from agentops.tenancy.access import SYSTEM, Actor, can
 from agentops.tenancy.models import Role
 from agentops.wire.parse import JSONObject, clean_text
-from approvals import freezing
+from approvals import freezing, policies
+from approvals.editing import as_it_stands
 from approvals.ending import locked, run_ended
+from approvals.gate import Gate
 from approvals.models import Handling, Proposal, Status
+from approvals.proposing import Frozen
 
 MAX_REASON: Final = 300
 MIN_REASON: Final = 5
@@ -96,6 +99,8 @@ def extend(*, proposal_id: UUID, actor: Actor, minutes: int, reason: str, now: d
         proposal = locked(proposal_id)
         if closed := _closed(proposal, moment):
             return closed
+        if _ends_by_policy(proposal, moment):
+            return Refused("minutes", "A rule of the policy says until when this is decided, and nobody extends that.")
         before = Handling.objects.filter(proposal=proposal, kind=Handling.Kind.EXTEND).count()
         if before >= MOST_EXTENSIONS:
             return Refused("minutes", f"It has been extended {MOST_EXTENSIONS} times; decide it, or escalate it.")
@@ -106,6 +111,14 @@ def extend(*, proposal_id: UUID, actor: Actor, minutes: int, reason: str, now: d
         )
         record(proposal, actor, Handling.Kind.EXTEND, moment, reason=clean_text(reason.strip()), until=until)
         return Handled(proposal.pk, until)
+
+
+def _ends_by_policy(proposal: Proposal, now: datetime) -> bool:
+    """Say whether a rule of the policy limits the time to decide this. One query where there are no rules."""
+    if not policies.in_force(now).rules:
+        return False
+    found = as_it_stands(proposal, now=now)
+    return isinstance(found, Frozen) and isinstance(found.verdict, Gate) and found.verdict.decide_within_s is not None
 
 
 def record(

@@ -16,6 +16,7 @@ from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSONObject
 from approvals import duties, gate, grants, trust
 from approvals.gate import Auto, Candidate, Deny, Pin
+from approvals.handling import Handled, Refused, extend
 from approvals.ladder import POLICY_REST, default_rung
 from approvals.models import Grant, PolicyVersion, Proposal, ScopedTrust
 from approvals.outcomes import Decided, Forbidden, Invalid, Reconfirm, Seconded
@@ -122,6 +123,21 @@ def test_what_a_policy_wants_that_was_published_meanwhile_is_wanted_of_an_approv
     assert (proposal.status, proposal.quorum, proposal.needs_role) == ("pending", 2, "senior")
     assert any("2 people" in str(reason) for reason in proposal.reasons)
     assert isinstance(approved(person("selma", desk.tenant, "senior")), Decided)
+
+
+def test_nobody_extends_the_time_that_a_rule_of_the_policy_gives(
+    desk: Desk, alice: User, bob: User, actors: Actors
+) -> None:
+    small, large = desk.propose(), desk.propose(reason="Gift")
+    rule: JSONObject = {"id": "x", "when": "call.args.reason == 'Gift'", "effect": "gate", "decide_within": "5m"}
+    publish(alice, person("adam", desk.tenant, "admin"), rule)
+    said = [
+        extend(proposal_id=one.pk, actor=actors(bob), minutes=60, reason="I am away.", now=NOW)
+        for one in (small, large)
+    ]
+    assert isinstance(said[0], Handled)
+    assert isinstance(said[1], Refused)
+    assert said[1].field == "minutes"
 
 
 @pytest.fixture
