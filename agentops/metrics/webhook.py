@@ -12,7 +12,9 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,6 +24,8 @@ from django.utils.crypto import salted_hmac
 from tools.network.addresses import not_public
 
 TIMEOUT_S: Final = 5.0
+TOTAL_S: Final = 15.0
+"""Seconds that one message may take with everything, however slowly the other side drips its answer."""
 _ANSWER: Final = 1024
 
 Resolve = Callable[[str, int], Sequence[str]]
@@ -107,20 +111,33 @@ class _Pinned(http.client.HTTPSConnection):
     def __init__(self, target: Target, context: ssl.SSLContext) -> None:
         super().__init__(target.host, target.port, timeout=TIMEOUT_S, context=context)
         self._address, self._tls = target.address, context
+        self._wire: socket.socket | None = None
 
     def connect(self) -> None:
         """Connect to the address that was checked."""
         raw = socket.create_connection((self._address, self.port), TIMEOUT_S)
-        self.sock = self._tls.wrap_socket(raw, server_hostname=self.host)
+        secured = self._tls.wrap_socket(raw, server_hostname=self.host, do_handshake_on_connect=False)
+        self.sock = self._wire = secured
+        secured.do_handshake()
+
+    def cut(self) -> None:
+        """End whatever is under way, from another thread: who waits for the other side is told that it is gone."""
+        if self._wire is not None:
+            with suppress(OSError):
+                self._wire.shutdown(socket.SHUT_RDWR)
 
 
 def post(target: Target, body: bytes, headers: dict[str, str]) -> int:
     """Post a message; return the status. Raises OSError or http.client.HTTPException where nothing answers."""
     connection = _Pinned(target, ssl.create_default_context())
+    end = threading.Timer(TOTAL_S, connection.cut)
+    end.daemon = True
+    end.start()
     try:
         connection.request("POST", target.path, body, {"content-type": "application/json", **headers})
         answer = connection.getresponse()
         answer.read(_ANSWER)
         return answer.status
     finally:
+        end.cancel()
         connection.close()

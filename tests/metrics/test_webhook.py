@@ -3,6 +3,12 @@
 import base64
 import hashlib
 import hmac
+import http.client
+import socket
+import ssl
+import threading
+import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -81,6 +87,50 @@ def test_it_connects_to_that_address_and_speaks_to_the_name(monkeypatch: pytest.
     with pytest.raises(ConnectionRefusedError):
         post(OPEN, b"{}", {})
     assert asked == [(("93.184.215.14", 443), webhook.TIMEOUT_S)]
+
+
+class Plain(socket.socket):
+    """Stands for a socket with TLS."""
+
+    def do_handshake(self) -> None:
+        """Do nothing."""
+
+
+class NoTls:
+    """Stands for TLS settings."""
+
+    verify_mode, check_hostname, post_handshake_auth = ssl.CERT_NONE, False, None
+
+    def wrap_socket(self, raw: socket.socket, **_: object) -> Plain:
+        return Plain(fileno=raw.detach())
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 204 No", b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"])
+def test_who_drips_an_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(webhook.TIMEOUT_S)
+    over = threading.Event()
+
+    def drip() -> None:
+        theirs.sendall(head)
+        with suppress(OSError):
+            while not over.wait(0.02):
+                theirs.sendall(b"x")
+
+    monkeypatch.setattr(webhook, "TOTAL_S", 0.2)
+    monkeypatch.setattr("agentops.metrics.webhook.socket.create_connection", lambda address, timeout: ours)
+    monkeypatch.setattr("agentops.metrics.webhook.ssl.create_default_context", NoTls)
+    other = threading.Thread(target=drip)
+    other.start()
+    began = time.monotonic()
+    try:
+        with suppress(OSError, http.client.HTTPException):
+            post(OPEN, b"{}", {})
+    finally:
+        over.set()
+        other.join()
+        theirs.close()
+    assert time.monotonic() - began < webhook.TIMEOUT_S / 2
 
 
 def test_the_signature_is_that_of_standard_webhooks() -> None:
