@@ -49,6 +49,8 @@ def _changed_the_rules(proposal: Proposal, actor: Actor, now: datetime) -> bool:
     named = entries.values(name=Cast("pk", CharField()))
     rules = Q(type="admin.changed", subject_kind="tasktype", subject_id=str(proposal.task_type_id))
     rules |= Q(type="allowlist.changed", subject_kind="allowlistentry", subject_id__in=named)
+    # What the whole tenant lets out, and what its guardrails look for, is said for this kind of work as well.
+    rules |= Q(type="admin.changed", subject_kind__in=("outputrules", "screening"))
     if Event.objects.filter(rules, actor_kind="user", actor_id=actor.id, at__gt=since).exists():
         return True
     widened = AllowlistChange.objects.filter(

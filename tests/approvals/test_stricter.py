@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import User
 
+from agentops.audit.services import NewEvent, append
 from agentops.engine.events import RunClaimed
 from agentops.guardrails.provenance import UNSCREENED, Provenance
 from agentops.tenancy.access import Actor
@@ -287,3 +288,15 @@ def test_who_proposed_or_published_a_policy_does_not_approve_under_it_for_a_day(
     assert [said(user) for user in (dana, eve, sam)] == [duties.OWN_POLICY, duties.OWN_POLICY, ""]
     assert said(dana, -timedelta(minutes=90)) == "", "it does not count before its moment"
     assert said(eve, POLICY_REST) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"), [("outputrules", duties.OWN_POLICY), ("screening", duties.OWN_POLICY), ("webhook", "")]
+)
+def test_who_changed_what_the_tenant_lets_out_does_not_approve_under_it_for_a_day(
+    desk: Desk, bob: User, actors: Actors, kind: str, rule: str
+) -> None:
+    proposal, rung = desk.propose(), default_rung(Band.HIGH)
+    append("tenant", [NewEvent("admin.changed", {}, (kind, "1"), at=NOW)], actor=actors(bob))
+    assert duties.conflict(proposal, actors(bob), rung, now=SOON) == rule
+    assert duties.conflict(proposal, actors(bob), rung, now=SOON + POLICY_REST) == ""
