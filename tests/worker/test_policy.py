@@ -11,7 +11,7 @@ from agentops.engine.events import CallDenied, CallGranted
 from agentops.runs.models import Run, TaskType
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
-from agentops.wire.parse import JSONObject
+from agentops.wire.parse import JSON, JSONObject
 from approvals import policies, trust
 from approvals.models import Grant, PolicyVersion
 from tests.conftest import person
@@ -82,6 +82,21 @@ def test_a_small_refund_runs_by_itself_under_a_published_bounded_rule(
     assert drive(start("goodwill-refund", REFUND | {"amount_minor": 501}).id).state == "awaiting_approval"
     waiting = only_proposal()
     assert (waiting.policy_rule, waiting.policy_version) == ("sensitive.financial", 1)
+
+
+def test_a_later_call_that_has_to_ask_does_not_stop_the_one_that_is_within_the_bound(
+    shop: Tenant, publish: Callable[[str], None]
+) -> None:
+    publish(small().replace("goodwill-refund", "job"))
+    calls: list[JSON] = [
+        {"tool": "shop.issue_refund", "arguments": REFUND | {"amount_minor": amount, "currency": "EUR"}}
+        for amount in (100, 200)
+    ]
+    task_type([{"id": "a", "calls": calls}], {"shop.issue_refund": AllowlistState.AUTO})
+    run = drive(start("job", {}).id)
+    assert events_of(run, CallDenied) == []
+    assert only_proposal().argument_values["amount_minor"] == 200
+    assert [one.amount_minor for one in Refund.objects.all()] == [100]
 
 
 def test_a_rule_that_denies_stops_new_calls_and_what_was_approved_before(
