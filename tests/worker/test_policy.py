@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from agentops import clock
 from agentops.changes import outcomes
 from agentops.engine.events import CallDenied, CallGranted
-from agentops.runs.models import Run, TaskType
+from agentops.runs.models import OutputRules, Run, TaskType
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
@@ -112,6 +112,20 @@ def test_a_rule_that_denies_stops_new_calls_and_what_was_approved_before(
     assert [(one.code, one.rule) for one in denied] == [("policy_blocked", "policy.1.freeze")]
     assert "Stocktaking" in denied[0].message
     assert not Refund.objects.exists()
+
+
+@pytest.mark.parametrize("rules", [{"actions": {"iban": "block"}}, {"actions": "unreadable"}])
+def test_what_the_output_policy_blocks_by_now_is_not_sent_although_a_person_approved_it(
+    shop: Tenant, reviewer: Actor, rules: JSONObject
+) -> None:
+    letter: JSONObject = {"to": "wilma@example.com", "subject": "Account", "body": "To GB82 WEST 1234 5698 7654 32."}
+    step: JSONObject = {"id": "send", "tool": "mail.send", "arguments": letter, "on_failure": "continue"}
+    task_type([step], {"mail.send": AllowlistState.GATED})
+    run = drive(start("job", {}).id)
+    approved(only_proposal(), reviewer)
+    OutputRules.objects.create(rules=rules)
+    stopped = drive(run.id)
+    assert [one.code for one in events_of(stopped, CallDenied) if isinstance(one, CallDenied)] == ["output_policy"]
 
 
 def test_a_rule_that_asks_says_how_many_of_whom_and_until_when(shop: Tenant, publish: Callable[[str], None]) -> None:
