@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 
 from agentops import clock
 from agentops.changes import outcomes
-from agentops.engine.events import CallDenied, CallGranted
+from agentops.engine.events import CallDenied, CallGranted, CallSucceeded
 from agentops.runs.models import OutputRules, Run, TaskType
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
@@ -126,6 +126,20 @@ def test_what_the_output_policy_blocks_by_now_is_not_sent_although_a_person_appr
     OutputRules.objects.create(rules=rules)
     stopped = drive(run.id)
     assert [one.code for one in events_of(stopped, CallDenied) if isinstance(one, CallDenied)] == ["output_policy"]
+
+
+def test_once_a_guardrail_broke_nothing_that_policy_granted_before_starts(
+    shop: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[JSON] = [{"tool": "mail.read", "arguments": {"message_id": name}} for name in ("M-0001", "M-0002")]
+    task_type([{"id": "a", "calls": calls, "on_failure": "continue"}], {"mail.read": AllowlistState.AUTO})
+    broken = "agentops.worker.session.screen_output"
+    monkeypatch.setattr(broken, lambda output, trust, settings: [{"path": "/text", "failed": "ValueError"}])
+    run = drive(start("job", {}).id)
+    assert len(events_of(run, CallGranted)) == 2
+    assert len(events_of(run, CallSucceeded)) == 1
+    [denied] = [one for one in events_of(run, CallDenied) if isinstance(one, CallDenied)]
+    assert "guardrail broke" in denied.message
 
 
 def test_a_rule_that_asks_says_how_many_of_whom_and_until_when(shop: Tenant, publish: Callable[[str], None]) -> None:
