@@ -66,7 +66,8 @@ def ask(filters: Mapping[str, str], kind: str, *, person: User, actor: Actor, no
 
 def go_on(now: datetime) -> int:
     """Write the next piece of the oldest export under way, forget what is too old; return how many rows it was."""
-    Export.objects.filter(expires_at__lte=now).delete()
+    for old in Export.objects.filter(expires_at__lte=now)[:1]:
+        old.delete()
     export = Export.objects.filter(ended_at=None).order_by("pk").select_related("requested_by").first()
     if export is None:
         return 0

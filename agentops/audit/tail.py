@@ -21,10 +21,15 @@ def follow(reader: str, handle: Callable[[list[Event]], None], *, limit: int) ->
     Position and whatever `handle` writes are committed together: what dies between is done again, what was done is
     not. Readers of the same name take turns; one that finds another at work does nothing.
     """
+    known = Tail.objects.filter(reader=reader).first()
+    idle = known is not None and known.horizon <= known.position
+    if known is not None and idle and not Event.objects.filter(pk__gt=known.position).exists():
+        return 0
     with transaction.atomic():
         tail = _mine(reader)
         if tail is None:
             return 0
+        before = (tail.position, tail.horizon)
         if tail.horizon <= tail.position:
             _look_ahead(tail)
         events: list[Event] = []
@@ -36,7 +41,8 @@ def follow(reader: str, handle: Callable[[list[Event]], None], *, limit: int) ->
             tail.position = events[-1].pk if len(events) == limit else tail.horizon
             if tail.position == tail.horizon:
                 _look_ahead(tail)
-        tail.save(update_fields=["position", "horizon", "seen_at"])
+        if (tail.position, tail.horizon) != before:
+            tail.save(update_fields=["position", "horizon", "seen_at"])
     return len(events)
 
 

@@ -1,8 +1,10 @@
 """What makes every ring dispensable: find runs that are due and nobody works on, and proposals nobody answered."""
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from django.db import transaction
@@ -70,9 +72,6 @@ def sweep_tenant(tenant: Tenant, now: datetime) -> int:
         record_readings(now, BATCH)
         settle_leftovers(now)
         expire_facts(now, BATCH)
-        index_new()
-        verification.go_on(now)
-        exports.go_on(now)
         spending.sweep(now)
         sweep_session_notes(BATCH)
         quiet = Q(rung_at__isnull=True) | Q(rung_at__lt=now - RING_AGAIN)
@@ -82,10 +81,24 @@ def sweep_tenant(tenant: Tenant, now: datetime) -> int:
             Run.objects.filter(pk__in=run_ids).update(rung_at=now)
         for run_id in run_ids:
             ring_now(tenant.pk, run_id)
-        # Last, because nothing waits for it.
-        rollup.sweep(now)
-        deliveries.send_due(now, MAILS)
+        _keep_up(tenant, now)
     return len(run_ids)
+
+
+def _keep_up(tenant: Tenant, now: datetime) -> None:
+    """Do what nobody waits for, last: one that breaks holds up neither runs nor the others."""
+    tasks: tuple[Callable[[], object], ...] = (
+        index_new,
+        partial(verification.go_on, now),
+        partial(exports.go_on, now),
+        partial(rollup.sweep, now),
+        partial(deliveries.send_due, now, MAILS),
+    )
+    for upkeep in tasks:
+        try:
+            upkeep()
+        except Exception:
+            logger.exception("upkeep of tenant %s failed", tenant.slug)
 
 
 def settle_leftovers(now: datetime) -> int:

@@ -224,7 +224,7 @@ def test_the_table_has_calls_rejections_and_breakers_in_few_statements(
             seed_rules(kind.pk, {f"tool.{at}": AllowlistState.GATED for at in range(40)})
     client = signed_in(alice)
     client.get(PAGE)
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(15):
         page = client.get(PAGE).content.decode()
     assert "2 calls, 1 rejected" in page
     assert "breaker open" in page

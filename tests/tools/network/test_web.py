@@ -221,6 +221,7 @@ def test_retry_after_is_a_bounded_number(header: str, seconds: float | None) -> 
     assert web.retry_after(header) == seconds
 
 
+@pytest.mark.django_db
 def test_retry_after_may_be_a_date() -> None:
     soon = datetime.now(UTC) + timedelta(seconds=100)
     assert 90 <= (web.retry_after(soon.strftime("%a, %d %b %Y %H:%M:%S GMT")) or 0) <= 100
