@@ -248,7 +248,9 @@ def kind_of(name: str, schema: Mapping[str, Any], siblings: Mapping[str, Any]) -
 
 def _limits(schema: Mapping[str, Any]) -> Iterator[str]:
     if "maxLength" in schema:
-        yield f", {schema.get('minLength', 0):,} to {schema['maxLength']:,} characters"
+        least, most = schema.get("minLength", 0), schema["maxLength"]
+        size = f"exactly {most:,}" if least == most else f"{least:,} to {most:,}" if least else f"at most {most:,}"
+        yield f", {size} character{'' if most == 1 else 's'}"
     if "pattern" in schema:
         yield f", of the form {schema['pattern']}"
     if "minimum" in schema:

@@ -50,6 +50,7 @@ class AuditFilter(forms.Form):
     terms = forms.CharField(
         required=False,
         max_length=300,
+        widget=forms.TextInput(attrs={"placeholder": "decision:approve band:high"}),
         help_text="decision:approve band:high policy:sensitive.financial task: role: outcome: digest: ref: taint:yes "
         "has:note is:orphan is:self; all of them must hold",
     )

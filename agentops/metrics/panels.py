@@ -108,7 +108,7 @@ class Panels:
         return [self._success(), self._override(), self._latency(), self._cost()]
 
     def by_task_type(self) -> list[dict[str, Any]]:
-        """Return success and override of every task type."""
+        """Return success and override of every task type; `unchecked` where it has no criterion to succeed by."""
         runs, bands = self.cells.by_task_type(Kind.RUN), self.cells.by_task_type(Kind.BAND)
         since = self.cells.since.isoformat()
         return [
@@ -116,6 +116,7 @@ class Panels:
                 "name": name,
                 "url": runs_url(name, since=since),
                 "success": self._rate(d.SUCCESS, runs.get(name, {})),
+                "unchecked": self._unchecked_only(runs.get(name, {})),
                 "completed": self._rate(d.COMPLETED, runs.get(name, {})),
                 "override": self._rate(d.OVERRIDE, bands.get(name, {})),
                 "steps": d.spread(runs.get(name, {}), "steps", exact=True),
@@ -184,7 +185,14 @@ class Panels:
                 {
                     "band": band,
                     "rates": [
-                        self._rate(one, counts) for one in (d.REJECTED, d.EDITED, d.UNDONE, d.STAMPED, d.EXPIRED)
+                        {"name": name, **self._rate(one, counts)}
+                        for name, one in (
+                            ("Rejected", d.REJECTED),
+                            ("Edited", d.EDITED),
+                            ("Undone", d.UNDONE),
+                            ("Too fast", d.STAMPED),
+                            ("Not answered", d.EXPIRED),
+                        )
                     ],
                     "wait": _pair(wait.p50, wait.p90),
                     "reading": _pair(reading.p10, reading.p50),
@@ -354,11 +362,9 @@ def drift_rows(charts: Sequence[tuple[str, Drift]]) -> list[dict[str, Any]]:
 def false_alarms(charts: int, runs_a_day: float) -> str:
     """Say how often a false alarm is to be expected, from the run lengths the thresholds were solved for."""
     if not charts or runs_a_day <= 0:
-        return f"about one in {BETWEEN_ALONE:,} runs of a task type"
+        return f"about once in {BETWEEN_ALONE:,} runs of a task type"
     days = BETWEEN_ALONE / runs_a_day
-    return (
-        f"at {runs_a_day:,.0f} runs a day about one every {max(1, round(days)):,} days (one in {BETWEEN_ALONE:,} runs)"
-    )
+    return f"about once in {BETWEEN_ALONE:,} runs, at the present pace every {max(1, round(days)):,} days"
 
 
 def _worst_first(name: str, counts: Mapping[str, int]) -> tuple[float, int, str]:

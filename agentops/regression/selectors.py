@@ -18,6 +18,8 @@ TREND: Final = 12
 
 SUITES: Final = 100
 """Suites on one page."""
+CASES: Final = 100
+"""How many cases of a suite a page lists."""
 
 
 def tenants_named(slug: str | None) -> Sequence[Tenant] | None:
@@ -40,12 +42,13 @@ def newest_runs(limit: int) -> Sequence[UUID]:
 
 @dataclass(frozen=True, slots=True)
 class SuiteRow:
-    """One suite: how many cases it has, how many of them rest, and its newest runs, the newest first."""
+    """One suite: how many cases it has, how many of them rest, its newest runs and its cases, the newest first."""
 
     name: str
     cases: int
     resting: int
     runs: tuple[SuiteRun, ...]
+    newest_cases: tuple[Case, ...]
 
     @property
     def newest(self) -> SuiteRun | None:
@@ -54,7 +57,7 @@ class SuiteRow:
 
 
 def suites(now: datetime) -> list[SuiteRow]:
-    """Return every suite of the open tenant scope that has a case or a result. Two queries, and one for each suite."""
+    """Return every suite of the open tenant scope that has a case or a result. Two queries, and two for each suite."""
     counts: dict[str, tuple[int, int]] = {
         row["suite"]: (row["cases"], row["resting"])
         for row in Case.objects.filter(retired_at__isnull=True)
@@ -67,6 +70,11 @@ def suites(now: datetime) -> list[SuiteRow]:
             name,
             *counts.get(name, (0, 0)),
             tuple(SuiteRun.objects.filter(suite=name).order_by("-started_at", "-id")[:TREND]),
+            tuple(
+                Case.objects.filter(suite=name, retired_at__isnull=True)
+                .only("pk", "tenant_id", "title", "slug")
+                .order_by("-created_at", "-pk")[:CASES]
+            ),
         )
         for name in names[:SUITES]
     ]

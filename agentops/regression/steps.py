@@ -192,7 +192,7 @@ def words(command: Command) -> str:
         case Fail(code=code, message=message):
             return f"fail with {code}: {message}"
         case Nothing():
-            return "nothing: it has ended, or others have to act first"
+            return "nothing; it has ended, or others have to act first"
 
 
 def _told(before: State, stamped: Stamped) -> Told | None:

@@ -25,7 +25,7 @@ class PlanReader:
     def _lines(self, request: AnswerRequest) -> Iterator[str]:
         step = request.step
         yield f"{planner_words(self.name).capitalize()} planned this before the run began; no model wrote it."
-        yield f"It is step {step.id}{': ' + step.why if step.why else ''}."
+        yield f"It is step {step.id}{': ' + step.why.rstrip('. ') if step.why else ''}."
         if step.when:
             yield f"The step runs only when {step.when}, which held."
         order = {call.call_id: index for index, call in enumerate(request.about.calls)}

@@ -171,3 +171,15 @@ def test_what_a_contract_names_is_picked_out_right_after_what_was_attacked() -> 
     assert sorted(ranks, key=ranks.__getitem__) == ["reason", "order_ref", "amount_minor", "currency"]
     plain = lab_contract()
     assert _rank("/order_ref", plain, []) == _rank("/amount_minor", plain, [])
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ({"minLength": 3, "maxLength": 3}, "text, exactly 3 characters"),
+        ({"maxLength": 1}, "text, at most 1 character"),
+        ({"minLength": 1, "maxLength": 1_000}, "text, 1 to 1,000 characters"),
+    ],
+)
+def test_the_size_of_a_text_is_said_in_plain_words(bounds: dict[str, Any], words: str) -> None:
+    assert contract_pages.kind_of("reason", {"type": "string", **bounds}, {}) == words

@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from agentops.budgets.models import Account, Budget
 from agentops.metrics.cells import Kind
-from agentops.metrics.dashboard import WINDOWS, load_cells
+from agentops.metrics.dashboard import WINDOWS, Cells, Counts, load_cells
 from agentops.metrics.models import RunFact
+from agentops.metrics.panels import Panels, false_alarms
 from agentops.tenancy.scope import tenant_scope
 from tests.conftest import person
 from tests.metrics.conftest import Week
@@ -142,3 +143,23 @@ def test_budgets_show_what_is_spent_set_aside_and_projected(week: Week, bob: Use
 
 def test_without_budgets_the_page_says_what_can_be_limited(acme: Any, bob: User, signed_in: Signed) -> None:
     assert "Nothing is limited." in page(signed_in(bob), "budgets")
+
+
+@pytest.mark.urls("agentops.tenant_urls")
+def test_a_kind_of_task_without_a_criterion_has_no_success() -> None:
+    now = timezone.now()
+    runs: dict[str, Counts] = {"checked": {"ended": 3, "verified": 1}, "unchecked": {"ended": 3, "unchecked": 3}}
+    cells = Cells(WINDOWS["7d"], now, [(now, Kind.RUN, name, "", counts) for name, counts in runs.items()])
+    rows = Panels(cells, "", now, []).by_task_type()
+    assert [(row["name"], row["unchecked"]) for row in rows] == [("checked", False), ("unchecked", True)]
+
+
+@pytest.mark.parametrize(
+    ("runs_a_day", "words"),
+    [
+        (0.0, "about once in 20,000 runs of a task type"),
+        (1.25, "about once in 20,000 runs, at the present pace every 16,000 days"),
+    ],
+)
+def test_how_often_an_alarm_is_false_is_said_in_runs_and_days(runs_a_day: float, words: str) -> None:
+    assert false_alarms(1, runs_a_day) == words

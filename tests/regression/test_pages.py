@@ -237,8 +237,10 @@ def test_a_retired_case_can_be_put_back(shop: Shop, engineer: Client) -> None:
 def test_the_pages_of_suites_show_verdict_baseline_and_what_was_wrong(shop: Shop, engineer: Client) -> None:
     assert "There is no case yet" in page(engineer, "regression")
     send(engineer, f"runs/{shop.run().id}/case")
-    assert "Nothing has been run yet" in page(engineer, "regression")
+    shown = page(engineer, "regression")
     case = Case.objects.get()
+    assert "Nothing has been run yet" in shown
+    assert f"/regression/cases/{case.pk}" in shown
     row = failed_suite_run(case)
     shown = page(engineer, "regression")
     assert "failed" in shown
