@@ -41,7 +41,11 @@ QUESTIONS: Final = (
     ("Critical decisions", "type=proposal.decided&terms=band%3Acritical"),
     ("From untrusted text, and approved", "terms=decision%3Aapprove+taint%3Ayes"),
     ("Effects without a permission", "terms=is%3Aorphan"),
-    ("Changed rules", "type=admin.changed"),
+    ("Changed settings", "type=admin.changed"),
+    ("Changed and proposed policies", "type=policy."),
+    ("Changed and proposed allowlist rules", "type=allowlist."),
+    ("Trusted calls", "type=trust."),
+    ("Hosts that tools may reach", "type=host."),
     ("Who belongs here", "type=member."),
     ("Who searched and exported", "type=audit."),
 )

@@ -395,7 +395,9 @@ def test_a_refused_approval_keeps_the_card_its_time_and_what_was_typed(proposal:
     answer = desk.post(f"/t/acme/proposals/{proposal.pk}/decide", fields, headers=CARD)
     assert answer.status_code == 422
     card = answer.context["card"]
-    assert (card["bar"]["token"], card["open"]) == (token, "approve")
+    # Signed again, it may carry another second.
+    assert card["bar"]["token"].partition(":")[0] == token.partition(":")[0]
+    assert card["open"] == "approve"
     assert "Too early, but my words.</textarea>" in text(answer)
     assert "Read it first" in text(answer)
 

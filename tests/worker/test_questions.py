@@ -485,7 +485,7 @@ def test_a_budget_that_is_used_up_pays_for_no_answer_and_one_that_is_not_is_char
 def test_what_a_dead_worker_may_have_spent_on_an_answer_counts_and_the_next_one_is_charged_by_itself(
     scene: Scene,
 ) -> None:
-    calls = budget(Measure.MODEL_CALLS, 10)
+    calls = budget(Measure.MODEL_CALLS, 10, period="total")
     scene.model.replies = [killed, says()]
     scene.begin()
     scene.ask()
