@@ -120,7 +120,7 @@ def _whole(run: Run, state: State) -> None:
     )
 
 
-def _times(act: Callable[[], None], count: int) -> list[float]:
+def _times(act: Callable[[], object], count: int) -> list[float]:
     """Return how long each of `count` decisions took, in milliseconds, the shortest first."""
     for _ in range(max(5, count // 20)):
         act()
