@@ -17,7 +17,7 @@ from approvals.outgoing import told
 from approvals.risk import Risk
 from approvals.search import found_by
 from approvals.sentence import render
-from approvals.weighing import assessed
+from approvals.weighing import Known, assessed
 from tools.contracts import ToolContract, action_digest
 
 MAX_EXPLANATION: Final = 20_000
@@ -90,6 +90,7 @@ def freeze(
     task_type_id: int,
     now: datetime,
     changed_after_question: bool = False,
+    known: Known | None = None,
 ) -> Frozen:
     """Work out everything a reviewer is shown. Asks the tool for a preview and our records for signals (queries)."""
     leafwise = per_leaf(arguments, provenance)
@@ -102,6 +103,7 @@ def freeze(
         task_type_id=task_type_id,
         now=now,
         changed_after_question=changed_after_question,
+        known=known,
     )
     return composed(
         tenant_id=tenant_id,
@@ -158,6 +160,7 @@ def draft_proposal(
     gate: Gate,
     explanation: str,
     now: datetime,
+    known: Known | None = None,
 ) -> Proposal:
     """Freeze a call for a person and return the row, to be saved with the `call.proposed` event.
 
@@ -172,6 +175,7 @@ def draft_proposal(
         verdict=gate,
         task_type_id=run.task_type_id,
         now=now,
+        known=known,
     )
     within = run.task_type.decide_within_s
     if gate.decide_within_s is not None:

@@ -4,7 +4,7 @@ Two admins, always: whoever proposed a set cannot put it in force, and the datab
 event of the tenant's own stream. Proposals that wait keep the risk they were frozen with.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -18,7 +18,7 @@ from agentops.tenancy.models import Environment, Tenant
 from agentops.tenancy.scope import current_tenant_id
 from agentops.wire.parse import JSONObject
 from approvals.facets import facets_of
-from approvals.history import decided_before, signals_of
+from approvals.history import Past, decided_before, signals_of
 from approvals.models import RiskWeights
 from approvals.risk import Risk, Subject, assess
 from approvals.weights import START, BadWeights, Weights, parse_weights
@@ -33,6 +33,26 @@ def weights_in_force() -> Weights:
     return START if row is None else parse_weights(row[1], row[0])
 
 
+class Known:
+    """What the open tenant weighs and has decided, read when it is first needed: for calls assessed at one moment."""
+
+    def __init__(self) -> None:
+        self._weights: Weights | None = None
+        self._past: dict[str, Sequence[Past]] = {}
+
+    def weights(self) -> Weights:
+        """Return the weights in force."""
+        if self._weights is None:
+            self._weights = weights_in_force()
+        return self._weights
+
+    def past(self, tool: str) -> Sequence[Past]:
+        """Return the last decisions about a tool."""
+        if tool not in self._past:
+            self._past[tool] = decided_before(tool)
+        return self._past[tool]
+
+
 def assessed(
     contract: ToolContract,
     arguments: JSONObject,
@@ -42,13 +62,18 @@ def assessed(
     task_type_id: int,
     now: datetime,
     changed_after_question: bool = False,
+    known: Known | None = None,
 ) -> Risk:
-    """Return the risk of a call with what the tenant weighs and what its own decisions say. Two or three queries."""
-    weights = weights_in_force()
+    """Return the risk of a call with what the tenant weighs and what its own decisions say.
+
+    Two or three queries, or none where `known` has been asked before.
+    """
+    known = known or Known()
+    weights = known.weights()
     facets = facets_of(contract, arguments, consequence)
     signals = signals_of(
         facets=facets,
-        past=decided_before(contract.name),
+        past=known.past(contract.name),
         consequence=consequence,
         task_type_id=task_type_id,
         weights=weights,

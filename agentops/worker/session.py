@@ -733,6 +733,7 @@ class Session:
             gate=verdict,
             explanation=candidate.why,
             now=self.driver.now(),
+            known=self.snapshot.known(),
         )
         event = CallProposed(
             call_id=selected.call_id,

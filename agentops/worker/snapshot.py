@@ -21,6 +21,7 @@ from agentops.wire.parse import JSONObject
 from approvals import policies, trust
 from approvals.policy import NONE, Policy
 from approvals.trust import Trust
+from approvals.weighing import Known
 from tools.allowlist import AllowlistRule, AllowlistState, all_rules
 from tools.health import ailing
 
@@ -43,6 +44,7 @@ class Snapshot:
         self._trusts: tuple[Trust, ...] = ()
         self._place = ("", "")
         self._screening: Settings | None = None
+        self._known = Known()
 
     def rule(self, task_type_id: int, tool: str) -> AllowlistRule:
         """Return the rule of a task type for a tool, `denied` when there is none."""
@@ -101,6 +103,11 @@ class Snapshot:
             self._screening = settings_in_force()
         return self._screening
 
+    def known(self) -> Known:
+        """Return what the tenant weighs and has decided, as of lately."""
+        self._refresh()
+        return self._known
+
     def expire(self) -> None:
         """Read everything again before it is used next."""
         self._read_at = -FRESH_S
@@ -117,4 +124,5 @@ class Snapshot:
         self._place = policies.place_of(current_tenant_id()) if self._policy.rules else ("", "")
         self._trusts = trust.in_force(clock.now())
         self._screening = None
+        self._known = Known()
         self._read_at = now
