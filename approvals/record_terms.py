@@ -8,6 +8,7 @@ from agentops.audit.services import Recorded
 from agentops.audit.terms import term
 from agentops.runs.models import ToolCall
 from agentops.wire.parse import JSON
+from approvals.leaves import leaves
 from approvals.models import Grant, Proposal
 from tools.contracts import Effect
 
@@ -78,17 +79,11 @@ def _of_call(event: Recorded, writes: set[Call], covered: set[Call]) -> Iterator
 
 def _texts(value: JSON) -> Iterator[str]:
     """Yield the leaves that could be the name somebody else gave to what was done: short, one word, with a digit."""
-    match value:
-        case str():
-            short = _SHORTEST <= len(value) <= _LONGEST and not any(c.isspace() for c in value)
-            if short and any(c.isdigit() for c in value):
-                yield value
-        case dict():
-            for member in value.values():
-                yield from _texts(member)
-        case list():
-            for member in value:
-                yield from _texts(member)
+    for _, leaf in leaves(value):
+        if isinstance(leaf, str):
+            short = _SHORTEST <= len(leaf) <= _LONGEST and not any(c.isspace() for c in leaf)
+            if short and any(c.isdigit() for c in leaf):
+                yield leaf
 
 
 def _call(event: Recorded) -> Call | None:

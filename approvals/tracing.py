@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from agentops.audit.models import EventTerm
-from agentops.audit.services import read
+from agentops.audit.selectors import together
 from agentops.audit.terms import DIGEST, term
 from agentops.engine.transitions import CallState
 from agentops.runs.models import Run, ToolCall
@@ -83,7 +83,7 @@ def _by_term(asked: str) -> Iterable[Call]:
         wanted.append(term("digest", digits))
     terms = EventTerm.objects.filter(term__in=wanted).order_by("-event_id").select_related("event")
     for one in terms[: 2 * MOST]:
-        for event in read(one.event.body, bytes(one.event.hash)):
+        for event in together(one.event):
             call_id = event.data.get("call_id")
             if event.run_id is not None and isinstance(call_id, str):
                 yield event.run_id, call_id

@@ -4,7 +4,8 @@ from typing import Final
 
 from agentops.audit import tail
 from agentops.audit.models import Event, EventTerm
-from agentops.audit.services import Recorded, read
+from agentops.audit.selectors import together
+from agentops.audit.services import Recorded
 from agentops.audit.terms import terms_of
 
 READER: Final = "terms"
@@ -16,19 +17,11 @@ def index_new(limit: int = BATCH) -> int:
     return tail.follow(READER, _index, limit=limit)
 
 
-def behind() -> int:
-    """Return the row id up to which terms find everything."""
-    return tail.position(READER)
-
-
 def _index(rows: list[Event]) -> None:
     events: list[Recorded] = []
     owners: list[int] = []
     for row in rows:
-        try:
-            held = read(row.body, bytes(row.hash))
-        except (KeyError, TypeError, ValueError, RecursionError):
-            continue  # somebody made it unreadable; verifying says so
+        held = together(row)  # nothing of a text that somebody made unreadable; verifying says so
         events += held
         owners += [row.pk] * len(held)
     wanted = {(term, pk) for terms, pk in zip(terms_of(events), owners, strict=True) for term in terms}

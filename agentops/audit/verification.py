@@ -53,11 +53,10 @@ def standing() -> Standing:
 def begin(*, now: datetime, actor: Actor | None = None) -> bool:
     """Begin a walk unless one is under way; return whether it began. A person's is on record."""
     with transaction.atomic():
-        upto = Event.objects.aggregate(newest=Max("pk"))["newest"] or 0
-        name = actor.name if actor is not None else ""
-        walk = Verification(started_at=now, upto=upto, requested_by=name)
         if Verification.objects.filter(ended_at=None).exists():
             return False
+        upto = Event.objects.aggregate(newest=Max("pk"))["newest"] or 0
+        walk = Verification(started_at=now, upto=upto, requested_by=actor.name if actor is not None else "")
         Verification.objects.bulk_create([walk], ignore_conflicts=True)
         if actor is not None:
             record_in_tenant_stream("audit.verify_requested", {}, subject=("audit", "chains"), actor=actor)

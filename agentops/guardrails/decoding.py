@@ -15,7 +15,7 @@ from typing import Final
 import re2
 
 from agentops.guardrails.folding import edited, encodable, readable
-from agentops.guardrails.views import Kind, Pieces, View
+from agentops.guardrails.views import Kind, Pieces, View, strung
 
 _ENTITY: Final = re.compile(r"(?:&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});?)+")
 _PERCENT: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
@@ -55,7 +55,7 @@ def decoded(view: View, whole: frozenset[Kind] = frozenset()) -> Iterator[View]:
         (Kind.HEX, _HEX, _from_hex),
     ):
         found = [(m.start(), m.end(), read(m.group())) for m in pattern.finditer(searched)]
-        yield from _runs(view, kind, found)
+        yield from strung(view, kind, found)
     if Kind.ROT13 in whole:
         pieces = Pieces(view, Kind.ROT13)
         pieces.keep(0, len(text))
@@ -77,15 +77,6 @@ def wholes_of(lowered: str) -> frozenset[Kind]:
 def _changed(view: View, kind: Kind, edits: "list[tuple[int, int, str]]") -> Iterator[View]:
     if edits and (made := edited(view, kind, edits)) is not view:
         yield made
-
-
-def _runs(view: View, kind: Kind, runs: "list[tuple[int, int, str]]") -> Iterator[View]:
-    pieces = Pieces(view, kind)
-    for start, end, text in runs:
-        if text:
-            pieces.put(text + "\n", start, end)
-    if pieces.length:
-        yield pieces.view()
 
 
 def _reversed(view: View) -> View:

@@ -18,7 +18,7 @@ from typing import Final
 import re2
 
 from agentops.guardrails.text import hidden_runs
-from agentops.guardrails.views import Kind, Pieces, View
+from agentops.guardrails.views import Kind, Pieces, View, strung
 
 _COMPATIBLE: Final = (
     *((0xA0, 0x2000), (0x2000, 0x3400), (0xA000, 0xAC00), (0xF900, 0x10000)),
@@ -124,19 +124,10 @@ def spelled(view: View) -> Iterator[View]:
     text = view.text
     if text.isascii():
         return
-    yield from _spelled(view, Kind.TAGS, [(m.start(), m.end(), _untagged(m.group())) for m in _TAGS.finditer(text)])
+    yield from strung(view, Kind.TAGS, [(m.start(), m.end(), _untagged(m.group())) for m in _TAGS.finditer(text)])
     found = [(m.start(), m.end(), _bytes_of(m.group())) for m in _SELECTORS.finditer(text)]
-    yield from _spelled(view, Kind.SELECTORS, found)
-    yield from _spelled(view, Kind.ZERO_WIDTH, [(m.start(), m.end(), _bits(m.group())) for m in _BITS.finditer(text)])
-
-
-def _spelled(view: View, kind: Kind, runs: "list[tuple[int, int, str]]") -> Iterator[View]:
-    pieces = Pieces(view, kind)
-    for start, end, text in runs:
-        if text:
-            pieces.put(text + "\n", start, end)
-    if pieces.length:
-        yield pieces.view()
+    yield from strung(view, Kind.SELECTORS, found)
+    yield from strung(view, Kind.ZERO_WIDTH, [(m.start(), m.end(), _bits(m.group())) for m in _BITS.finditer(text)])
 
 
 def _untagged(run: str) -> str:

@@ -6,6 +6,7 @@ the sanitiser cuts. A view is made of pieces of its parent: kept as they are, or
 
 from array import array
 from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Self
@@ -163,3 +164,13 @@ class Pieces:
             self.origins.append(self.parent.origins[0])
             self.ends.append(self.parent.origins[0])
         return View((*self.parent.path, self.kind), "".join(self.parts), self.starts, self.origins, self.ends)
+
+
+def strung(view: View, kind: Kind, runs: Sequence[tuple[int, int, str]]) -> Iterator[View]:
+    """Yield the view of what runs of a text stand for, a line each, given as (start, end, text); none for no text."""
+    pieces = Pieces(view, kind)
+    for start, end, text in runs:
+        if text:
+            pieces.put(text + "\n", start, end)
+    if pieces.length:
+        yield pieces.view()

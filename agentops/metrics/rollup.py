@@ -14,10 +14,11 @@ from time import monotonic
 from typing import Final
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 
 from agentops.audit.models import Event
+from agentops.audit.tail import oldest_writer
 from agentops.metrics import watch
 from agentops.metrics.cells import EPOCH, CellKey, Cells, cells_of, difference
 from agentops.metrics.definitions import VERSION
@@ -151,14 +152,7 @@ def _settled_before(now: datetime) -> datetime:
 
     A number is taken inside the transaction that writes the row, so none is older than the oldest of those under way.
     """
-    oldest = None
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "select min(xact_start) from pg_stat_activity"
-                " where datname = current_database() and backend_xid is not null and pid <> pg_backend_pid()"
-            )
-            oldest = cursor.fetchone()[0]
+    oldest = oldest_writer()
     return min(now, oldest or now) - SETTLED_AFTER
 
 
