@@ -1,0 +1,61 @@
+"""What `make test` makes of tests that fail: once more alone, named, and never hidden."""
+
+import pytest
+
+from tests import run
+
+UNSTABLE = """
+from pathlib import Path
+
+def test_second_time_lucky():
+    seen = Path(__file__).with_name("seen")
+    again = seen.exists()
+    seen.touch()
+    assert again
+"""
+BROKEN = "\ndef test_never():\n    assert False\n"
+
+
+@pytest.fixture
+def suite(tmp_path, monkeypatch):
+    """Give a function that runs a file of tests as a suite would be run."""
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(run, "NOTICES", [])
+    monkeypatch.delenv("AGENTOPS_TESTS", raising=False)
+
+    def outcome(text: str) -> run.Outcome:
+        (tmp_path / "test_it.py").write_text(text)
+        return run.run_suite("it", ["-p", "no:django", "-p", "no:asyncio", "-p", "no:playwright", "test_it.py"], {})
+
+    return outcome
+
+
+def test_a_failure_that_passes_alone_is_named_loudly_and_lets_the_release_go_on(suite):
+    outcome = suite(UNSTABLE)
+    assert outcome.passed
+    assert outcome.failed == ()
+    assert [notice for notice in run.NOTICES if "UNSTABLE" in notice and "test_second_time_lucky" in notice]
+
+
+def test_a_failure_that_fails_again_is_named_and_stops_the_release(suite):
+    outcome = suite(UNSTABLE + BROKEN)
+    assert not outcome.passed
+    assert outcome.failed == ("test_it.py::test_never",)
+    assert run.summary([outcome], 1).endswith("FAILED: it")
+
+
+def test_many_failures_are_no_accident(suite):
+    outcome = suite(UNSTABLE + "".join(BROKEN.replace("never", f"never_{n}") for n in range(run.AGAIN)))
+    assert not outcome.passed
+    assert len(outcome.failed) == run.AGAIN + 1
+
+
+def test_strictly_nothing_may_fail_even_once(suite, monkeypatch):
+    monkeypatch.setenv("AGENTOPS_TESTS", "strict")
+    outcome = suite(UNSTABLE)
+    assert not outcome.passed
+    assert outcome.failed == ("test_it.py::test_second_time_lucky",)
+
+
+def test_what_cannot_even_be_collected_fails(suite):
+    assert not suite("import nothing_of_this_name\n").passed
