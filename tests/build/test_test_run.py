@@ -1,5 +1,8 @@
 """What `make test` makes of tests that fail: once more alone, named, and never hidden."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from tests import run
@@ -15,9 +18,11 @@ def test_second_time_lucky():
 """
 BROKEN = "\ndef test_never():\n    assert False\n"
 
+Suite = Callable[[str], run.Outcome]
+
 
 @pytest.fixture
-def suite(tmp_path, monkeypatch):
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
     """Give a function that runs a file of tests as a suite would be run."""
     monkeypatch.setattr(run, "ROOT", tmp_path)
     monkeypatch.setattr(run, "NOTICES", [])
@@ -30,32 +35,32 @@ def suite(tmp_path, monkeypatch):
     return outcome
 
 
-def test_a_failure_that_passes_alone_is_named_loudly_and_lets_the_release_go_on(suite):
+def test_a_failure_that_passes_alone_is_named_loudly_and_lets_the_release_go_on(suite: Suite) -> None:
     outcome = suite(UNSTABLE)
     assert outcome.passed
     assert outcome.failed == ()
     assert [notice for notice in run.NOTICES if "UNSTABLE" in notice and "test_second_time_lucky" in notice]
 
 
-def test_a_failure_that_fails_again_is_named_and_stops_the_release(suite):
+def test_a_failure_that_fails_again_is_named_and_stops_the_release(suite: Suite) -> None:
     outcome = suite(UNSTABLE + BROKEN)
     assert not outcome.passed
     assert outcome.failed == ("test_it.py::test_never",)
     assert run.summary([outcome], 1).endswith("FAILED: it")
 
 
-def test_many_failures_are_no_accident(suite):
+def test_many_failures_are_no_accident(suite: Suite) -> None:
     outcome = suite(UNSTABLE + "".join(BROKEN.replace("never", f"never_{n}") for n in range(run.AGAIN)))
     assert not outcome.passed
     assert len(outcome.failed) == run.AGAIN + 1
 
 
-def test_strictly_nothing_may_fail_even_once(suite, monkeypatch):
+def test_strictly_nothing_may_fail_even_once(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTOPS_TESTS", "strict")
     outcome = suite(UNSTABLE)
     assert not outcome.passed
     assert outcome.failed == ("test_it.py::test_second_time_lucky",)
 
 
-def test_what_cannot_even_be_collected_fails(suite):
+def test_what_cannot_even_be_collected_fails(suite: Suite) -> None:
     assert not suite("import nothing_of_this_name\n").passed
