@@ -8,7 +8,6 @@ a process that starts while the clock is wrong does not believe it either.
 """
 
 import json
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -181,7 +180,7 @@ class Note:
         new = self.path.with_name(f"{self.path.name}.new")
         with suppress(OSError):
             new.write_text(text)
-            os.replace(new, self.path)
+            new.replace(self.path)
 
 
 def _ask_server() -> datetime | None:
