@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+import psycopg
 from django.db import Error, connection
 from django.utils import timezone
 
@@ -98,7 +99,7 @@ class Clock:
         """Return the time."""
         passed = self._steady()
         if self._known is None or passed - self._looked_at >= self._every_s:
-            self._follow(passed)
+            self._follow()
         if self._known is None:
             return timezone.now()
         return self._known.carried_to(self._steady())
@@ -111,9 +112,10 @@ class Clock:
             self._known, self._jump = found.reading, found.jump
         self()
 
-    def _follow(self, passed: float) -> None:
-        # The look may take a while: what it says counts from before it, so that nothing due looks early.
-        found = self._look()
+    def _follow(self) -> None:
+        # The look may take a while, most of it on the way there: what it says counts from when it is heard, so that the
+        # time is never ahead and nothing looks due early.
+        found, passed = self._look(), self._steady()
         if found is None:
             return
         self._looked_at = passed
@@ -184,12 +186,14 @@ class Note:
 
 
 def _ask_server() -> datetime | None:
+    """Ask past Django: who counts the statements of some work does not mean this one, which may come any time."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("select clock_timestamp()")
-            found: datetime = cursor.fetchone()[0]
-    except Error:
+        connection.ensure_connection()
+        assert connection.connection is not None
+        row = connection.connection.execute("select clock_timestamp()").fetchone()
+    except (Error, psycopg.Error):
         return None
+    found: datetime = row[0]
     return found
 
 

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import time_machine
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from agentops import clock
@@ -54,6 +56,24 @@ def test_between_two_looks_it_goes_on_by_itself() -> None:
     machine.wait(1)
     assert now() == NOON + timedelta(seconds=660)
     assert machine.looks == 2
+
+
+@pytest.mark.parametrize("there", [0.0, 30.0])
+def test_however_long_a_look_takes_the_time_is_never_ahead(there: float) -> None:
+    machine = Machine()
+
+    def slow() -> datetime | None:
+        machine.wait(there)
+        found = machine.look()
+        machine.wait(0.5)
+        return found
+
+    now = Clock(slow, every_s=60, steady=machine.steady)
+    for _ in range(3):
+        assert machine.told is not None
+        told = now()
+        assert machine.told - timedelta(seconds=0.5) == told
+        machine.wait(60)
 
 
 def test_small_corrections_are_followed_at_once() -> None:
@@ -176,6 +196,25 @@ def test_where_nothing_can_be_noted_the_clock_goes_all_the_same(tmp_path: Path) 
     now = next_process(machine, tmp_path / "no such directory" / "note")
     machine.wait(100)
     assert now() == machine.told
+
+
+@pytest.mark.django_db
+def test_asking_the_server_is_no_statement_of_whoever_counts_theirs(django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        clock._ask_server() if connection.vendor == "postgresql" else clock.now()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_server_that_cannot_be_asked_now_changes_nothing() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("there is no server")
+    with transaction.atomic():
+        with pytest.raises(DatabaseError), connection.cursor() as cursor:
+            cursor.execute("select 1/0")
+        assert clock._ask_server() is None
+        assert clock.now() is not None
+        transaction.set_rollback(True)
+    assert clock._ask_server() is not None
 
 
 @pytest.mark.django_db
