@@ -224,6 +224,8 @@ class State:
     earlier: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """`repeat_key` -> call of the plan that the fallback took over from."""
     calls_before: int = 0
+    barred: tuple[str, ...] = ()
+    """Calls of which a reviewer has said that they may not be tried again."""
 
     @property
     def planner(self) -> str:
@@ -867,7 +869,9 @@ def _decided(state: State, event: ProposalDecided) -> State:
             scope=event.scope,
             barred=event.retry == "no",
         )
-        return replace(_put(state, rejected), feedback=(*state.feedback, refusals.told(call.tool, note, event)))
+        told = refusals.told(call.tool, note, event)
+        barred = (*state.barred, call.call_id) if rejected.barred else state.barred
+        return replace(_put(state, rejected), feedback=(*state.feedback, told), barred=barred)
     granted = replace(call, state=change_call(call.state, CallState.GRANTED), grant_id=event.grant_id, note=event.note)
     if event.release_at:
         granted = replace(granted, retry_at=datetime.fromisoformat(event.release_at))

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, assert_never
 from uuid import UUID
 
@@ -106,7 +105,7 @@ from agentops.worker.snapshot import Snapshot
 from agentops.worker.stopping import paused_by, stop_for
 from approvals import gate, grants, policies, quorum, release, trust
 from approvals.attention import review_seconds
-from approvals.judging import TenantRules, judged, output_context
+from approvals.judging import TenantRules, counts, judged, output_context, used_so_far
 from approvals.models import Proposal
 from approvals.revising import ProposalChanged, Revision, revised_by_agent
 from approvals.services import draft_proposal, withdraw_proposals
@@ -701,9 +700,9 @@ class Session:
 
         Raises PermitRefused, and _AsksMore where fewer people have approved than the policy asks for by now.
         """
-        unused = (CallState.DENIED, CallState.WITHDRAWN)
+        allow, rules = self.snapshot.rule(self.run.task_type_id, call.tool), self.rules_for(contract, call.arguments)
         # As when it was selected: those that were selected later are judged by this one, not this one by them.
-        earlier = takewhile(lambda c: c.call_id != call.call_id, self.state.calls.values())
+        earlier = used_so_far(self.state, call.tool, before=call.call_id) if counts(allow, rules) else 0
         verdict = gate.recheck(
             gate.Candidate(
                 contract=contract,
@@ -711,11 +710,11 @@ class Session:
                 arguments=call.arguments,
                 provenance=call.provenance,
                 planned=call.planned,
-                allow=self.snapshot.rule(self.run.task_type_id, call.tool),
-                calls_so_far=sum(1 for c in earlier if c.tool == call.tool and c.state not in unused),
+                allow=allow,
+                calls_so_far=earlier,
                 output=output_context(self.state, self.output_policy, registry.get) if contract.egress else gate.USUAL,
                 unscreened=UNSCREENED in self.state.suspicion,
-                **self.rules_for(contract, call.arguments),
+                **rules,
             ),
             by_person=bool(call.proposal_id),
         )
