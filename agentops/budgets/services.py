@@ -139,7 +139,7 @@ def allow(*, task_type_id: int, purpose: str, most: Amounts, now: datetime, acto
     applying = _applying(task_type_id, most)
     if not applying:
         return None
-    full = 0
+    full, lines = 0, dict[int, tuple[str, int]]()
     for _ in range(ALLOW_TRIES):
         amounts: dict[Measure, int] = {}
         accounts = _accounts(applying, now)
@@ -315,6 +315,7 @@ def _lines(lines: Mapping[int, tuple[str, int]]) -> JSONObject:
 
 def _open(row: Reservation) -> bool | None:
     """Write the row of a purpose, or open it again; None (and the row's id) when it holds something already."""
+    assert row.run_id is not None
     found = Reservation.objects.select_for_update().filter(run_id=row.run_id, purpose=row.purpose).first()
     if found is None:
         row.save(force_insert=True)

@@ -146,12 +146,13 @@ def test_a_jump_that_lasts_is_the_truth_however_often_the_process_starts(tmp_pat
     machine = Machine()
     next_process(machine, tmp_path / "note")()
     machine.set(86_400)
-    for _ in range(9):
-        assert next_process(machine, tmp_path / "note")() == NOON + (machine.told - NOON - timedelta(days=1))
+    for number in range(9):
+        assert next_process(machine, tmp_path / "note")() == NOON + timedelta(seconds=100 * number)
         machine.wait(100)
-    assert next_process(machine, tmp_path / "note")() == machine.told
+    truth = NOON + timedelta(days=1, seconds=900)
+    assert next_process(machine, tmp_path / "note")() == truth == machine.told
     machine.set(-600)
-    assert next_process(machine, tmp_path / "note")() == machine.told + timedelta(seconds=600)
+    assert next_process(machine, tmp_path / "note")() == truth
 
 
 def test_two_jumps_are_not_one_that_lasts() -> None:
