@@ -141,7 +141,12 @@ def changed_leaves(proposal: Proposal, edited: Frozen) -> tuple[str, ...]:
 
 def revise(proposal: Proposal, actor: Actor, edited: Frozen, *, now: datetime) -> Reconfirm | TooLate:
     """Keep an edit as the next version, for a decision on what it is now: it is riskier, or others have to agree."""
-    changes = {**edited.columns(), "version": proposal.version + 1, "handled": proposal.handled + 1}
+    changes = {
+        **edited.columns(),
+        **edited.sooner(proposal, now),
+        "version": proposal.version + 1,
+        "handled": proposal.handled + 1,
+    }
     if not close(proposal, changes):
         return too_late(proposal)
     Handling.objects.create(

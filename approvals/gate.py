@@ -135,11 +135,12 @@ def classify(candidate: Candidate) -> GateVerdict:
         return Deny("internal", "The gate could not classify this call.", "gate.internal")
 
 
-def recheck(candidate: Candidate, *, by_person: bool) -> Deny | Auto:
+def recheck(candidate: Candidate, *, by_person: bool) -> GateVerdict:
     """Say whether the rules as they are now still let a call run that was granted earlier; never raises.
 
     What a person has approved is stopped by whatever refuses it now: the allowlist, the policy, the output policy. What
-    policy granted is stopped by anything that asks for a person now as well.
+    policy granted is stopped by anything that asks for a person now as well. `Gate`: people have approved it, and the
+    policy asks for so many of them, or of such a role, that whoever knows them has to say whether that is enough.
     """
     try:
         if (refusal := _denied(candidate)) is not None:
@@ -148,8 +149,11 @@ def recheck(candidate: Candidate, *, by_person: bool) -> Deny | Auto:
         forbidden = _kept_in(found) or _forbidden(candidate, judged)
         if forbidden is not None:
             return forbidden
-        asks = None if by_person else _gated(candidate, judged, found)
-        if asks is not None:
+        asks = _gated(candidate, judged, found)
+        if asks is not None and by_person:
+            if judged.quorum > 1 or judged.role:
+                return asks
+        elif asks is not None:
             return Deny("policy_blocked", f"A person has to agree now. {asks.reasons[0]}", asks.rule)
         return Auto(_allowing_rule(candidate, judged), (), (), candidate.policy.version)
     except Exception:

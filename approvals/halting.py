@@ -27,7 +27,7 @@ from agentops.halts.models import Halt, Scope
 from agentops.runs.models import Run, TaskType, ToolCall
 from agentops.runs.recording import record_outside, state_of
 from agentops.tenancy.access import SYSTEM, Actor, can
-from agentops.tenancy.models import ServiceToken
+from agentops.tenancy.models import Membership, ServiceToken
 from agentops.tenancy.scope import current_tenant_id
 from agentops.wire.parse import clean_text
 from approvals.freezing import catch_up, end_of_pause, reach, usable, work_of
@@ -41,6 +41,7 @@ from tools.registry import registry
 logger = logging.getLogger(__name__)
 
 MAX_REASON: Final = 500
+MAX_ID_DIGITS: Final = 18
 BATCH: Final = 200
 
 RIGHT: Final = "line.stop"
@@ -117,10 +118,13 @@ class Target:
 
 
 def targets() -> list[Target]:
-    """Return what can be chosen in this tenant: everything, kinds of task, tools that write or read, agents."""
+    """Return what can be chosen in this tenant: everything, kinds of task, tools that write or read, agents.
+
+    Of people those who belong to the tenant. Tasks of somebody who has left are still found by their name
+    (`find_target`), and so is every run; to list those would be to read all runs.
+    """
     kinds = TaskType.objects.order_by("name", "pk").values_list("pk", "name")
-    people = Run.objects.filter(requested_by__isnull=False, requested_by_token="").order_by()
-    asked = people.values_list("requested_by_id", "requested_by__username").distinct()
+    people = Membership.objects.order_by().values_list("user_id", "user__username").distinct()
     return [
         Target(Scope.TENANT, "", Scope.TENANT.label),
         *(Target(Scope.TASK_TYPE, str(pk), name) for pk, name in kinds),
@@ -129,7 +133,7 @@ def targets() -> list[Target]:
             Target(Scope.AGENT, f"token:{pk}", f"token {name}")
             for pk, name in ServiceToken.objects.order_by("name", "pk").values_list("pk", "name")
         ),
-        *(Target(Scope.AGENT, f"user:{pk}", f"tasks of {name}") for pk, name in sorted(asked, key=lambda row: row[1])),
+        *(Target(Scope.AGENT, f"user:{pk}", f"tasks of {name}") for pk, name in sorted(people, key=lambda row: row[1])),
     ]
 
 
@@ -142,7 +146,18 @@ def find_target(value: str) -> Target | None:
         except ValueError:
             return None
         return None if run is None else Target(Scope.RUN, str(run.pk), run.title or run.task_type.name)
-    return next((one for one in targets() if one.value == value), None)
+    found = next((one for one in targets() if one.value == value), None)
+    return _who_has_left(target) if found is None and scope == Scope.AGENT else found
+
+
+def _who_has_left(agent: str) -> Target | None:
+    """Return a person who does not belong to the tenant any more and has runs in it. One look into an index."""
+    kind, _, pk = agent.partition(":")
+    if kind != "user" or not pk.isascii() or not pk.isdecimal() or len(pk) > MAX_ID_DIGITS:
+        return None
+    runs = Run.objects.filter(requested_by=int(pk), requested_by_token="")
+    named = list(runs.order_by().values_list("requested_by__username", flat=True)[:1])
+    return Target(Scope.AGENT, agent, f"tasks of {named[0]}") if named else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ What a run is comes from its folded events, and nothing here reads a clock, a da
 """
 
 from collections.abc import Callable
+from itertools import takewhile
 from typing import TypedDict
 
 from agentops.engine.decide import Candidate
@@ -67,7 +68,8 @@ def judged(
     """
     contract, version, pin = pinned(state, candidate.tool, find)
     arguments = clean(candidate.arguments)
-    same_tool = sum(1 for c in state.calls.values() if c.tool == candidate.tool and c.state not in _UNUSED)
+    asked = rules(contract, arguments)
+    same_tool = used_so_far(state, candidate.tool) if counts(allow, asked) else 0
     verdict = gate.classify(
         gate.Candidate(
             contract=contract,
@@ -77,10 +79,10 @@ def judged(
             planned=candidate.planned,
             allow=allow,
             calls_so_far=same_tool + beside,
-            output=output_context(state, policy, find),
+            output=output_context(state, policy, find) if contract is not None and contract.egress else gate.USUAL,
             barred=bars(candidate.tool, version, arguments) if contract is not None else None,
             unscreened=UNSCREENED in state.suspicion,
-            **rules(contract, arguments),
+            **asked,
         )
     )
     selected = CallSelected(
@@ -99,6 +101,17 @@ def judged(
     return selected, contract, verdict
 
 
+def counts(allow: AllowlistRule, rules: TenantRules) -> bool:
+    """Say whether it matters how often the run has called a tool. Counting it is the longer the longer the run is."""
+    return allow.max_calls is not None or bool(rules["policy"].rules)
+
+
+def used_so_far(state: State, tool: str, before: str = "") -> int:
+    """Count the calls of a tool that were not refused: all of them, or those selected before the call `before`."""
+    earlier = takewhile(lambda call: call.call_id != before, state.calls.values())
+    return sum(1 for call in earlier if call.tool == tool and call.state not in _UNUSED)
+
+
 def pinned(state: State, tool: str, find: Find) -> tuple[ToolContract | None, str, JSONObject | None]:
     """Return the contract that would execute now, its version, and what the run was started with."""
     pin = state.submitted.tools.get(tool) if state.submitted else None
@@ -109,11 +122,11 @@ def pinned(state: State, tool: str, find: Find) -> tuple[ToolContract | None, st
 def output_context(state: State, policy: OutputPolicy, find: Find) -> OutputContext:
     """Return what texts of a run are judged by when they leave: rules, its mark, and what it has executed."""
     canary = state.submitted.canary if state.submitted is not None else ""
+    done = (call for call in state.calls.values() if call.state is CallState.SUCCEEDED)
     deeds = tuple(
-        Deed(call.tool, call.effect != "read", frozenset(str(one) for one in contract.sensitivity) if contract else _NO)
-        for call in state.calls.values()
-        if call.state is CallState.SUCCEEDED
-        for contract in (find(call.tool, call.version),)
+        Deed(tool, effect != "read", frozenset(str(one) for one in contract.sensitivity) if contract else _NO)
+        for tool, version, effect in dict.fromkeys((call.tool, call.version, call.effect) for call in done)
+        for contract in (find(tool, version),)
     )
     return OutputContext(policy, (canary,) if canary else (), deeds)
 

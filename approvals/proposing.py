@@ -47,6 +47,16 @@ class Frozen:
         """The role that a rule of the policy asks for, empty if none does."""
         return self.verdict.role if isinstance(self.verdict, Gate) else ""
 
+    def sooner(self, proposal: Proposal, now: datetime) -> dict[str, object]:
+        """Return the columns of a deadline that a rule of the policy sets earlier than the proposal's own, if one does.
+
+        The time of the rule counts from `now`, when there is a version for it to be about.
+        """
+        within = self.verdict.decide_within_s if isinstance(self.verdict, Gate) else None
+        if within is None or now + timedelta(seconds=within) >= proposal.decide_by:
+            return {}
+        return deadlines(now, within, proposal.task_type.execute_within_s)
+
     def columns(self) -> dict[str, object]:
         """The columns of a proposal that an edit changes. A role that is asked for stays, whatever is edited."""
         attacked = self.verdict.attacked if isinstance(self.verdict, Gate) else ()
@@ -68,6 +78,16 @@ class Frozen:
             "tainted": any(one.untrusted for one in self.provenance.values()),
             **found_by(self.arguments, self.sentence, self.consequence),
         }
+
+
+def deadlines(now: datetime, decide_within_s: int, execute_within_s: int) -> dict[str, datetime]:
+    """The columns of a proposal that say until when it is decided, executed, and when people are reminded."""
+    decide_by = now + timedelta(seconds=decide_within_s)
+    return {
+        "decide_by": decide_by,
+        "execute_by": decide_by + timedelta(seconds=execute_within_s),
+        "remind_at": now + (decide_by - now) * FIRST_REMINDER,
+    }
 
 
 def risk_columns(risk: Risk) -> dict[str, object]:
@@ -180,7 +200,6 @@ def draft_proposal(
     within = run.task_type.decide_within_s
     if gate.decide_within_s is not None:
         within = min(within, gate.decide_within_s)
-    decide_by = now + timedelta(seconds=within)
     return Proposal(
         tenant_id=run.tenant_id,
         run=run,
@@ -193,10 +212,8 @@ def draft_proposal(
         original_arguments=frozen.arguments,
         explanation=clean_text(explanation)[:MAX_EXPLANATION],
         requested_by_id=_requester(run),
-        decide_by=decide_by,
-        execute_by=decide_by + timedelta(seconds=run.task_type.execute_within_s),
         created_at=now,
-        remind_at=now + (decide_by - now) * FIRST_REMINDER,
+        **deadlines(now, within, run.task_type.execute_within_s),
         **frozen.columns(),
     )
 

@@ -13,6 +13,7 @@ from django.db.models import F
 
 from agentops.audit.services import record_in_tenant_stream
 from agentops.tenancy.access import Actor
+from agentops.tenancy.models import Membership
 from agentops.wire.parse import JSONObject, clean_text
 from approvals.ladder import Rung
 from approvals.models import Decision, Proposal, Verdict
@@ -42,6 +43,18 @@ def votes_on(proposal: Proposal) -> Sequence[Decision]:
         return ()
     counted = Decision.objects.filter(proposal=proposal, version=proposal.version, final=False, undone_at__isnull=True)
     return tuple(counted.select_related("user").order_by("at", "id"))
+
+
+def enough(proposal: Proposal, *, people: int, role: str) -> bool:
+    """Say whether as many people as `people`, all of them of `role`, have approved the version at hand. Two queries."""
+    given = Decision.objects.filter(proposal=proposal, version=proposal.version, undone_at__isnull=True)
+    approved = set(given.exclude(verdict=Verdict.REJECT).values_list("user_id", flat=True))
+    if len(approved) < people:
+        return False
+    if not role or proposal.needs_role == role:
+        return True
+    of_role = Membership.objects.filter(user__in=approved, role=role).values_list("user_id", flat=True)
+    return approved <= set(of_role)
 
 
 def second(

@@ -17,9 +17,11 @@ from agentops.engine.events import ProposalUndone
 from agentops.runs.recording import record_outside
 from agentops.tenancy.access import Actor, can
 from approvals.ending import locked, run_ended
+from approvals.gate import Gate
 from approvals.ladder import Rung
 from approvals.models import Decision, Grant, Preference, Proposal, Status, Verdict
 from approvals.outcomes import Forbidden
+from approvals.proposing import deadlines
 
 SENIOR: Final = "senior"
 
@@ -86,6 +88,36 @@ def undo(*, proposal_id: UUID, actor: Actor, now: datetime | None = None) -> Und
         if mine is None and SENIOR not in actor.roles:
             return Forbidden("not_yours")
         return _take_back(proposal, mine, actor, moment)
+
+
+def reopen(proposal: Proposal, wanted: Gate, *, now: datetime) -> None:
+    """Put an approved call before people again, because the policy asks for more of them, or others, than approved it.
+
+    The approval that closed it is void; those of others before it count on. Must run in the transaction that records
+    the `proposal.undone` event, under the run's lock.
+    """
+    if not Grant.objects.filter(proposal=proposal, consumed_at__isnull=True).delete()[0]:
+        raise GrantUsed
+    Decision.objects.filter(proposal=proposal, final=True, undone_at__isnull=True).update(undone_at=now)
+    waited = now - proposal.decided_at if proposal.decided_at is not None else timedelta(0)
+    left = proposal.decide_by + waited - now
+    within = timedelta(seconds=wanted.decide_within_s) if wanted.decide_within_s is not None else left
+    Proposal.objects.filter(pk=proposal.pk).update(
+        status=Status.PENDING,
+        decided_at=None,
+        decided_by=None,
+        release_at=None,
+        quorum=wanted.quorum,
+        needs_role=wanted.role or proposal.needs_role,
+        policy_rule=wanted.rule,
+        policy_version=wanted.policy_version,
+        reasons=list(wanted.reasons),
+        **deadlines(now, int(min(left, within).total_seconds()), proposal.task_type.execute_within_s),
+    )
+
+
+class GrantUsed(Exception):
+    """The permission that was to be taken back has been used."""
 
 
 def _mine(proposal: Proposal, actor: Actor) -> Decision | None:

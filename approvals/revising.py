@@ -26,6 +26,7 @@ class Revision:
 
     proposal: Proposal
     frozen: Frozen
+    at: datetime
 
     @property
     def version(self) -> int:
@@ -53,6 +54,7 @@ class Revision:
         pending = Proposal.objects.filter(pk=asked.pk, status=Status.PENDING)
         written = pending.filter(version=asked.version, digest=asked.digest).update(
             **self.frozen.columns(),
+            **self.frozen.sooner(asked, self.at),
             original_arguments=self.frozen.arguments,
             version=self.version,
             handled=asked.handled + 1,
@@ -79,4 +81,4 @@ def revised_by_agent(
         return f"They were refused: {told}"[:1000]
     if frozen.digest == proposal.digest:
         return "It wants the arguments that the call has already."
-    return Revision(proposal, frozen)
+    return Revision(proposal, frozen, now)

@@ -183,10 +183,10 @@ def _answers(recorded: Sequence[Recorded], call_id: str) -> Iterator[dict[str, A
     words = {value: label for value, label, _ in VERDICTS}
     for one in recorded:
         if one.type == CallReconciled.type and one.data.get("call_id") == call_id:
-            by_hook = one.data.get("by") == "hook"
+            by = {"hook": "The tool's own record", "worker": "The worker"}.get(str(one.data.get("by")))
             yield {
                 "at": one.at,
-                "by": "The tool's own record" if by_hook else str(one.actor.get("name") or ""),
+                "by": by or str(one.actor.get("name") or ""),
                 "verdict": words.get(str(one.data.get("verdict")), ""),
                 "note": str(one.data.get("note") or ""),
                 "reference": str(one.data.get("reference") or ""),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -88,12 +88,16 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The call had no effect (or, for a repeatable tool, may simply be repeated)."""
+    """The call had no effect (or, for a repeatable tool, may simply be repeated).
+
+    `reached`: whether the handler was. Where it was not, the permission has been used for nothing.
+    """
 
     code: ErrorCode
     message: str
     duration_ms: int = 0
     retry_after: float | None = None
+    reached: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +138,16 @@ class Executor:
         self._unsealed()
         checked = self._check(request)
         if isinstance(checked, Failed):
-            return checked
+            return replace(checked, reached=False)
         with tenant_scope(request.tenant_id):
             try:
                 permit = consume(request)
             except PermitRefused as refused:
-                return Failed(_permit_code(refused), refused.message)
+                return Failed(_permit_code(refused), refused.message, reached=False)
             if permit.digest != request.digest:
-                return Failed(ErrorCode.POLICY_BLOCKED, "The permit is for a different action.")
+                return Failed(ErrorCode.POLICY_BLOCKED, "The permit is for a different action.", reached=False)
             if self._now() >= request.deadline:
-                return Failed(ErrorCode.TIMEOUT, "The deadline passed before the call could start.")
+                return Failed(ErrorCode.TIMEOUT, "The deadline passed before the call could start.", reached=False)
             return self._run(checked, request)
 
     def reconcile(self, request: CallRequest) -> Reconciled:
@@ -235,7 +239,7 @@ class Executor:
         except Exception as error:
             logger.exception("%s %s raised", contract.name, contract.version)
             message = f"The tool stopped unexpectedly ({type(error).__name__})."
-            if contract.effect is Effect.UNSAFE_WRITE:
+            if contract.effect is not Effect.READ:
                 return Unknown(message, _since(started))
             return Failed(ErrorCode.INTERNAL, message, _since(started))
         duration = _since(started)
@@ -269,7 +273,7 @@ def _tool_error(contract: ToolContract, error: ToolError, duration_ms: int) -> O
         return Unknown(error.message, duration_ms)
     if error.code not in contract.error_codes:
         logger.error("%s %s raised the undeclared code %s", contract.name, contract.version, error.code)
-        if contract.effect is Effect.UNSAFE_WRITE:
+        if contract.effect is not Effect.READ:
             return Unknown(error.message, duration_ms)
         return Failed(ErrorCode.INTERNAL, error.message, duration_ms)
     return Failed(error.code, error.message, duration_ms, error.retry_after)

@@ -143,13 +143,15 @@ class ReservationState(models.TextChoices):
 class Reservation(TenantModel):
     """What one purpose of one run set aside, and what became of it. One row per purpose, so nothing counts twice.
 
+    A trial of a live regression suite (`kind` trial) has no run: what happens in it leaves nothing behind.
+
     `lines` says what of it went to which account: account id -> {"measure", "reserved", "spent"}. `assumed`: nobody
     could say what was spent, so all of it counts, until somebody can. `fence` is the claim of the run under which a
     spend happened that leaves no intent behind; 0 for those that do.
     """
 
-    run = models.ForeignKey("runs.Run", on_delete=models.PROTECT, related_name="+")
-    kind = models.CharField(max_length=8, choices=[(k, k) for k in ("plan", "call", "review", "run")])
+    run = models.ForeignKey("runs.Run", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    kind = models.CharField(max_length=8, choices=[(k, k) for k in ("plan", "call", "review", "run", "trial")])
     purpose = models.CharField(max_length=160)
     call_id = models.CharField(max_length=64, blank=True)
     state = models.CharField(max_length=8, choices=ReservationState, default=ReservationState.OPEN)
@@ -162,6 +164,10 @@ class Reservation(TenantModel):
     class Meta:
         constraints = (
             models.UniqueConstraint(fields=("tenant", "run", "purpose"), name="reservation_once_per_purpose"),
+            models.CheckConstraint(
+                condition=Q(kind="trial", run__isnull=True) | (~Q(kind="trial") & Q(run__isnull=False)),
+                name="reservation_of_a_run",
+            ),
             models.CheckConstraint(
                 condition=Q(state="open", ended_at__isnull=True)
                 | Q(state__in=("settled", "released"), ended_at__isnull=False),

@@ -34,6 +34,9 @@ Amounts = Mapping[Measure, int]
 
 ANNOUNCE_BATCH: Final = 100
 
+ALLOW_TRIES: Final = 5
+"""How often an allowance is worked out again because others were faster."""
+
 MAX_AMOUNT: Final = 10**15 + 1
 """More than any limit; what a model's server says it has used may be any number, and a row holds only so much."""
 
@@ -43,6 +46,14 @@ class Reserved:
     """The amounts are set aside under this id until they are settled or released."""
 
     id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """So much is set aside under this id for somebody who is no run of the tenant, until it is settled."""
+
+    id: int
+    amounts: Amounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +129,38 @@ def reserve(
         return Reserved(found.pk)
     announce(now, account_ids=lines, actor=actor)
     return Reserved(row.pk)
+
+
+def allow(*, task_type_id: int, purpose: str, most: Amounts, now: datetime, actor: Actor) -> Allowance | Refused | None:
+    """Set aside what is left in the budgets that apply, at most `most`, for a trial; None when no budget applies.
+
+    Whoever gets less than `most` has to keep within it. Refused where nothing is left. Outside of any transaction.
+    """
+    applying = _applying(task_type_id, most)
+    if not applying:
+        return None
+    full, lines = 0, dict[int, tuple[str, int]]()
+    for _ in range(ALLOW_TRIES):
+        amounts: dict[Measure, int] = {}
+        accounts = _accounts(applying, now)
+        for account, view in accounts:
+            measure = Measure(view.measure)
+            left = account.balance.left(account.budget.hard) if account.budget.enabled else most[measure]
+            amounts[measure] = min(amounts.get(measure, most[measure]), left)
+            if not left:
+                return _refused(account.pk, {account.pk: (view.measure, 1)}, now, actor)
+        lines = {account.pk: (view.measure, amounts[Measure(view.measure)]) for account, view in accounts}
+        row = Reservation(kind="trial", purpose=purpose[:160], lines=_lines(lines), created_at=now)
+        try:
+            with _books(durable=True):
+                row.save(force_insert=True)
+                _set_aside(lines)
+        except _DoesNotFit as taken:
+            full = taken.account_id
+            continue
+        announce(now, account_ids=lines, actor=actor)
+        return Allowance(row.pk, amounts)
+    return _refused(full, lines, now, actor)
 
 
 def counted(task_type_id: int, measures: Iterable[Measure]) -> bool:
@@ -272,6 +315,7 @@ def _lines(lines: Mapping[int, tuple[str, int]]) -> JSONObject:
 
 def _open(row: Reservation) -> bool | None:
     """Write the row of a purpose, or open it again; None (and the row's id) when it holds something already."""
+    assert row.run_id is not None
     found = Reservation.objects.select_for_update().filter(run_id=row.run_id, purpose=row.purpose).first()
     if found is None:
         row.save(force_insert=True)

@@ -330,13 +330,15 @@ def _open_step(state: State, step: Step, progress: StepProgress) -> Command:
     for call in calls:
         if call.state is CallState.EXECUTING and _due(state, call):
             return _interrupted(call)
-        if call.state is CallState.UNKNOWN and not call.hook_asked:
+        if call.unsure and not call.hook_asked:
             return Reconcile(call.call_id)
+        if call.state is CallState.UNKNOWN and not call.unsure and _due(state, call):
+            return Execute(call.call_id)
         if _unconfirmed(state, call):
             return Confirm(call.call_id)
     for call in questions.waiting(state):
         return _reply(state, call)
-    if any(call.state is CallState.UNKNOWN for call in calls):
+    if any(call.unsure for call in calls):
         return Wait(RunState.AWAITING_RECONCILIATION)
     if step.on_failure is OnFailure.FAIL and fallback.blocked(state, calls):
         return FallBack(fallback.handing_over(state, fallback.BREAKER_OPEN))

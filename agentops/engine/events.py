@@ -394,6 +394,7 @@ class ProposalUndone:
     call_id: str
     version: int
     by: str
+    """Who did, or `policy:` and its version where that asks for more people now, or for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,13 +468,17 @@ class CallFailed:
 
 @dataclass(frozen=True, slots=True)
 class CallUnknown:
-    """Whether the effect happened is not known; nothing is repeated until somebody or something says."""
+    """Whether the effect happened is not known; nothing is repeated until somebody or something says.
+
+    What is the same effect however often it is asked for is repeated under its own key instead, at `retry_at`.
+    """
 
     type: ClassVar[str] = "call.unknown"
     call_id: str
     message: str
     asked: bool = False
     """The contract's reconcile hook was asked and could not tell, so a person must."""
+    retry_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,9 +56,9 @@ def takes_over(state: "State", code: str) -> bool:
 def blocked(state: "State", calls: "list[Call]") -> bool:
     """Whether a step cannot go on because a tool keeps failing, and handing over leaves nothing unsettled.
 
-    A repeatable write that was interrupted has to be settled first, so it waits for its tool.
+    A repeatable write that was interrupted, or that nobody knows about, has to be settled first: it waits for its tool.
     """
-    if not available(state) or any(call.state is CallState.EXECUTING for call in calls):
+    if not available(state) or any(call.state in (CallState.EXECUTING, CallState.UNKNOWN) for call in calls):
         return False
     return any(call.deferred == BREAKER_OPEN and call.state in _NOT_STARTED for call in calls)
 

@@ -47,7 +47,7 @@ def barred(state: "State", tool: str, key: str, plan: int) -> str:
 
     `key` is its `state.repeat_key`, `plan` the version of the plan that wants it.
     """
-    for call in state.calls.values():
-        if call.barred and (key in call.keys or (call.tool == tool and plan > call.plan)):
+    for call in (state.calls[call_id] for call_id in state.barred):
+        if key in call.keys or (call.tool == tool and plan > call.plan):
             return f"A reviewer rejected {tool} and said that it may not be tried again in this run."
     return ""

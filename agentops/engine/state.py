@@ -131,6 +131,11 @@ class Call:
     """Whether the reviewer who rejected it said that the agent may not try it again."""
 
     @property
+    def unsure(self) -> bool:
+        """Whether nobody knows what became of it and it is not repeated: something or somebody has to say."""
+        return self.state is CallState.UNKNOWN and self.retry_at is None
+
+    @property
     def untrusted(self) -> bool:
         """Whether any leaf of the arguments is untrusted."""
         return any(p.untrusted for p in self.provenance.values())
@@ -219,6 +224,8 @@ class State:
     earlier: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """`repeat_key` -> call of the plan that the fallback took over from."""
     calls_before: int = 0
+    barred: tuple[str, ...] = ()
+    """Calls of which a reviewer has said that they may not be tried again."""
 
     @property
     def planner(self) -> str:
@@ -781,6 +788,8 @@ def _called(
         case CallDeferred():
             return _put(state, _deferred(call, event))
         case CallStarted(attempt=attempt):
+            if call.unsure:
+                raise IllegalTransition(f"call {call.call_id} is unknown and cannot be repeated")
             started = change_call(call.state, CallState.EXECUTING)
             state, call = _charged(state, call, attempt)
             return _put(
@@ -817,16 +826,20 @@ def _called(
             # Only the closed code: a message may hold text that an attacker wrote, and feedback is not marked as such.
             feedback = (*state.feedback, f"{call.tool} failed with {code}.")
             return replace(_put(state, failed), feedback=feedback)
-        case CallUnknown(message=message, asked=asked):
+        case CallUnknown(message=message, asked=asked, retry_at=retry_at):
+            if retry_at and call.effect != "idempotent_write":
+                raise IllegalTransition(f"call {call.call_id} is unknown and cannot be repeated")
             new = call.state if call.state is CallState.UNKNOWN else change_call(call.state, CallState.UNKNOWN)
             unknown = replace(call, state=new, code="outcome_unknown", note=message, hook_asked=asked)
-            return _put(state, replace(unknown, retry_at=None, deferred=""))
+            again = datetime.fromisoformat(retry_at) if retry_at else None
+            return _put(state, replace(unknown, retry_at=again, deferred=""))
 
 
 def _deferred(call: Call, event: CallDeferred) -> Call:
     """Let a call wait in the state it is in: permitted, to be tried again, or interrupted and to be repeated."""
     interrupted = call.state is CallState.EXECUTING and call.effect != "unsafe_write"
-    if not interrupted and call.state not in (CallState.GRANTED, CallState.RETRYING):
+    repeatable = call.state is CallState.UNKNOWN and not call.unsure
+    if not interrupted and not repeatable and call.state not in (CallState.GRANTED, CallState.RETRYING):
         raise IllegalTransition(f"call: {call.state} cannot be deferred")
     return replace(
         call,
@@ -856,7 +869,9 @@ def _decided(state: State, event: ProposalDecided) -> State:
             scope=event.scope,
             barred=event.retry == "no",
         )
-        return replace(_put(state, rejected), feedback=(*state.feedback, refusals.told(call.tool, note, event)))
+        told = refusals.told(call.tool, note, event)
+        barred = (*state.barred, call.call_id) if rejected.barred else state.barred
+        return replace(_put(state, rejected), feedback=(*state.feedback, told), barred=barred)
     granted = replace(call, state=change_call(call.state, CallState.GRANTED), grant_id=event.grant_id, note=event.note)
     if event.release_at:
         granted = replace(granted, retry_at=datetime.fromisoformat(event.release_at))
@@ -943,22 +958,26 @@ def _reconciled(state: State, event: CallReconciled) -> State:
                 code="",
                 note=event.note,
                 confirmed="confirmed",  # the tool's own record says so, or a person, who outranks it
+                retry_at=None,
+                deferred="",
             )
             return _suspicious(_taint(_put(state, done), done), done.screened)
         case "did_not_happen":
             granted = change_call(call.state, CallState.GRANTED)
             state, call = _not_charged(state, call)
-            return _put(state, replace(call, state=granted, code="", note=event.note))
+            return _put(state, replace(call, state=granted, code="", note=event.note, retry_at=None, deferred=""))
         case "gave_up":
-            return _put(state, replace(call, state=change_call(call.state, CallState.FAILED), note=event.note))
+            gone = change_call(call.state, CallState.FAILED)
+            return _put(state, replace(call, state=gone, note=event.note, retry_at=None, deferred=""))
 
 
 def _resume_after_people(state: State) -> State:
     """Queue a waiting run once no call of its step waits for a person any more."""
     if state.state not in (RunState.AWAITING_APPROVAL, RunState.AWAITING_RECONCILIATION):
         return state
-    unknown, proposed = state.open_calls(CallState.UNKNOWN), state.open_calls(CallState.PROPOSED)
-    if unknown or (proposed and not refusals.ended_by(state)):
+    unsure = any(call.unsure for call in state.open_calls(CallState.UNKNOWN))
+    proposed = state.open_calls(CallState.PROPOSED)
+    if unsure or (proposed and not refusals.ended_by(state)):
         return state
     return replace(state, state=change_run(state.state, RunState.QUEUED))
 

@@ -106,7 +106,8 @@ CALL_TRANSITIONS: Final[Mapping[CallState, frozenset[CallState]]] = {
     ),
     _C.EXECUTING: frozenset({_C.EXECUTING, _C.SUCCEEDED, _C.FAILED, _C.UNKNOWN, _C.RETRYING, _C.GRANTED}),
     _C.RETRYING: frozenset({_C.EXECUTING, _C.SUCCEEDED, _C.FAILED, _C.RETRYING, _C.DENIED, _C.WITHDRAWN, _C.UNKNOWN}),
-    _C.UNKNOWN: frozenset({_C.SUCCEEDED, _C.FAILED, _C.GRANTED}),
+    # Started again only by what may be repeated under its own key.
+    _C.UNKNOWN: frozenset({_C.EXECUTING, _C.SUCCEEDED, _C.FAILED, _C.GRANTED}),
     _C.DENIED: frozenset(),
     _C.REJECTED: frozenset(),
     _C.EXPIRED: frozenset(),

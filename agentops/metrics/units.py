@@ -180,9 +180,9 @@ class Reading:
                 self.groups.setdefault((self.plans, event.step_id), set()).add(key)
             case CallStarted():
                 self.effects_started |= self.calls[event.call_id].effect != "read"
-            case CallSucceeded() | CallDenied() | CallUnknown() | CallReconciled():
+            case CallSucceeded() | CallDenied() | CallReconciled():
                 self.ended[event.call_id] = at
-            case CallFailed(retry_at=""):
+            case CallFailed(retry_at="") | CallUnknown(retry_at=""):
                 self.ended[event.call_id] = at
             case CallProposed():
                 self.proposals[event.proposal_id] = _Proposal(event, at)

@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from django.utils import timezone
 
+from agentops.budgets.services import Allowance, Amounts, Refused
 from agentops.engine.events import Stamped
 from agentops.engine.planner import Planner
 from agentops.engine.state import State, fold
@@ -21,6 +23,7 @@ from agentops.regression.cases import Case
 from agentops.regression.checks import Problem, problems
 from agentops.regression.exporting import recording_of
 from agentops.regression.isolation import Place, isolated
+from agentops.regression.paying import Purse, bound, spent_here
 from agentops.regression.recordings import Recording
 from agentops.regression.reviewer import say
 from agentops.regression.scripts import Script, ScriptedModel, ScriptedTools, ScriptEnded
@@ -77,11 +80,12 @@ class Runner:
     """Runs cases of one task type, one after the other. Needs no open tenant scope, and a database that it may use.
 
     `live`: a task type that a model plans is planned by the models of this machine, with the prompt as it is now,
-    instead of by what the case says that a model answered.
+    instead of by what the case says that a model answered. `purse` pays for that.
     """
 
-    def __init__(self, task_type: str, prepare: Prepare, *, live: bool = False) -> None:
+    def __init__(self, task_type: str, prepare: Prepare, *, live: bool = False, purse: Purse | None = None) -> None:
         self.live = live
+        self.purse = purse if live else None
         self.task_type = task_type
         self.prepare = prepare
         self.tools = ScriptedTools()
@@ -89,17 +93,24 @@ class Runner:
     def run(self, case: Case, *, seed: int = 0) -> Trial:
         """Run one trial. `seed` throws the dice of waits."""
         began = time.monotonic()
+        allowance = None
+        if self.purse is not None:
+            allowance = self.purse.allow(f"trial:{self.task_type}/{case.id}#{seed}")
+        if isinstance(allowance, Refused):
+            return Trial(case, (Problem("budget_exceeded", allowance.message),), 0, 0, _since(began))
+        spent: Amounts | None = None
         script = self.tools.script = Script(case)
         found: list[Problem] = []
         events: Sequence[Stamped] = ()
         record: Recording | None = None
         try:
-            with isolated(self.tools.executor, self.prepare) as place:
+            with isolated(self.tools.executor, partial(self._prepare, allowance)) as place:
                 attempt = _Attempt(place, case, script, self, seed)
                 try:
                     attempt.drive()
                 except ScriptEnded as ended:
                     found.append(Problem(ended.code, ended.message))
+                spent = spent_here() if allowance is not None else None
                 if attempt.run is not None:
                     events = load(attempt.run.id)
                     record = recording_of(
@@ -107,10 +118,17 @@ class Runner:
                     )
         finally:
             self.tools.script = None
+            if self.purse is not None and allowance is not None:
+                self.purse.settle(allowance, spent)
         state = fold(events)
         if events:
             found += [one for one in problems(case.expect, events, state) if not (found and one.code == "state")]
         return Trial(case, tuple(found), state.steps_used, state.calls_used, _since(began), record)
+
+    def _prepare(self, allowance: Allowance | None) -> None:
+        self.prepare()
+        if allowance is not None:
+            bound(allowance)
 
 
 class _Attempt:

@@ -148,7 +148,13 @@ def cause_of(events: Sequence[Stamped]) -> int:
                 step = step_id
             case CallSucceeded(call_id=call_id) if step and f".{step}." in call_id:
                 return stamped.seq
-            case CallFailed(retry_at="") | CallDenied() | CallUnknown() | PlanFailed(retry_at="") | LoopDetected():
+            case (
+                CallFailed(retry_at="")
+                | CallDenied()
+                | CallUnknown(retry_at="")
+                | PlanFailed(retry_at="")
+                | LoopDetected()
+            ):
                 return stamped.seq
             case CriteriaUnmet():
                 return stamped.seq

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from agentops.regression.cases import Case
+from agentops.regression.paying import Purse
 from agentops.regression.runner import Prepare, Runner, Trial
 from agentops.regression.statistics import Comparison, Outcome, compare, estimates
 from agentops.wire.parse import JSON, JSONObject
@@ -101,14 +102,17 @@ def run_suite(
     baseline: str = "",
     before: Mapping[str, Outcome] | None = None,
     live: bool = False,
+    purse: Purse | None = None,
 ) -> Shown:
     """Run every case `repeat` times, with the models of this machine if `live`. No tenant's scope may be open.
+
+    `purse` pays for what models are asked.
 
     `before` are the outcomes of the baseline release, by case.
     """
     if not 1 <= repeat <= MAX_REPEAT:
         raise ValueError(f"a suite is repeated 1 to {MAX_REPEAT} times")
-    runner = Runner(planned.task_type, planned.prepare, live=live)
+    runner = Runner(planned.task_type, planned.prepare, live=live, purse=purse)
     cases = tuple(
         _shown(case, [runner.run(case, seed=number) for number in range(repeat)], case.id in planned.quarantined)
         for case in planned.cases

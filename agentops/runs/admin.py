@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 
 from agentops.runs.allowlist_admin import AllowlistEntryAdmin
+from agentops.runs.issues import TaskIssue
 from agentops.runs.models import OutputRules, Playbook, TaskType
 from agentops.runs.output_policy import output_issues
 from agentops.runs.prompt_admin import seed_built_in
@@ -160,15 +161,30 @@ class PlaybookForm(TenantModelForm):
         return body
 
     def clean(self) -> dict[str, Any]:
-        """Refuse what the critical task types that would fall back to it could not use."""
+        """Refuse what task types that would change to it could not use, by their criteria or as their fallback.
+
+        What was wrong with a task type before is not held against the playbook.
+        """
         cleaned = super().clean() or self.cleaned_data
         if not cleaned.get("use_now") or "body" not in cleaned:
             return cleaned
         slug = self.instance.slug or cleaned.get("slug", "")
-        for task_type in TaskType.objects.filter(critical=True, fallback__slug=slug):
-            task_type.fallback = Playbook(slug=slug, body=cleaned["body"])
-            allowed = {contract.name for contract in allowed_contracts(task_type.pk)}
-            for issue in (*fallback_issues(task_type), *fallback_tool_issues(task_type, allowed)):
+        users = TaskType.objects.select_related("playbook", "fallback").filter(
+            Q(playbook__slug=slug) | Q(critical=True, fallback__slug=slug)
+        )
+        for task_type in users.order_by("name", "pk"):
+            before = {(issue.path, issue.message) for issue in task_type_issues(task_type)}
+            new = Playbook(slug=slug, body=cleaned["body"])
+            if task_type.playbook is not None and task_type.playbook.slug == slug:
+                task_type.playbook = new
+            issues: list[TaskIssue] = []
+            if task_type.fallback is not None and task_type.fallback.slug == slug:
+                task_type.fallback = new
+                allowed = {contract.name for contract in allowed_contracts(task_type.pk)}
+                issues += [*fallback_issues(task_type), *fallback_tool_issues(task_type, allowed)]
+            found = {(one.path, one.message): one for one in task_type_issues(task_type)}
+            issues += [one for key, one in found.items() if key not in before and one not in issues]
+            for issue in issues:
                 self.add_error("body", ValidationError(f"{task_type.name}: {issue.message}", code=issue.code))
         return cleaned
 

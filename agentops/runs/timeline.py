@@ -346,6 +346,8 @@ class _Teller:
             case ProposalDecided(reason_code=code, note=note):
                 said = f"{tool} rejected by {who}, {code.replace('_', ' ')}{': ' + note if note else ''}"
                 return f"{said}{reach_words(event)}", "error"
+            case ProposalUndone(by=by) if by.startswith("policy:"):
+                return f"{tool} waits again: the policy asks for more people now, or others, than approved it", "gate"
             case ProposalUndone():
                 return f"{who} took back the approval of {tool} before it could start", "gate"
             case ProposalExpired():
@@ -388,8 +390,9 @@ class _Teller:
             case CallFailed(code=code, message=message, retry_at=retry_at):
                 again = ", will be tried again" if retry_at else ""
                 return f"{tool} failed with {code}{again}: {message}", "wait" if retry_at else "error"
-            case CallUnknown(message=message):
-                return f"Nobody knows whether {tool} had its effect: {message}", "error"
+            case CallUnknown(message=message, retry_at=retry_at):
+                again = "; it will be repeated under its own key" if retry_at else ""
+                return f"Nobody knows whether {tool} had its effect{again}: {message}", "wait" if retry_at else "error"
             case CallReconciled(verdict=verdict, note=note, reference=reference):
                 said = {
                     "happened": "did happen",

@@ -51,6 +51,11 @@ def lock_path() -> Path:
     return Path(settings.DATA_DIR) / "agentops.lock"
 
 
+def note_path() -> Path:
+    """Return where the holder of the lock notes the time for whoever is next (`clock.keep_note`)."""
+    return lock_path().with_suffix(".clock")
+
+
 class InstanceLock:
     """The right to be the one embedded process of a data directory; the system takes it back when the process dies."""
 

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, assert_never
 from uuid import UUID
 
@@ -55,6 +54,7 @@ from agentops.engine.events import (
     PlanFailed,
     PlanFinished,
     PlanMade,
+    ProposalUndone,
     ProposalWithdrawn,
     RunClaimed,
     RunFailed,
@@ -103,9 +103,9 @@ from agentops.worker.output import review_answer, review_reply
 from agentops.worker.planners import offered_tools, patience
 from agentops.worker.snapshot import Snapshot
 from agentops.worker.stopping import paused_by, stop_for
-from approvals import gate, grants, policies, trust
+from approvals import gate, grants, policies, quorum, release, trust
 from approvals.attention import review_seconds
-from approvals.judging import TenantRules, judged, output_context
+from approvals.judging import TenantRules, counts, judged, output_context, used_so_far
 from approvals.models import Proposal
 from approvals.revising import ProposalChanged, Revision, revised_by_agent
 from approvals.services import draft_proposal, withdraw_proposals
@@ -695,11 +695,14 @@ class Session:
             ),
         }
 
-    def judge_again(self, call: ToolCall, contract: ToolContract) -> gate.Auto:
-        """Return what lets a granted call run now: the rules may have become stricter since. Raises PermitRefused."""
-        unused = (CallState.DENIED, CallState.WITHDRAWN)
+    def judge_again(self, call: ToolCall, contract: ToolContract) -> gate.Auto | gate.Gate:
+        """Return what lets a granted call run now: the rules may have become stricter since.
+
+        Raises PermitRefused, and _AsksMore where fewer people have approved than the policy asks for by now.
+        """
+        allow, rules = self.snapshot.rule(self.run.task_type_id, call.tool), self.rules_for(contract, call.arguments)
         # As when it was selected: those that were selected later are judged by this one, not this one by them.
-        earlier = takewhile(lambda c: c.call_id != call.call_id, self.state.calls.values())
+        earlier = used_so_far(self.state, call.tool, before=call.call_id) if counts(allow, rules) else 0
         verdict = gate.recheck(
             gate.Candidate(
                 contract=contract,
@@ -707,17 +710,35 @@ class Session:
                 arguments=call.arguments,
                 provenance=call.provenance,
                 planned=call.planned,
-                allow=self.snapshot.rule(self.run.task_type_id, call.tool),
-                calls_so_far=sum(1 for c in earlier if c.tool == call.tool and c.state not in unused),
+                allow=allow,
+                calls_so_far=earlier,
                 output=output_context(self.state, self.output_policy, registry.get) if contract.egress else gate.USUAL,
                 unscreened=UNSCREENED in self.state.suspicion,
-                **self.rules_for(contract, call.arguments),
+                **rules,
             ),
             by_person=bool(call.proposal_id),
         )
         if isinstance(verdict, gate.Deny):
             raise executor.PermitRefused(verdict.code, verdict.message)
+        if isinstance(verdict, gate.Gate):
+            proposal = Proposal.objects.select_related("task_type").get(pk=call.proposal_id)
+            if not quorum.enough(proposal, people=verdict.quorum, role=verdict.role):
+                if call.attempts:
+                    message = f"{verdict.reasons[0]} Too few have approved it to try it again."
+                    raise executor.PermitRefused(str(ErrorCode.POLICY_BLOCKED), message)
+                raise _AsksMore(proposal, verdict)
         return verdict
+
+    def reopen(self, call: ToolCall, more: "_AsksMore") -> Steps:
+        """Put an approved call before people again: the policy asks for more of them now, or for others."""
+        proposal, wanted = more.proposal, more.wanted
+        self.note(ProposalUndone(call.proposal_id, call.call_id, proposal.version, f"policy:{wanted.policy_version}"))
+
+        def put_back() -> list[Event]:
+            release.reopen(proposal, wanted, now=self.driver.now())
+            return []
+
+        yield from self.flush(beside=put_back)
 
     def propose(
         self, selected: CallSelected, contract: ToolContract, verdict: gate.Gate, candidate: Candidate
@@ -792,6 +813,11 @@ class Session:
             spending.after_call(held, contract, reached=False, unknown=False, now=self.driver.now())
             self.note(CallDeferred(call.call_id, refusal.code, refusal.message, _rfc3339(refusal.until)))
             return True
+        except _AsksMore as more:
+            self.forgo(call, admission)
+            spending.after_call(held, contract, reached=False, unknown=False, now=self.driver.now())
+            yield from self.reopen(call, more)
+            return True
         except executor.PermitRefused as refusal:
             self.forgo(call, admission)
             yield from self.refuse(call, refusal.code, refusal.message)
@@ -801,6 +827,12 @@ class Session:
             self.forgo(call, admission)
             spending.not_made(held, call, now=self.driver.now())
             raise
+        started = self.state.calls[call.call_id].state is CallState.EXECUTING
+        if isinstance(outcome, executor.Failed) and not outcome.reached and started:
+            self.forgo(call, admission)
+            yield from self.unstarted(call, outcome)
+            spending.after_call(held, contract, reached=False, unknown=False, now=self.driver.now())
+            return True
         try:
             yield from self.keep(self.outcome(call, contract, outcome, attempt))
         except Exception:
@@ -839,7 +871,7 @@ class Session:
             return executor.Permit(call.grant_id, call.digest)
         reached("before_intent")
         request = request_of(self.run, call, self.driver.now())
-        again = call.state in (CallState.EXECUTING, CallState.RETRYING)
+        again = call.state in (CallState.EXECUTING, CallState.RETRYING, CallState.UNKNOWN)
         self.note(CallStarted(call.call_id, call.grant_id, attempt))
 
         policy = (
@@ -897,10 +929,41 @@ class Session:
             apart = self.driver.rng.uniform(0, BASE_S) if refusal.code is ErrorCode.BREAKER_OPEN else 0.0
             until = _rfc3339(refusal.retry_at + timedelta(seconds=apart))
             self.note(CallDeferred(call.call_id, str(refusal.code), refusal.message, until))
-        elif call.state is CallState.EXECUTING:
+        elif call.state in (CallState.EXECUTING, CallState.UNKNOWN):
             yield from self.refuse(call, str(refusal.code), refusal.message)
         else:
             self.note(CallFailed(call.call_id, str(refusal.code), refusal.message, attempt=call.attempts))
+
+    def unstarted(self, call: ToolCall, failure: executor.Failed) -> Steps:
+        """Give a permission back that was used for nothing: the handler was not reached. What may pass is awaited."""
+        self.note(CallReconciled(call.call_id, "did_not_happen", "worker", note=failure.message))
+        for _ in range(MAX_CONFLICTS):
+            with suppress(IllegalTransition):  # a paused run waits anyway, one that has ended does nothing more
+                self.note(self.next_try(self.state.calls[call.call_id], failure))
+            try:
+                yield from self.flush(beside=self.rearms(call.call_id))
+            except StreamConflict:
+                self.reload()
+                with suppress(IllegalTransition):  # somebody has said meanwhile what became of it
+                    self.note(CallReconciled(call.call_id, "did_not_happen", "worker", note=failure.message))
+                    continue
+            return
+
+    def next_try(self, call: ToolCall, failure: executor.Failed) -> CallDeferred | CallFailed:
+        """Return when a call that could not start tries again, or that it does not any more."""
+        if failure.code in TRANSIENT and call.deferrals < self.state.limits.attempts:
+            until = self.driver.now() + backoff(call.deferrals + 1, failure.retry_after, self.driver.rng)
+            return CallDeferred(call.call_id, str(failure.code), failure.message, _rfc3339(until))
+        return CallFailed(call.call_id, str(failure.code), failure.message, attempt=call.attempts)
+
+    def rearms(self, call_id: str) -> Callable[[], list[Event]]:
+        """Return what makes the used permission of a call usable again, inside of a commit."""
+
+        def make_usable() -> list[Event]:
+            grants.rearm(run_id=self.run.id, call_id=call_id)
+            return []
+
+        return make_usable
 
     def forgo(self, call: ToolCall, admission: health.Admitted) -> None:
         """Tell the tool's breaker that the tool was never asked."""
@@ -932,7 +995,7 @@ class Session:
 
     def refuse(self, call: ToolCall, code: str, message: str, rule: str = "grant") -> Steps:
         """Record that a call may not run any more; one that was interrupted may have run already, so that is asked."""
-        if call.state is CallState.EXECUTING:
+        if call.state in (CallState.EXECUTING, CallState.UNKNOWN):
             told = f"It was interrupted, and repeating it is refused ({code}): {message}"
             self.note(CallUnknown(call.call_id, told))
         else:
@@ -952,7 +1015,10 @@ class Session:
                     retry_at = _rfc3339(self.driver.now() + backoff(attempt, retry_after, self.driver.rng))
                 return CallFailed(call.call_id, str(code), message[:2000], duration, retry_at, attempt)
             case executor.Unknown(message=message):
-                return CallUnknown(call.call_id, message[:2000])
+                retry_at = ""
+                if call.effect == Effect.IDEMPOTENT_WRITE and attempt < self.state.limits.attempts:
+                    retry_at = _rfc3339(self.driver.now() + backoff(attempt, None, self.driver.rng))
+                return CallUnknown(call.call_id, message[:2000], retry_at=retry_at)
 
     def keep(self, event: Event) -> Steps:
         """Record an outcome whatever else happened to the run meanwhile; reads are committed with their step."""
@@ -980,12 +1046,16 @@ class Session:
         event = ask_hook(call, request, self.driver.tools, self.snapshot.screening)
         self.note(event)
         rearm = isinstance(event, CallReconciled) and event.verdict == "did_not_happen"
+        yield from self.flush(beside=self.rearms(call.call_id) if rearm else None)
 
-        def make_usable() -> list[Event]:
-            grants.rearm(run_id=self.run.id, call_id=call.call_id)
-            return []
 
-        yield from self.flush(beside=make_usable if rearm else None)
+class _AsksMore(Exception):
+    """More people have to approve a call now, or others, than have."""
+
+    def __init__(self, proposal: Proposal, wanted: gate.Gate) -> None:
+        super().__init__(wanted.rule)
+        self.proposal = proposal
+        self.wanted = wanted
 
 
 class _Unreviewed(Exception):

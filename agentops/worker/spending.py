@@ -8,7 +8,7 @@ full. For a tenant without budgets every function here costs nothing but looking
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Final, Protocol, runtime_checkable
 from uuid import UUID
@@ -62,6 +62,9 @@ UNKNOWN_OUTPUT_MICROS: Final = 600
 """Millionths of a US dollar per token of a model without a known price: the dearest that is sold."""
 
 BATCH: Final = 200
+
+LONGEST_TRIAL: Final = timedelta(hours=6)
+"""After this time a trial of a live regression suite is over, whatever became of it."""
 _serial = count(1)
 
 
@@ -337,13 +340,18 @@ def sweep(now: datetime) -> int:
     left = Reservation.objects.filter(
         (Q(kind="plan") & nobody)
         | (Q(kind="call") & nobody & ~Q(executing) & (over | ~Q(unknown)))
-        | (Q(kind="review") & ~Q(waiting)),
+        | (Q(kind="review") & ~Q(waiting))
+        | Q(kind="trial", created_at__lt=now - LONGEST_TRIAL),
         state=ReservationState.OPEN,
     )
     rows = list(left.select_related("run").order_by("run_id", "pk")[:BATCH])
     ended = 0
     histories: dict[UUID, Sequence[Stamped]] = {}
     for row in rows:
+        if row.run is None or row.run_id is None:
+            # The process of the trial died, and its own record with it: nobody knows what it has spent.
+            ended += budgets.settle(row.pk, {}, now=now, assumed=True)
+            continue
         if row.run_id not in histories:
             histories[row.run_id] = load(row.run_id)
         ended += _end(row, histories[row.run_id], RunState(row.run.state), now)

@@ -7,6 +7,8 @@ from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from agentops.audit.models import Event as EventRow
@@ -19,7 +21,7 @@ from agentops.runs.models import Run, TaskType
 from agentops.runs.recording import load as load_run
 from agentops.runs.recording import state_of
 from agentops.tenancy.access import WORKER, Actor
-from agentops.tenancy.models import Tenant
+from agentops.tenancy.models import Membership, Tenant
 from agentops.wire.parse import JSONObject
 from agentops.worker.sweeper import sweep, sweep_tenant
 from approvals import halting
@@ -474,6 +476,25 @@ def test_what_can_be_stopped_is_offered_and_nothing_else_is_taken(shop: Tenant) 
     assert find_target(f"run:{run.pk}") is not None
     for value in ("", "tool:no.such", "run:x", f"run:{UUID(int=5)}", "planet:earth", "agent:token:999", "task_type:1x"):
         assert find_target(value) is None, value
+
+
+def test_people_who_can_be_stopped_are_listed_without_reading_runs_and_one_who_has_left_is_still_found(
+    shop: Tenant, bob: User, actor_of: Callable[[User, Tenant], Actor]
+) -> None:
+    run = start("goodwill-refund", GOODWILL, actor=actor_of(bob, shop))
+    value = f"agent:user:{bob.pk}"
+    with CaptureQueriesContext(connection) as asked:
+        offered = {one.value for one in targets()}
+    assert value in offered
+    assert not any(Run._meta.db_table in query["sql"] for query in asked)
+
+    Membership.objects.filter(user=bob).delete()
+    assert value not in {one.value for one in targets()}
+    found = find_target(value)
+    assert found is not None
+    assert (found.scope, found.target, found.label) == ("agent", run.agent, f"tasks of {bob.username}")
+    for nobody in ("agent:user:0", f"agent:user:{'9' * 30}", "agent:user:x", "agent:user:²"):
+        assert find_target(nobody) is None
 
 
 def test_a_run_that_is_driven_while_lifted_twice_is_resumed_once(shop: Tenant, senior: Actor, clock: Clock) -> None:

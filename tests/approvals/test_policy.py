@@ -94,7 +94,10 @@ def test_a_policy_that_cannot_be_read_denies_everything() -> None:
 def test_what_was_granted_is_judged_again_by_the_policy_of_now() -> None:
     assert isinstance(recheck(refund(LIFT), by_person=False), Auto)
     assert isinstance(recheck(refund(), by_person=False), Deny), "the rule that let it is gone"
-    assert isinstance(recheck(refund(ASK), by_person=True), Auto), "a person has said so"
+    more = recheck(refund(ASK), by_person=True)
+    assert isinstance(more, Gate), "a person has said so, and it takes two seniors"
+    assert (more.quorum, more.role, more.decide_within_s) == (2, "senior", 3600)
+    assert isinstance(recheck(refund(replace(ASK, quorum=1, role="")), by_person=True), Auto), "a person has said so"
     assert isinstance(recheck(refund(DENY), by_person=True), Deny)
 
 

@@ -16,6 +16,7 @@ from agentops.tenancy.models import Tenant
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSONObject
 from approvals import duties, gate, grants, trust
+from approvals.ending import expire
 from approvals.gate import Auto, Candidate, Deny, Pin
 from approvals.handling import Handled, Refused, extend
 from approvals.ladder import POLICY_REST, default_rung
@@ -124,6 +125,52 @@ def test_what_a_policy_wants_that_was_published_meanwhile_is_wanted_of_an_approv
     assert (proposal.status, proposal.quorum, proposal.needs_role) == ("pending", 2, "senior")
     assert any("2 people" in str(reason) for reason in proposal.reasons)
     assert isinstance(approved(person("selma", desk.tenant, "senior")), Decided)
+
+
+@pytest.fixture
+def hurried(desk: Desk, alice: User) -> Proposal:
+    """Return a proposal that no rule covers; one gives a senior ten minutes for gifts."""
+    proposal = desk.propose()
+    rule: JSONObject = {"id": "gifts", "when": "call.args.reason == 'Gift'", "effect": "gate", "role": "senior"}
+    publish(alice, person("adam", desk.tenant, "admin"), rule | {"decide_within": "10m"})
+    return proposal
+
+
+@pytest.mark.parametrize("by", ["person", "agent"])
+def test_an_edit_into_a_rule_with_less_time_gets_that_time_and_no_edit_gets_more(
+    hurried: Proposal, bob: User, actors: Actors, by: str
+) -> None:
+    before = hurried.decide_by
+    assert before > SOON + timedelta(minutes=10)
+
+    def change(reason: str) -> None:
+        if by == "person":
+            assert isinstance(edit(hurried, actors(bob), arguments(reason=reason)), Reconfirm)
+        else:
+            revised = revise(hurried, {"reason": reason})
+            assert isinstance(revised, Revision)
+            revised.keep()
+        hurried.refresh_from_db()
+
+    change("Gift")
+    assert hurried.decide_by == SOON + timedelta(minutes=10)
+    assert hurried.execute_by == hurried.decide_by + timedelta(seconds=hurried.task_type.execute_within_s)
+    assert hurried.remind_at == SOON + timedelta(minutes=5)
+    if by == "agent":
+        change("Torn")
+        assert hurried.decide_by == SOON + timedelta(minutes=10)
+    assert expire(proposal_id=hurried.pk, now=SOON + timedelta(minutes=11))
+
+
+def test_an_edit_into_a_rule_with_more_time_than_is_left_gets_no_more(
+    hurried: Proposal, bob: User, actors: Actors
+) -> None:
+    left = SOON + timedelta(minutes=1)
+    Proposal.objects.update(decide_by=left)
+    hurried.refresh_from_db()
+    assert isinstance(edit(hurried, actors(bob), GIFT), Reconfirm)
+    hurried.refresh_from_db()
+    assert hurried.decide_by == left
 
 
 def test_nobody_extends_the_time_that_a_rule_of_the_policy_gives(

@@ -15,8 +15,8 @@ from agentops.tenancy.scope import tenant_scope
 from approvals.models import Grant
 from tests.chaos.contracts import NOTE, PAY, Record
 
-HONEST_FAILURES = (("dead_letter", ""), ("tool_failed", "The deadline passed before the call could start."))
-"""How a run may end besides succeeding: workers died on it too often, or a clock jumped over a call's deadline."""
+HONEST_FAILURES = frozenset({"dead_letter"})
+"""How a run may end besides succeeding: workers died on it too often."""
 
 
 @dataclass
@@ -53,12 +53,8 @@ def _runs(submitted: Sequence[UUID], facts: dict[str, object]) -> Iterator[str]:
         if run.ended_at is None:
             held = f"lease {run.lease_owner!r} until {run.lease_until}, due from {run.not_before}"
             yield f"run {run.pk} is still {run.state} ({held}, {run.attempts} attempts)"
-        elif run.state == "failed" and not _honest(run):
+        elif run.state == "failed" and run.failure_code not in HONEST_FAILURES:
             yield f"run {run.pk} failed: {run.failure_code} {run.failure_message}"
-
-
-def _honest(run: Run) -> bool:
-    return any(run.failure_code == code and run.failure_message.endswith(text) for code, text in HONEST_FAILURES)
 
 
 def _effects(directory: Path, facts: dict[str, object]) -> Iterator[str]:
@@ -69,13 +65,9 @@ def _effects(directory: Path, facts: dict[str, object]) -> Iterator[str]:
         (run, call): key
         for run, call, key in ToolCall.objects.filter(tool=PAY.name).values_list("run_id", "call_id", "idempotency_key")
     }
-    # What is known never to have started has spent its permission on nothing.
-    spent = ToolCall.objects.filter(tool=PAY.name, state="failed").values_list("run_id", "call_id")
-    for_nothing = set(spent) & set(used)
-    consumed = Counter(keys[grant] for grant in used if grant not in for_nothing)
+    consumed = Counter(keys[grant] for grant in used)
     facts["unsafe effects"] = sum(paid.values())
     facts["grants consumed"] = sum(consumed.values())
-    facts["grants spent on calls that never started"] = len(for_nothing)
     noted = record.effects(NOTE.name)
     facts["repeated under the same key (allowed)"] = sum(noted.values()) - len(noted)
     named = {key: run for (run, _), key in keys.items()}

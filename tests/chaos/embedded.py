@@ -19,13 +19,15 @@ def main() -> None:
     from django.db import connections
     from django.utils import timezone
 
+    from agentops import clock
     from agentops.runs.dispatch import ring_now
     from agentops.runs.models import Run
     from agentops.tenancy.scope import tenant_scope
     from agentops.worker import sweeper
-    from agentops.worker.embedded import EmbeddedWorker, Sweeper
+    from agentops.worker.embedded import EmbeddedWorker, Sweeper, note_path
     from tests.chaos import mayhem, workload  # noqa: F401 - what is imported first decides this process's fate
 
+    clock.keep_note(note_path())
     cast = workload.find()
     sweeper.take_over()
     worker, sweeping = EmbeddedWorker(), Sweeper(sweeper.sweep)

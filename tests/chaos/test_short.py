@@ -26,10 +26,6 @@ def test_what_was_promised_happens_once_whatever_dies(backend: str, tmp_path: Pa
     if backend == "rabbitmq" and not listens(LISTENING["RabbitMQ"]):
         pytest.skip("INTEGRATION TEST NOT RUN: RabbitMQ does not listen on 127.0.0.1:5672")
     words = ["--runs", str(RUNS[backend]), "--span", "5", "--seconds", "25", "--output", str(tmp_path)]
-    if backend == "sqlite":
-        # Without a server there is no second clock: a process that starts while the machine's is wrong believes it, and
-        # what it puts off then waits for as long as the clock was wrong. `make chaos` lets these jump as well.
-        words.append("--steady-clocks")
     done = subprocess.run(
         [sys.executable, "-m", "tests.chaos", "--on", backend, *words, *(["--server", server] if server else [])],
         cwd=ROOT,

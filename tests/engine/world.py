@@ -248,8 +248,8 @@ class World:
         attempt = call.attempts + 1
         if call.effect != "read":
             self.add(CallStarted(call_id, call.grant_id, attempt))
-        choices = ["ok", "fail", "transient", "crash", "unknown"]
-        match self.draw(choices if call.effect == "unsafe_write" else choices[:4]):
+        choices = ["ok", "fail", "transient", "crash", "unknown", "unstarted"]
+        match self.draw(choices[:4] if call.effect == "read" else choices):
             case "ok":
                 self.effects.append(call_id)
                 output = self.outputs.get(call.tool, {"ok": True})
@@ -261,7 +261,12 @@ class World:
                 retry_at = (self.now + timedelta(seconds=2)).isoformat() if again else ""
                 self.add(CallFailed(call_id, "timeout", "slow", 3, retry_at, attempt))
             case "unknown":
-                self.add(CallUnknown(call_id, "connection lost"))
+                again = call.effect == "idempotent_write" and attempt < self.state.limits.attempts
+                retry_at = (self.now + timedelta(seconds=2)).isoformat() if again else ""
+                self.add(CallUnknown(call_id, "connection lost", retry_at=retry_at))
+            case "unstarted":
+                self.add(CallReconciled(call_id, "did_not_happen", "worker"))
+                self.defer(self.state.calls[call_id])
             case _:
                 # The worker died; whether the effect happened nobody has recorded, nor that a read was tried.
                 if call.effect == "read":
@@ -277,7 +282,7 @@ class World:
                     call.call_id, "breaker_open", "It keeps failing.", until.isoformat(timespec="microseconds")
                 )
             )
-        elif call.state is CallState.EXECUTING:
+        elif call.state in (CallState.EXECUTING, CallState.UNKNOWN):
             self.add(CallUnknown(call.call_id, "interrupted, and it cannot be repeated"))
         else:
             self.add(CallFailed(call.call_id, "breaker_open", "It keeps failing.", attempt=call.attempts))

@@ -1,5 +1,6 @@
 """Admins set up work in the browser; what could only fail at run time is refused at save time."""
 
+import html
 import json
 from collections.abc import Callable
 
@@ -8,6 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from agentops.runs.models import Playbook, TaskType
+from agentops.runs.services import task_type_issues
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSONObject
 from tests.shop import task_type
@@ -127,6 +129,40 @@ def test_editing_a_playbook_makes_the_next_version_and_keeps_the_old_one(
     assert kind.playbook.version == 2
     playbook.refresh_from_db()
     assert "create_ticket" in playbook.body
+
+
+def test_a_version_that_a_task_type_could_not_use_by_its_criteria_is_not_taken_into_use(
+    kind: TaskType, alice: User, signed_in: SignedIn
+) -> None:
+    client, playbook = signed_in(alice), kind.playbook
+    assert playbook is not None
+    assert save(client, kind, success_when="steps.a.outcome == 'succeeded'") == "saved"
+    step = {"id": "b", "tool": "create_ticket", "arguments": {"title": "x", "priority": "low"}}
+    renamed = {"body": json.dumps({"steps": [step]})}
+    url = f"/t/acme/admin/runs/playbook/{playbook.pk}/change/"
+
+    response = client.post(url, renamed | {"use_now": "on"})
+    assert response.status_code == 200
+    assert f"{kind.name}: The playbook has no step a." in html.unescape(response.content.decode())
+    assert Playbook.objects.filter(slug="job").count() == 1
+
+    assert client.post(url, renamed).status_code == 302, "nobody uses it yet"
+    both = {"steps": [step, step | {"id": "a"}]}
+    assert client.post(url, {"body": json.dumps(both), "use_now": "on"}).status_code == 302
+    kind.refresh_from_db()
+    assert kind.playbook is not None
+    assert kind.playbook.version == 3
+    assert not task_type_issues(kind)
+
+
+def test_a_playbook_is_not_refused_for_what_was_wrong_with_its_task_type_before(
+    kind: TaskType, alice: User, signed_in: SignedIn
+) -> None:
+    TaskType.objects.update(decide_within_s=0)
+    assert kind.playbook is not None
+    url = f"/t/acme/admin/runs/playbook/{kind.playbook.pk}/change/"
+    body = {"body": json.dumps({"steps": [], "answers": [{"text": "nothing to do"}]}), "use_now": "on"}
+    assert signed_in(alice).post(url, body).status_code == 302
 
 
 def test_a_playbook_with_mistakes_is_not_saved_and_every_mistake_is_named(

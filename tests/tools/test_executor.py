@@ -215,7 +215,7 @@ def test_nothing_runs_when_the_permit_is_refused(bench: Bench) -> None:
         raise PermitRefused(ErrorCode.BUDGET_EXCEEDED, "Spent.")
 
     outcome = bench.executor().execute(bench.request(), refuse)
-    assert outcome == Failed(ErrorCode.BUDGET_EXCEEDED, "Spent.")
+    assert outcome == Failed(ErrorCode.BUDGET_EXCEEDED, "Spent.", reached=False)
     assert bench.handled == []
 
 
@@ -224,7 +224,7 @@ def test_a_refusal_with_a_code_of_its_own_is_a_policy_block(bench: Bench) -> Non
         raise PermitRefused("allowlist_changed", "No longer allowed.")
 
     outcome = bench.executor().execute(bench.request(), refuse)
-    assert outcome == Failed(ErrorCode.POLICY_BLOCKED, "No longer allowed.")
+    assert outcome == Failed(ErrorCode.POLICY_BLOCKED, "No longer allowed.", reached=False)
 
 
 def test_a_crash_while_consuming_propagates_and_nothing_runs(bench: Bench) -> None:
@@ -276,18 +276,26 @@ def test_an_undeclared_code_is_internal(bench: Bench) -> None:
     assert outcome.code is ErrorCode.INTERNAL
 
 
-@pytest.mark.parametrize("effect", [Effect.READ, Effect.IDEMPOTENT_WRITE])
-def test_a_crash_of_a_repeatable_tool_is_a_failure(bench: Bench, effect: Effect) -> None:
-    bench.effect, bench.answer = effect, raising(KeyError("secret-token"))
+def test_a_crash_of_a_read_is_a_failure(bench: Bench) -> None:
+    bench.effect, bench.answer = Effect.READ, raising(KeyError("secret-token"))
     outcome = bench.run()
     assert isinstance(outcome, Failed)
     assert outcome.code is ErrorCode.INTERNAL
     assert "secret-token" not in outcome.message
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), RecursionError(), MemoryError(), TimeoutError()])
-def test_a_crash_of_an_unsafe_write_leaves_the_outcome_unknown(bench: Bench, error: Exception) -> None:
-    bench.effect, bench.answer = Effect.UNSAFE_WRITE, raising(error)
+@pytest.mark.parametrize("effect", [Effect.IDEMPOTENT_WRITE, Effect.UNSAFE_WRITE])
+@pytest.mark.parametrize("error", [KeyError("secret-token"), RecursionError(), MemoryError(), TimeoutError()])
+def test_a_crash_of_a_write_leaves_the_outcome_unknown(bench: Bench, error: Exception, effect: Effect) -> None:
+    bench.effect, bench.answer = effect, raising(error)
+    outcome = bench.run()
+    assert isinstance(outcome, Unknown)
+    assert "secret-token" not in outcome.message
+
+
+@pytest.mark.parametrize("effect", [Effect.IDEMPOTENT_WRITE, Effect.UNSAFE_WRITE])
+def test_a_code_that_a_write_never_declared_says_nothing_of_its_effect(bench: Bench, effect: Effect) -> None:
+    bench.effect, bench.answer = effect, raising(ToolError(ErrorCode.PERMISSION_DENIED, "No."))
     assert isinstance(bench.run(), Unknown)
 
 

@@ -13,6 +13,7 @@ from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.services import create_tenant
 from tools.backoffice.models import Customer, Order, Refund
+from tools.builtin import effects
 from tools.contracts import TRANSIENT, ErrorCode
 from tools.executor import Failed, Outcome, Succeeded, execute
 
@@ -40,6 +41,12 @@ def tenant() -> Tenant:
             placed_at=datetime(2026, 11, 1, tzinfo=UTC),
         )
     return tenant
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let calls wait for each other until their deadlines, however busy the machine is."""
+    monkeypatch.setattr(effects, "LOCK_TIMEOUT_MS", 60_000)
 
 
 def at_once(tenant: Tenant, key_of: Callable[[int], str]) -> list[Outcome]:

@@ -4,7 +4,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby, pairwise
@@ -13,10 +13,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
+from agentops import clock
 from agentops.audit.services import Recorded
 from agentops.audit.services import load as load_stream
 from agentops.audit.verify import verify_tenant
 from agentops.engine.events import CallDeferred, CallFailed, CallStarted, RunFellBack
+from agentops.engine.replay import Identical
+from agentops.engine.replay import replay as replayed
 from agentops.runs.models import Playbook, Run, TaskType, ToolCall
 from agentops.runs.recording import load
 from agentops.runs.timeline import tell
@@ -26,6 +29,7 @@ from agentops.tenancy.scope import tenant_scope
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSONObject
 from agentops.worker.driver import Driver
+from approvals.intervention import Paused, Resumed, pause_run, resume_run
 from approvals.models import Grant
 from approvals.services import Decided
 from tests.approvals.threads import at_once
@@ -87,11 +91,18 @@ class Provider:
     paid: Counter[str] = field(default_factory=Counter)
     lost: int = 0
     """Payments whose confirmation never arrived."""
+    crashes: int = 0
+    """How many requests more end in an error that nobody declared, after they have arrived."""
+    keys: list[str] = field(default_factory=list)
     dice: random.Random = field(default_factory=lambda: random.Random(8))
 
     def ask(self, tool: str) -> Callable[[CallContext, JSONObject], JSONObject]:
         def handler(ctx: CallContext, arguments: JSONObject) -> JSONObject:
             self.requests.append((tool, self.clock.now))
+            self.keys.append(ctx.idempotency_key)
+            if self.crashes:
+                self.crashes -= 1
+                raise RuntimeError("a bug of the tool")
             down = self.failing(self.clock.now)
             if tool == PAY.name and not (down and self.dice.random() < 0.5):
                 self.paid[ctx.idempotency_key] += 1
@@ -462,3 +473,155 @@ def test_of_many_workers_that_come_back_at_once_one_asks_the_tool(provider: Prov
     ]
     assert {run.state for run in Run.objects.all()} == {"waiting_retry"}
     assert verify_tenant().findings == ()
+
+
+# --- what nobody knows ----------------------------------------------------------------------------------------------
+
+
+def test_a_repeatable_write_that_crashes_is_unknown_and_repeated_under_its_own_key(provider: Provider) -> None:
+    task_type([PUT_STEP], {"lab.put": AUTO})
+    provider.crashes = 1
+    run = drive(start("job", {}, now=provider.clock()), provider)
+    assert run.state == "waiting_retry"
+    assert ToolCall.objects.get().state == "unknown"
+    words = [entry.text for group in tell(load_stream(f"run:{run.id}"), str).groups for entry in group.events]
+    assert any("it will be repeated under its own key" in text for text in words)
+
+    provider.clock.forward(seconds=30)
+    run = drive(run, provider)
+    assert run.state == "succeeded"
+    assert kinds(run) == [
+        *("call.selected", "call.granted", "call.started", "call.unknown"),
+        *("call.started", "call.succeeded"),
+    ]
+    assert len(provider.keys) == 2
+    assert set(provider.keys) == {ToolCall.objects.get().idempotency_key}
+    assert isinstance(replayed(load(run.id)), Identical)
+
+
+def test_what_stays_unknown_after_all_attempts_is_asked_about_and_not_repeated(provider: Provider) -> None:
+    task_type([PUT_STEP], {"lab.put": AUTO}, limits={"attempts": 3})
+    provider.crashes = 10
+    run = start("job", {}, now=provider.clock())
+    for _ in range(6):
+        run = drive(run, provider)
+        provider.clock.forward(minutes=2)
+    assert run.state == "awaiting_reconciliation"
+    assert len(provider.keys) == 3
+    assert len(set(provider.keys)) == 1
+    assert ToolCall.objects.get().hook_asked
+    assert isinstance(replayed(load(run.id)), Identical)
+
+
+def test_an_unknown_write_waits_for_a_tool_that_is_held_and_is_never_said_to_have_failed(provider: Provider) -> None:
+    task_type([PUT_STEP], {"lab.put": AUTO}, limits={"attempts": 3})
+    provider.crashes = 1
+    run = drive(start("job", {}, now=provider.clock()), provider)
+    health.hold("lab.put", actor=SYSTEM, now=provider.clock.now)
+    for _ in range(6):
+        provider.clock.forward(minutes=2)
+        run = drive(run, provider)
+    assert run.state == "awaiting_reconciliation"
+    assert len(provider.keys) == 1
+    assert isinstance(replayed(load(run.id)), Identical)
+
+
+# --- what never started ---------------------------------------------------------------------------------------------
+
+
+class LateExecutor:
+    """Lets the deadline of the first so many calls pass before their handlers are reached."""
+
+    def __init__(self, provider: Provider, late: int) -> None:
+        self.provider = provider
+        self.late = late
+
+    def execute(self, request: executor.CallRequest, consume: executor.Consume) -> executor.Outcome:
+        if self.late:
+            self.late -= 1
+            self.provider.clock.forward(minutes=5)
+            # As `tools.executor` says it, whose own clock no test moves.
+            return executor.Failed(ErrorCode.TIMEOUT, "The deadline has passed.", reached=False)
+        return executor.execute(replace(request, deadline=clock.now() + timedelta(seconds=30)), consume)
+
+    reconcile = staticmethod(executor.reconcile)
+    read_back = staticmethod(executor.read_back)
+
+
+def drive_late(run: Run, provider: Provider, tools: LateExecutor) -> Run:
+    Driver("w1", now=provider.clock, rng=random.Random(1), tools=tools).drive(run.tenant_id, run.id)
+    return Run.objects.get(pk=run.pk)
+
+
+@pytest.mark.parametrize("tool", ["lab.put", "lab.pay"])
+def test_a_call_that_could_not_start_in_time_has_its_permission_back_and_happens_once(
+    scoped: Tenant, provider: Provider, bob: User, actor_of: Callable[[User, Tenant], Actor], tool: str
+) -> None:
+    task_type([{"id": "a", "tool": tool, "arguments": {"n": 1}}], {tool: GATED})
+    run = drive(start("job", {}, now=provider.clock()), provider)
+    proposal = only_proposal()
+    now = provider.clock()
+    answer = approve(proposal_id=proposal.id, actor=actor_of(bob, scoped), version=1, digest=proposal.digest, now=now)
+    assert isinstance(answer, Decided)
+    provider.clock.forward(minutes=2)
+
+    tools = LateExecutor(provider, late=1)
+    run = drive_late(run, provider, tools)
+    assert run.state == "waiting_retry"
+    assert Grant.objects.get().consumed_at is None, "nothing started"
+    assert provider.keys == []
+
+    provider.clock.forward(minutes=2)
+    run = drive_late(run, provider, tools)
+    assert run.state == "succeeded"
+    assert kinds(run)[2:] == [
+        *("call.started", "call.reconciled", "call.deferred"),
+        *("call.started", "call.succeeded"),
+    ]
+    assert len(provider.keys) == 1
+    assert Grant.objects.get().consumed_at is not None
+    assert ToolHealth.objects.filter(tool=tool).first() is None, "the tool has done nothing wrong"
+    assert isinstance(replayed(load(run.id)), Identical)
+    assert not verify_tenant().findings
+
+
+def test_a_call_that_never_gets_to_start_fails_in_the_end_without_having_used_its_permission(
+    provider: Provider,
+) -> None:
+    task_type([PAY_STEP], {"lab.pay": AUTO}, limits={"attempts": 3, "wall_time_s": 86_400})
+    run = start("job", {}, now=provider.clock())
+    tools = LateExecutor(provider, late=100)
+    for _ in range(8):
+        run = drive_late(run, provider, tools)
+        provider.clock.forward(minutes=2)
+    assert (run.state, run.failure_code) == ("failed", "tool_failed")
+    assert "timeout" in run.failure_message
+    assert provider.keys == []
+    assert Grant.objects.get().consumed_at is None
+    assert isinstance(replayed(load(run.id)), Identical)
+
+
+def test_what_could_not_start_is_on_record_although_somebody_paused_the_run_meanwhile(
+    scoped: Tenant, provider: Provider, sam: User, actor_of: Callable[[User, Tenant], Actor]
+) -> None:
+    task_type([PAY_STEP], {"lab.pay": AUTO})
+    run = start("job", {}, now=provider.clock())
+    senior = actor_of(sam, scoped)
+
+    class Meanwhile(LateExecutor):
+        def execute(self, request: executor.CallRequest, consume: executor.Consume) -> executor.Outcome:
+            if self.late:
+                assert isinstance(pause_run(run_id=run.id, actor=senior, reason="Wait."), Paused)
+            return super().execute(request, consume)
+
+    tools = Meanwhile(provider, late=1)
+    run = drive_late(run, provider, tools)
+    assert run.paused_at is not None
+    assert ToolCall.objects.get().state == "granted"
+    assert Grant.objects.get().consumed_at is None
+    assert isinstance(resume_run(run_id=run.id, actor=senior, reason="Go."), Resumed)
+    provider.clock.forward(minutes=10)
+    run = drive_late(run, provider, tools)
+    assert run.state == "succeeded"
+    assert len(provider.keys) == 1
+    assert isinstance(replayed(load(run.id)), Identical)

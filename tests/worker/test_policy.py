@@ -6,15 +6,21 @@ import pytest
 from django.contrib.auth.models import User
 
 from agentops import clock
+from agentops.audit.services import load as load_stream
 from agentops.changes import outcomes
-from agentops.engine.events import CallDenied, CallGranted, CallSucceeded
+from agentops.engine.events import CallDenied, CallGranted, CallSucceeded, ProposalUndone
+from agentops.engine.replay import Identical, replay
 from agentops.runs.models import OutputRules, Run, TaskType
+from agentops.runs.recording import load
+from agentops.runs.timeline import tell
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
 from approvals import policies, trust
 from approvals.models import Grant, PolicyVersion
+from approvals.outcomes import Decided, Forbidden, Seconded
 from tests.conftest import person
+from tests.deciding import approve
 from tests.shop import drive, only_proposal, open_shop, start, task_type
 from tests.worker.test_driver import approved, events_of
 from tools.allowing import seed_rules
@@ -149,6 +155,60 @@ def test_a_rule_that_asks_says_how_many_of_whom_and_until_when(shop: Tenant, pub
     assert (asked.quorum, asked.needs_role, asked.policy_version) == (2, "senior", 1)
     assert (asked.decide_by - asked.created_at).total_seconds() == 300
     assert any("2 people, seniors" in str(reason) for reason in asked.reasons)
+
+
+def test_an_approved_call_waits_again_when_the_policy_asks_for_more_people_by_then(
+    shop: Tenant, reviewer: Actor, sam: User, actor_of: Callable[[User, Tenant], Actor], publish: Callable[[str], None]
+) -> None:
+    run = drive(start("goodwill-refund", REFUND).id)
+    approved(only_proposal(), reviewer)
+    publish(TWO)
+    run = drive(run.id)
+    assert run.state == "awaiting_approval"
+    asked = only_proposal()
+    assert (asked.status, asked.quorum, asked.needs_role, asked.decided_by) == ("pending", 2, "senior", None)
+    assert (asked.decide_by - clock.now()).total_seconds() <= 300
+    assert any("2 people, seniors" in str(reason) for reason in asked.reasons)
+    assert not Grant.objects.exists()
+    assert not Refund.objects.exists()
+    [undone] = [one for one in events_of(run, ProposalUndone) if isinstance(one, ProposalUndone)]
+    assert undone.by == "policy:1"
+    words = [entry.text for group in tell(load_stream(f"run:{run.id}"), str).groups for entry in group.events]
+    assert any("the policy asks for more people now" in text for text in words)
+
+    def say(actor: Actor) -> object:
+        now = only_proposal()
+        return approve(proposal_id=now.pk, actor=actor, version=now.version, digest=now.digest)
+
+    assert say(reviewer) == Forbidden("needs_role")
+    assert isinstance(say(actor_of(sam, shop)), Seconded)
+    assert drive(run.id).state == "awaiting_approval"
+    assert isinstance(say(actor_of(person("selma", shop, "senior"), shop)), Decided)
+    run = drive(run.id)
+    assert run.state == "succeeded"
+    assert Refund.objects.count() == 1
+    assert isinstance(replay(load(run.id)), Identical)
+
+
+def test_what_enough_people_of_the_role_have_approved_is_not_asked_about_again(
+    shop: Tenant, sam: User, actor_of: Callable[[User, Tenant], Actor], publish: Callable[[str], None]
+) -> None:
+    run = drive(start("goodwill-refund", REFUND).id)
+    approved(only_proposal(), actor_of(sam, shop))
+    publish(TWO.replace("quorum: 2, ", ""))
+    assert drive(run.id).state == "succeeded", "a senior has approved it, and nothing else is asked for"
+
+
+@pytest.mark.parametrize("rules", [TWO.replace("quorum: 2, ", ""), TWO.replace("role: senior, ", "")])
+def test_a_role_and_a_number_of_people_that_are_asked_for_later_both_count(
+    shop: Tenant, reviewer: Actor, publish: Callable[[str], None], rules: str
+) -> None:
+    run = drive(start("goodwill-refund", REFUND).id)
+    approved(only_proposal(), reviewer)
+    publish(rules)
+    assert drive(run.id).state == "awaiting_approval"
+    assert only_proposal().status == "pending"
+    assert not Refund.objects.exists()
 
 
 def test_a_policy_that_cannot_be_read_denies_everything(shop: Tenant, publish: Callable[[str], None]) -> None:

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from agentops import clock
 from agentops.regression.cases import BadCases, json_schema, read_case, write_suite
 from agentops.regression.models import Case, SuiteRun
+from agentops.regression.paying import purse_of
 from agentops.regression.planning import SHIPPED, planned_of_files, planned_of_tenant, suites_in
 from agentops.regression.reports import BadReport, junit, read_outcomes, report
 from agentops.regression.selectors import tenants_named
@@ -79,7 +80,9 @@ class Command(BaseCommand):
         shown: list[Shown] = []
         for plan in plans:
             label, outcomes, _ = before.get(plan.suite, ("", None, None))
-            one = run_suite(plan, repeat=options["repeat"], baseline=label, before=outcomes, live=options["live"])
+            live = options["live"]
+            purse = purse_of(tenant, plan.task_type) if live and tenant is not None else None
+            one = run_suite(plan, repeat=options["repeat"], baseline=label, before=outcomes, live=live, purse=purse)
             shown.append(one)
             if options["json"] != "-":
                 self.tell(one)

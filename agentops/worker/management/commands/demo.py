@@ -14,6 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection, connections
 
+from agentops import clock
 from agentops.environment import Environment, own_names
 from agentops.handler import web_application
 from agentops.worker import embedded
@@ -51,6 +52,7 @@ class Command(BaseCommand):
         lock = embedded.InstanceLock(embedded.lock_path())
         try:
             lock.acquire()
+            clock.keep_note(embedded.note_path())
             listener = embedded.listen(host, port)
             url = embedded.url_of(listener)
             lock.note(url)
