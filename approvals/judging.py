@@ -67,7 +67,8 @@ def judged(
     """
     contract, version, pin = pinned(state, candidate.tool, find)
     arguments = clean(candidate.arguments)
-    same_tool = sum(1 for c in state.calls.values() if c.tool == candidate.tool and c.state not in _UNUSED)
+    same_tool = [c for c in state.calls.values() if c.tool == candidate.tool and c.state not in _UNUSED]
+    waiting = sum(1 for c in same_tool if c.state is CallState.GRANTED and not c.proposal_id)
     verdict = gate.classify(
         gate.Candidate(
             contract=contract,
@@ -76,7 +77,9 @@ def judged(
             provenance=candidate.provenance,
             planned=candidate.planned,
             allow=allow,
-            calls_so_far=same_tool + beside,
+            calls_so_far=len(same_tool) + beside,
+            call_id=candidate.call_id,
+            waiting=waiting + beside,
             output=output_context(state, policy, find),
             barred=bars(candidate.tool, version, arguments) if contract is not None else None,
             unscreened=UNSCREENED in state.suspicion,

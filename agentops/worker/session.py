@@ -709,6 +709,7 @@ class Session:
                 planned=call.planned,
                 allow=self.snapshot.rule(self.run.task_type_id, call.tool),
                 calls_so_far=sum(1 for c in earlier if c.tool == call.tool and c.state not in unused),
+                call_id=call.call_id,
                 output=output_context(self.state, self.output_policy, registry.get) if contract.egress else gate.USUAL,
                 unscreened=UNSCREENED in self.state.suspicion,
                 **self.rules_for(contract, call.arguments),
@@ -845,7 +846,9 @@ class Session:
         policy = (
             None
             if call.proposal_id
-            else grants.PolicyGrant(UUID(call.grant_id), self.execute_within, lets_it.rule, lets_it.policy_version)
+            else grants.PolicyGrant(
+                UUID(call.grant_id), self.execute_within, lets_it.rule, lets_it.policy_version, lets_it.quotas
+            )
         )
 
         def consume() -> None:
