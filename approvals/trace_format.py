@@ -43,15 +43,18 @@ SCHEMA: Final = Path(__file__).with_name("gate_trace.schema.json")
 
 @dataclass(frozen=True, slots=True)
 class TraceIssue:
-    """One thing wrong with a trace: JSON pointer, stable code, sentence."""
+    """One thing wrong with a trace: JSON pointer, stable code, sentence; line and column of what is no JSON at all."""
 
     path: str
     code: str
     message: str
+    line: int = 0
+    column: int = 0
 
     def to_json(self) -> JSONObject:
         """Return the issue as plain JSON."""
-        return {"path": self.path, "code": self.code, "message": self.message}
+        found: JSONObject = {"path": self.path, "code": self.code, "message": self.message}
+        return found | {"line": self.line, "column": self.column} if self.line else found
 
 
 class BadTrace(ValueError):
@@ -120,7 +123,8 @@ def read_trace(raw: str | bytes) -> Trace:
     try:
         found = parse_json(raw, max_bytes=MAX_BYTES)
     except WireError as error:
-        raise BadTrace([TraceIssue(error.path, str(error.code), error.message)]) from None
+        issue = TraceIssue(error.path, str(error.code), error.message, error.line, error.column)
+        raise BadTrace([issue]) from None
     return trace_of(found)
 
 

@@ -105,8 +105,8 @@ def decide(
     if (refused := may_not(actor)) is not None:
         return refused
     with transaction.atomic():
-        row = kind.model.objects.select_for_update(of=("self",)).select_related("proposed_by", "decided_by")
-        found = row.filter(pk=change_id).first()
+        # People are looked up afterwards: of a row that was waited for, a join would show who had decided before.
+        found = kind.model.objects.select_for_update().filter(pk=change_id).first()
         if found is None:
             return NotFound()
         if found.status != ChangeStatus.PROPOSED:

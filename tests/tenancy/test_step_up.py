@@ -109,7 +109,7 @@ def told(kind: str) -> int:
 def test_the_password_is_asked_for_and_the_form_goes_on_as_it_was_sent(act: Act, his: Client, adam: User) -> None:
     asked = his.post(act.address, act.fields)
     assert asked.status_code == 428
-    assert asked["Cache-Control"] == "no-store"
+    assert "no-store" in asked["Cache-Control"]
     assert not act.done()
     wrong = his.post(act.address, {"step_up": asked.context["kept"], "password": "guess"})
     assert wrong.status_code == 428

@@ -265,19 +265,19 @@ def _put_in_force(row: HostChange, actor: Actor, now: datetime) -> JSONObject | 
     return {"host": after.host, "proposed_by": row.proposed_by.get_username()}
 
 
-KIND: Final = changes.Kind(HostChange, "hosts.", "hostchange", _put_in_force)
+KIND: Final = changes.Kind(HostChange, "host.", "hostchange", _put_in_force)
 
 
 def _write(
     row: AllowedHost | None, after: HostRule | None, sealed: str, body: JSONObject, actor: Actor, *, user_id: int | None
 ) -> AllowedHost:
-    """Make the list say what a rule says, with an event `host.allowed` or `host.refused`."""
+    """Make the list say what a rule says, with an event `host.allowed` or `host.removed`."""
     if after is None:
         assert row is not None
         pk = row.pk
         row.delete()
         record_in_tenant_stream(
-            "host.refused", {"before": body["before"]}, subject=("allowedhost", str(pk)), actor=actor
+            "host.removed", {"before": body["before"]}, subject=("allowedhost", str(pk)), actor=actor
         )
         return row
     row = row or AllowedHost(tenant_id=current_tenant_id(), host=after.host)

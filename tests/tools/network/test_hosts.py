@@ -166,7 +166,7 @@ def test_another_admin_lists_it_and_every_step_is_on_record(scoped: Tenant, ada:
     assert isinstance(decide(change_id=row.pk, verdict="approve", note="", actor=adam), outcomes.Settled)
     assert listed() == {"api.example.com": rule(credential_header="X-Key")}
     told = [(one.type, one.actor["name"]) for one in load("tenant") if one.type.startswith("host")]
-    assert told == [("hosts.proposed", "alice"), ("host.allowed", "adam"), ("hosts.approved", "adam")]
+    assert told == [("host.proposed", "alice"), ("host.allowed", "adam"), ("host.approved", "adam")]
     assert "s3cret" not in str([one.data for one in load("tenant")])
 
 

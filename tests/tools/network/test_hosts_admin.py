@@ -63,7 +63,7 @@ def test_one_admin_proposes_a_host_with_a_credential_another_lists_it_and_nobody
     with tenant_scope(acme):
         listed = AllowedHost.objects.get()
         change = HostChange.objects.get()
-        events = [event for event in load("tenant") if event.type in {"hosts.proposed", "host.allowed"}]
+        events = [event for event in load("tenant") if event.type in {"host.proposed", "host.allowed"}]
         assert not [event for event in load("tenant") if event.type == "admin.changed"]
     assert unseal(listed.credential, tenant_id=acme.pk, host="api.example.com") == "Bearer s3cret"
     assert (listed.updated_by_id, events[0].actor["name"], events[1].actor["name"]) == (alice.pk, "alice", "adam")
@@ -151,7 +151,7 @@ def test_taking_hosts_off_counts_at_once_and_is_on_record(signed_in: SignedIn, a
     assert client.post(LIST, chosen).status_code == 302
     with tenant_scope(acme):
         assert not AllowedHost.objects.exists()
-        assert [one.type for one in load("tenant") if one.type == "host.refused"] == ["host.refused"] * 2
+        assert [one.type for one in load("tenant") if one.type == "host.removed"] == ["host.removed"] * 2
 
 
 def test_taking_a_host_off_does_not_open_it_by_the_rule_above(signed_in: SignedIn, alice: User, acme: Tenant) -> None:

@@ -59,8 +59,8 @@ def test_of_two_admins_who_decide_at_once_one_wins_and_the_other_is_told_who(
             assert (look_up(f"h{number}.example.com") is not None) == (won.status == "active")
     with tenant_scope(acme):
         types = Counter(one.type for one in load("tenant"))
-    assert types["hosts.approved"] + types["hosts.refused"] == 10
-    assert types["host.allowed"] == types["hosts.approved"]
+    assert types["host.approved"] + types["host.refused"] == 10
+    assert types["host.allowed"] == types["host.approved"]
 
 
 def test_a_host_that_is_taken_off_beside_an_approval_stays_off(
