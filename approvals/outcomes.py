@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from agentops.tenancy.proof import StepUpNeeded
+from agentops.tenancy.proof import StepUpNeeded as StepUpNeeded
 from approvals.models import Verdict
 from approvals.risk import Band
 from tools.schema import Issue

@@ -91,7 +91,9 @@ class Traced:
     def to_json(self) -> JSONObject:
         """Return the verdict on the call, and what a person would have been shown."""
         verdict = self.verdict
-        met = [{"rule": self.policy.name(one), "effect": one.effect.value, "says": in_words(one)} for one in self.met()]
+        met: list[JSON] = [
+            {"rule": self.policy.name(one), "effect": one.effect.value, "says": in_words(one)} for one in self.met()
+        ]
         told: JSONObject = {
             "id": self.call.id,
             "tool": self.selected.tool,
@@ -101,7 +103,7 @@ class Traced:
             "rule": verdict.rule,
             "reasons": [verdict.message] if isinstance(verdict, Deny) else list[JSON](verdict.reasons),
             "attacked": list[JSON](verdict.attacked) if isinstance(verdict, Gate) else [],
-            "policy": list[JSON](met),
+            "policy": met,
             "arguments": self.selected.arguments,
             "provenance": dict[str, JSON](self.selected.provenance),
             "findings": list[JSON](self.selected.findings),

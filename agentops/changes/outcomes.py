@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from agentops.tenancy.proof import StepUpNeeded
+from agentops.tenancy.proof import StepUpNeeded as StepUpNeeded
 
 
 @dataclass(frozen=True, slots=True)

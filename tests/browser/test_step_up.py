@@ -11,7 +11,7 @@ from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from approvals import policies
 from approvals.models import PolicyVersion
-from tests.browser.access import faults
+from tests.browser.access import faults_here
 from tests.browser.conftest import OpenBrowser
 from tests.conftest import PASSWORD, person
 
@@ -38,7 +38,7 @@ def test_a_policy_is_published_with_the_password_and_the_note_that_was_typed_bef
     page.get_by_role("button", name="Publish it").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Say who you are")
     if scripts:
-        assert faults(page) == []
+        assert faults_here(page) == []
     page.get_by_label("Password").fill("not this one")
     page.get_by_role("button", name="Go on").click()
     expect(page.get_by_role("alert")).to_contain_text("That is not your password.")

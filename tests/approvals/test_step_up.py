@@ -29,7 +29,6 @@ from tools.allowlist import AllowlistRule, AllowlistState
 from tools.models import AllowlistChange, HostChange
 from tools.network import hosts
 
-pytest_plugins = ["tests.approvals.conftest"]
 WHY = "The team has asked for it."
 ACTS = ("policy", "weights", "allowlist", "hosts", "trust")
 
