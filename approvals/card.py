@@ -16,7 +16,7 @@ from agentops.engine.transitions import CallState
 from agentops.runs.recording import stream_of
 from agentops.runs.timeline import Told, tell
 from agentops.tenancy.access import Actor, can
-from approvals import claims, freezing
+from approvals import claims, freezing, policies
 from approvals.arguments import arguments_of
 from approvals.asked import asking, questions_of
 from approvals.bar import bar_of
@@ -26,6 +26,7 @@ from approvals.kinds import kinds_of
 from approvals.meter import meter_of
 from approvals.models import Proposal, RejectReason, RejectScope, Status
 from approvals.past import past_of
+from approvals.policy import in_words
 from approvals.previews import previews
 from approvals.receipt import receipt_of
 from approvals.selectors import decision_on
@@ -97,6 +98,7 @@ def card_of(
         "why": {
             "rule": proposal.policy_rule,
             "policy": proposal.policy_version,
+            "rules": _rules_that_ask(proposal),
             "text": " ".join(str(reason) for reason in proposal.reasons),
         },
         "trust_url": "" if possible(proposal, actor) else reverse("trust_give", args=[proposal.id]),
@@ -134,6 +136,13 @@ def card_of(
         "notice": notice,
         "open": typed.open,
     }
+
+
+def _rules_that_ask(proposal: Proposal) -> list[dict[str, str]]:
+    """Return the rules of the policy that sent it to a person: id, and in words what no reason says already."""
+    policy = policies.published(proposal.policy_version) if proposal.policy_version else None
+    rules = policies.asking(policy, proposal.reasons) if policy is not None else []
+    return [{"id": rule.id, "words": in_words(rule) if rule.because else ""} for rule in rules]
 
 
 def _head(proposal: Proposal) -> dict[str, Any]:

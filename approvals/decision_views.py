@@ -4,11 +4,7 @@ from dataclasses import replace
 from typing import assert_never
 from uuid import UUID
 
-from allauth.account.forms import ReauthenticateForm
-from allauth.account.internal.flows.reauthentication import reauthenticate_by_password
-from allauth.core import ratelimit
 from django.contrib import messages
-from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
@@ -16,10 +12,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from agentops import clock
-from agentops.audit.services import record_in_tenant_stream
 from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import require
 from agentops.tenancy.requests import TenantRequest
+from agentops.tenancy.step_up import Proof, prove
 from approvals import asking, friction, release
 from approvals.answers import answer_to, field_errors
 from approvals.bar import gates_of
@@ -73,20 +69,18 @@ def step_up(request: TenantRequest, pk: UUID) -> HttpResponse:
     if posted is None:
         notice = Notice("error", "That took too long.", "Decide again; you will be asked for your password once more.")
         return card_answer(request, found, notice, status=422)
-    if not isinstance(request.user, User) or not request.user.has_usable_password():
-        notice = Notice("error", "You may not decide this.", RULES["no_password"])
-        return card_answer(request, found, notice, status=403)
-    if not ratelimit.consume(request, action="reauthenticate", user=request.user):
-        return _again(request, pk, posted, Notice("error", "Too many tries.", "Wait a minute."), status=429)
-    password = ReauthenticateForm(data={"password": request.POST.get("password", "")}, user=request.user)
-    if not password.is_valid():
-        with transaction.atomic():
-            record_in_tenant_stream("auth.step_up_failed", {}, subject=("proposal", str(found.pk)), actor=request.actor)
-        return _again(request, pk, posted, Notice("error", "That is not your password."), status=428)
-    reauthenticate_by_password(request)
-    with transaction.atomic():
-        record_in_tenant_stream("auth.step_up", {}, subject=("proposal", str(found.pk)), actor=request.actor)
-    return take(request, pk, posted, clock.now())
+    match prove(request, subject=("proposal", str(found.pk))):
+        case Proof.IMPOSSIBLE:
+            notice = Notice("error", "You may not decide this.", RULES["no_password"])
+            return card_answer(request, found, notice, status=403)
+        case Proof.TOO_MANY:
+            return _again(request, pk, posted, Notice("error", "Too many tries.", "Wait a minute."), status=429)
+        case Proof.WRONG:
+            return _again(request, pk, posted, Notice("error", "That is not your password."), status=428)
+        case Proof.RIGHT:
+            return take(request, pk, posted, clock.now())
+        case unreachable:
+            assert_never(unreachable)
 
 
 def _again(request: TenantRequest, pk: UUID, posted: QueryDict, notice: Notice, *, status: int) -> HttpResponse:

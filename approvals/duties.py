@@ -11,7 +11,7 @@ from agentops.tenancy.access import Actor
 from approvals.ladder import POLICY_REST, Rung
 from approvals.models import Handling, PolicyVersion, Proposal
 from tools.allowing import differences_of
-from tools.models import AllowlistChange, AllowlistEntry
+from tools.models import AllowlistChange, AllowlistEntry, HostChange
 from tools.promises import Sink
 from tools.registry import registry
 
@@ -69,8 +69,10 @@ def _listed_a_host(proposal: Proposal, actor: Actor, now: datetime) -> bool:
     contract = registry.get(proposal.tool, proposal.contract_version)
     if contract is None or Sink.HTTP not in contract.promises.sinks:
         return False
-    changes = Event.objects.filter(type="host.allowed", actor_kind="user", actor_id=actor.id)
-    return changes.filter(at__gt=now - POLICY_REST).exists()
+    since = now - POLICY_REST
+    allowed = Event.objects.filter(type="host.allowed", actor_kind="user", actor_id=actor.id, at__gt=since)
+    widened = HostChange.objects.filter(proposed_by=actor.user_id, status=ChangeStatus.ACTIVE, decided_at__gt=since)
+    return allowed.exists() or widened.exists()
 
 
 def _edited_it(proposal: Proposal, actor: Actor) -> bool:

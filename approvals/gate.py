@@ -54,6 +54,9 @@ class Candidate:
     planned: bool
     allow: AllowlistRule
     calls_so_far: int = 0
+    call_id: str = ""
+    waiting: int = 0
+    """Calls of this tool that the run has been let make and that have not started, before this one."""
     output: OutputContext = USUAL
     barred: Barred | None = None
     policy: policies.Policy = policies.NONE
@@ -77,12 +80,13 @@ class Deny:
 
 @dataclass(frozen=True, slots=True)
 class Auto:
-    """The policy lets it run."""
+    """The policy lets it run. `quotas` are what it uses up of the rates of the rules that let it."""
 
     rule: str
     reasons: tuple[str, ...]
     found: tuple[Leaving, ...] = ()
     policy_version: int = 0
+    quotas: tuple[policies.Quota, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ class Gate:
     `found` is what the output policy has found in what leaves; the other verdicts have it as well.
 
     `quorum`, `role` and `decide_within_s` are what rules of the policy ask for; 0, empty and None where they do not.
+    `policy_rules` names those rules.
     """
 
     rule: str
@@ -103,6 +108,7 @@ class Gate:
     quorum: int = 0
     role: str = ""
     decide_within_s: int | None = None
+    policy_rules: tuple[str, ...] = ()
 
 
 GateVerdict = Deny | Auto | Gate
@@ -155,7 +161,7 @@ def recheck(candidate: Candidate, *, by_person: bool) -> GateVerdict:
                 return asks
         elif asks is not None:
             return Deny("policy_blocked", f"A person has to agree now. {asks.reasons[0]}", asks.rule)
-        return Auto(_allowing_rule(candidate, judged), (), (), candidate.policy.version)
+        return Auto(_allowing_rule(candidate, judged), (), (), candidate.policy.version, _quotas(candidate, judged))
     except Exception:
         logger.exception("a call could not be judged again")
         return Deny("internal", "The gate could not judge this call again.", "gate.internal")
@@ -164,16 +170,20 @@ def recheck(candidate: Candidate, *, by_person: bool) -> GateVerdict:
 def _judged(c: Candidate) -> policies.Judgement:
     if c.contract is None or not c.policy.rules:
         return policies.Judgement()
+    leafwise = per_leaf(c.arguments, c.provenance)
     return policies.judge(
         c.policy,
         policies.Subject(
             contract=c.contract,
             arguments=c.arguments,
-            untrusted=any(one.untrusted for one in per_leaf(c.arguments, c.provenance).values()),
+            untrusted=any(one.untrusted for one in leafwise.values()),
             attacked=untrusted_authority(c.contract, c.arguments, c.provenance),
             restricted=restricted_egress(c.contract, c.arguments, c.provenance),
             calls_so_far=c.calls_so_far,
             surroundings=c.surroundings,
+            call_id=c.call_id,
+            waiting=c.waiting,
+            provenance=leafwise,
         ),
     )
 
@@ -267,6 +277,7 @@ def _gated(c: Candidate, judged: policies.Judgement, found: tuple[Leaving, ...] 
         judged.quorum,
         judged.role,
         judged.decide_within_s,
+        tuple(c.policy.name(rule) for rule in judged.gates),
     )
 
 
@@ -274,7 +285,7 @@ def _allowed(c: Candidate, judged: policies.Judgement, found: tuple[Leaving, ...
     if c.allow.state is not AllowlistState.AUTO and not c.trust:
         return Deny("not_allowed", f"This task type may not use {c.allow.tool}.", "allowlist.denied")
     reason = "The allowlist lets it run, and no rule asks for a person."
-    return Auto(_allowing_rule(c, judged), (reason,), found, c.policy.version)
+    return Auto(_allowing_rule(c, judged), (reason,), found, c.policy.version, _quotas(c, judged))
 
 
 def _allowing_rule(c: Candidate, judged: policies.Judgement) -> str:
@@ -283,6 +294,13 @@ def _allowing_rule(c: Candidate, judged: policies.Judgement) -> str:
         return f"trust.{c.trust}"
     lifted = next((rule for one, rule in sorted(judged.lifted.items()) if one in _classes(c)), None)
     return "allowlist.auto" if lifted is None else c.policy.name(lifted)
+
+
+def _quotas(c: Candidate, judged: policies.Judgement) -> tuple[policies.Quota, ...]:
+    used = (judged.lifted[one] for one in sorted(_classes(c)) if one in judged.lifted)
+    name = c.contract.name if c.contract is not None else ""
+    found = (quota for rule in used for quota in policies.quotas(rule, name, c.arguments))
+    return tuple(dict.fromkeys(found))
 
 
 def _classes(c: Candidate) -> frozenset[Sensitivity]:

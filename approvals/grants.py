@@ -17,6 +17,8 @@ from agentops.wire.parse import JSON, WireError, guard, parse_json
 from approvals.freezing import catch_up, work_of
 from approvals.locking import lock_run
 from approvals.models import Grant, GrantSource, Proposal
+from approvals.policy import Quota
+from approvals.rates import UsedUp, spend
 from approvals.trust import still_counts, trusted_by
 from tools.allowlist import AllowlistRule, AllowlistState, lookup
 from tools.contracts import action_digest
@@ -32,6 +34,7 @@ CONSTRAINT_VIOLATED: Final = "constraint_violated"
 NOT_ALLOWED: Final = "not_allowed"
 HALTED: Final = "halted"
 NOT_RELEASED: Final = "not_released"
+RATE_USED_UP: Final = "policy_blocked"
 
 
 class LineStopped(PermitRefused):
@@ -54,13 +57,15 @@ class NotReleased(PermitRefused):
 class PolicyGrant:
     """The permission that a recorded `call.granted` event stands for: its id, and for how long it may be repeated.
 
-    `rule` and `version` name what lets it be now: the allowlist, a rule of the policy, or a scoped trust.
+    `rule` and `version` name what lets it be now: the allowlist, a rule of the policy, or a scoped trust. `quotas` are
+    what it uses up of the rates of such rules.
     """
 
     id: UUID
     within: timedelta
     rule: str = ""
     version: int = 0
+    quotas: tuple[Quota, ...] = ()
 
 
 def grant_for(proposal: Proposal, *, now: datetime) -> Grant:
@@ -95,13 +100,13 @@ def consume(
 ) -> Permit:
     """Consume the grant of a call, once, and return the permit for it.
 
-    Must run in the transaction that records the intent. Checks again what may have changed since the grant was
-    given: stops of the line, the digest of the arguments, the contract, the allowlist (the stricter of then and now),
-    the trust that lets it be, the deadline. What policy granted gets its row here, used up as it is made, so that
-    nothing uses it a second time. `again`: the same action is repeated, because it is safe to repeat. Raises
-    PermitRefused with one of the codes of this module (LineStopped for `halted`); nothing is written then. Keeps the
-    line open until the transaction ends: whoever stops it afterwards comes after this call. `run` is the run's row when
-    the caller has it and the run's lock; both are taken here otherwise.
+    Must run in the transaction that records the intent. Checks again what may have changed since the grant was given:
+    stops of the line, the digest of the arguments, the contract, the allowlist (the stricter of then and now), the
+    trust that lets it be, how often its rule may (counted here), the deadline. What policy granted gets its row here,
+    used up as it is made, so that nothing uses it a second time. `again`: the same action is repeated, because it is
+    safe to repeat. Raises PermitRefused with one of the codes of this module (LineStopped for `halted`); nothing is
+    written then. Keeps the line open until the transaction ends: whoever stops it afterwards comes after this call.
+    `run` is the run's row when the caller has it and the run's lock; both are taken here otherwise.
     """
     if run is None:
         lock_run(request.run_id)
@@ -121,6 +126,11 @@ def consume(
     _check(grant, request, now, again=again, task_type_id=run.task_type_id)
     if policy is not None and (named := trusted_by(policy.rule)) and not still_counts(named, now):
         raise PermitRefused(NOT_ALLOWED, "Nobody trusts calls like this one any more.")
+    if policy is not None and policy.quotas:
+        try:
+            spend(policy.quotas, run_id=request.run_id, call_id=request.call_id, now=now)
+        except UsedUp:
+            raise PermitRefused(RATE_USED_UP, "A person has to agree now: its rule has let too many run.") from None
     if new:
         grant.consumed_at = now
         grant.save(force_insert=True)

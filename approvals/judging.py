@@ -69,7 +69,7 @@ def judged(
     contract, version, pin = pinned(state, candidate.tool, find)
     arguments = clean(candidate.arguments)
     asked = rules(contract, arguments)
-    same_tool = used_so_far(state, candidate.tool) if counts(allow, asked) else 0
+    counted = counts(allow, asked)
     verdict = gate.classify(
         gate.Candidate(
             contract=contract,
@@ -78,7 +78,9 @@ def judged(
             provenance=candidate.provenance,
             planned=candidate.planned,
             allow=allow,
-            calls_so_far=same_tool + beside,
+            calls_so_far=(used_so_far(state, candidate.tool) if counted else 0) + beside,
+            call_id=candidate.call_id,
+            waiting=(let_so_far(state, candidate.tool) if counted else 0) + beside,
             output=output_context(state, policy, find) if contract is not None and contract.egress else gate.USUAL,
             barred=bars(candidate.tool, version, arguments) if contract is not None else None,
             unscreened=UNSCREENED in state.suspicion,
@@ -110,6 +112,12 @@ def used_so_far(state: State, tool: str, before: str = "") -> int:
     """Count the calls of a tool that were not refused: all of them, or those selected before the call `before`."""
     earlier = takewhile(lambda call: call.call_id != before, state.calls.values())
     return sum(1 for call in earlier if call.tool == tool and call.state not in _UNUSED)
+
+
+def let_so_far(state: State, tool: str) -> int:
+    """Count the calls of a tool that run without a person and have not started yet."""
+    calls = (call for call in state.calls.values() if call.tool == tool and not call.proposal_id)
+    return sum(1 for call in calls if call.state is CallState.GRANTED)
 
 
 def pinned(state: State, tool: str, find: Find) -> tuple[ToolContract | None, str, JSONObject | None]:

@@ -397,6 +397,23 @@ class PolicyVersion(Change):
         )
 
 
+class RuleUse(TenantModel):
+    """The calls that a rule of the policy has let run lately, of those that one of its rates counts together.
+
+    Written by `approvals.rates` alone.
+    """
+
+    tenant = TenantForeignKey(db_index=False)
+    key = models.CharField(max_length=64, help_text="What is counted (`approvals.policy.Rate.key`).")
+    uses = models.JSONField(help_text="[seconds since 1970, run and call], the oldest first.")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("tenant", "key"), name="rule_use_once"),)
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class ScopedTrust(TenantModel):
     """A senior's word that calls like an approved one need no person again: same tool, same authority arguments.
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from agentops.tenancy.proof import StepUpNeeded as StepUpNeeded
 from approvals.models import Verdict
 from approvals.risk import Band
 from tools.schema import Issue
@@ -76,11 +77,6 @@ class Gated:
 
     issues: tuple[Issue, ...]
     missed: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class StepUpNeeded:
-    """The person has to say again who they are; nothing was recorded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 Versions never change. Of those that were published, the highest number whose moment has come is in force.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,16 +13,22 @@ from agentops import clock
 from agentops.changes import services as changes
 from agentops.changes.models import TOOK_EFFECT
 from agentops.changes.outcomes import Decided, Invalid, Outcome
+from agentops.guardrails.provenance import Provenance
 from agentops.runs.models import Run
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import current_tenant_id
 from agentops.wire.canonical import canonical
-from agentops.wire.parse import JSONObject, parse_json
+from agentops.wire.parse import JSON, JSONObject, as_object, parse_json
 from agentops.wire.places import BadFile
+from approvals.consequence import preview
 from approvals.models import PolicyVersion
-from approvals.policy import NONE, Policy, Surroundings
+from approvals.policy import NONE, Effect, Policy, Rule, Surroundings, in_words
 from approvals.policy_file import VERSION, read, stored, to_json
+from approvals.rates import spent
+from approvals.risk import seen_by_rules
+from approvals.weighing import assessed
+from tools.contracts import ToolContract
 
 MAX_STORED: Final = 4_000_000
 
@@ -39,15 +45,37 @@ def compiled(tenant_id: int, version: int, body: Mapping[str, Any]) -> Policy:
     return _compiled(tenant_id, version, canonical(dict(body)))
 
 
+def published(version: int) -> Policy | None:
+    """Return a version of the open tenant's policy that was published, None if there is none. One query."""
+    rows = PolicyVersion.objects.filter(status__in=TOOK_EFFECT, version=version)
+    body = rows.values_list("body", flat=True).first()
+    return None if body is None else compiled(current_tenant_id(), version, body)
+
+
+def asking(policy: Policy, reasons: Sequence[object]) -> list[Rule]:
+    """Return the rules that gave one of these reasons why a person is asked. Pure."""
+    return [rule for rule in policy.rules if rule.effect is Effect.GATE and (rule.because or in_words(rule)) in reasons]
+
+
 def place_of(tenant_id: int) -> tuple[str, str]:
     """Return slug and environment of the open tenant. One query."""
     return Tenant.objects.values_list("slug", "environment").get(pk=tenant_id)
 
 
 def surroundings(run: Run, place: tuple[str, str], now: datetime) -> Surroundings:
-    """Return where a call of a run happens, as rules see it."""
+    """Return where a call of a run happens, as rules see it; what they ask of the database they ask only if they do."""
     asked_by = "token" if run.requested_by_token else "user" if run.requested_by_id is not None else ""
-    return Surroundings(now, run.task_type.slug, run.origin, asked_by, *place)
+    around = (run.task_type.slug, run.origin, asked_by, *place)
+    return Surroundings(now, *around, spent=spent(run.pk, now), risk=partial(_risk, run.task_type_id, now))
+
+
+def _risk(
+    task_type_id: int, now: datetime, contract: ToolContract, arguments: JSON, provenance: Mapping[str, Provenance]
+) -> JSONObject:
+    """Return the risk that a card of the call would show. Asks the tool for a preview and our records for signals."""
+    values = as_object(arguments)
+    found = preview(contract, values).consequence
+    return seen_by_rules(assessed(contract, values, provenance, found, task_type_id=task_type_id, now=now))
 
 
 @lru_cache(maxsize=256)

@@ -1,24 +1,31 @@
 """What a tenant's policy says about a call: rules in CEL, of which the most restrictive one wins. Pure.
 
 A rule denies, asks for a person (how many, of which role, until when), or lets a sensitive call run by itself within a
-bound and until a date. `allow` lifts nothing but the classes it names: an untrusted target, readers, and a person whom
+bounds and until a date. `allow` lifts nothing but the classes it names: an untrusted target, readers, and a person whom
 the allowlist asks for stay what they are. A rule that cannot be evaluated counts as met where it denies or asks for a
 person, and as not met where it allows; a policy that cannot be read denies everything.
 """
 
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
+from agentops.guardrails.provenance import Provenance
 from agentops.wire import expressions
+from agentops.wire.canonical import digest
 from agentops.wire.parse import JSON, JSONObject
 from tools.contracts import Sensitivity, ToolContract
 
-ROOTS: Final = frozenset({"call", "contract", "provenance", "run", "tenant", "time"})
+logger = logging.getLogger(__name__)
+
+RISK: Final = "risk"
+"""What costs more than the rest to know, and is worked out only where a rule speaks of it."""
+ROOTS: Final = frozenset({"call", "contract", "provenance", RISK, "run", "tenant", "time"})
 """What a rule may speak of."""
 
 
@@ -54,6 +61,54 @@ class Bound:
         return all(one in self.values for one in listed)
 
 
+class Per(StrEnum):
+    """What a rate is counted for."""
+
+    TENANT = "tenant"
+    TOOL = "tool"
+    VALUE = "value"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many calls a rule may let run within a time: of the tenant, of each tool, or for each value of an argument.
+
+    Only calls that the rule itself has let run count, and each from the moment at which its permission was used.
+    """
+
+    calls: int
+    within_s: int
+    per: Per = Per.TOOL
+    parameter: str = ""
+
+    def key(self, rule_id: str, tool: str, arguments: JSON) -> str:
+        """Return the name under which a call is counted; empty where it lacks the argument."""
+        what: list[JSON] = [rule_id, self.within_s, self.per.value]
+        if self.per is not Per.TENANT:
+            what.append(tool)
+        if self.per is Per.VALUE:
+            if not isinstance(arguments, dict) or self.parameter not in arguments:
+                return ""
+            what += [self.parameter, arguments[self.parameter]]
+        return digest(what)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a call that is let run uses up: one of `calls` within `within_s` seconds under `key`."""
+
+    key: str
+    calls: int
+    within_s: int
+
+
+Spent = Callable[[str, int, str], int]
+"""Key of a quota, seconds, and the id of a call -> how many other calls have used it in that time up to now."""
+
+Risky = Callable[[ToolContract, JSON, Mapping[str, Provenance]], JSONObject]
+"""Contract, arguments and the provenance of each leaf -> `score`, `band` and `reasons` (codes)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule. `quorum`, `role` and `decide_within_s` belong to gate; the rest from `classes` on to allow."""
@@ -67,8 +122,13 @@ class Rule:
     decide_within_s: int | None = None
     classes: tuple[Sensitivity, ...] = ()
     bounds: tuple[Bound, ...] = ()
+    rates: tuple[Rate, ...] = ()
     calls_per_run: int | None = None
     expires: datetime | None = None
+
+    @property
+    def sees_risk(self) -> bool:
+        return RISK in expressions.names_in(self.when)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +149,11 @@ NONE: Final = Policy()
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Where a call happens, as rules see it; `now` is what expiry dates are compared with."""
+    """Where a call happens, as rules see it; `now` is what expiry dates are compared with.
+
+    `spent` and `risk` may ask a database. Without `spent` a rate lets nothing run; without `risk` what speaks of it
+    cannot be evaluated.
+    """
 
     now: datetime
     task_type: str = ""
@@ -97,6 +161,8 @@ class Surroundings:
     requested_by: str = ""
     tenant: str = ""
     environment: str = ""
+    spent: Spent | None = field(default=None, compare=False)
+    risk: Risky | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +188,11 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The call a policy judges. `attacked` are the pointers of authority arguments that untrusted text chose."""
+    """The call a policy judges. `attacked` are the pointers of authority arguments that untrusted text chose.
+
+    `waiting` counts calls of the tool in this run that were let run before it and have not started; `provenance` has
+    every leaf.
+    """
 
     contract: ToolContract
     arguments: JSON
@@ -131,13 +201,19 @@ class Subject:
     restricted: Sequence[str]
     calls_so_far: int
     surroundings: Surroundings | None
+    call_id: str = ""
+    waiting: int = 0
+    provenance: Mapping[str, Provenance] = field(default_factory=dict)
 
 
 def judge(policy: Policy, subject: Subject) -> Judgement:
     """Return what the rules say about a call. Raises nothing for what rules are; arguments are JSON."""
     if not policy.rules:
         return Judgement()
-    names = expressions.bind(names_of(subject))
+    named = names_of(subject)
+    if any(rule.sees_risk for rule in policy.rules) and (risk := _risk_of(subject)) is not None:
+        named[RISK] = risk
+    names = expressions.bind(named)
     gates: list[Rule] = []
     lifted: dict[Sensitivity, Rule] = {}
     denied: Rule | None = None
@@ -156,15 +232,47 @@ def judge(policy: Policy, subject: Subject) -> Judgement:
     return Judgement(denied, tuple(gates), lifted)
 
 
+def _risk_of(subject: Subject) -> JSONObject | None:
+    """Return what rules see of the risk of a call, None where nobody knows it."""
+    around = subject.surroundings
+    if around is None or around.risk is None:
+        return None
+    try:
+        return around.risk(subject.contract, subject.arguments, subject.provenance)
+    except Exception:
+        logger.exception("the risk of a call could not be worked out for the policy")
+        return None
+
+
 def within(rule: Rule, subject: Subject) -> bool:
-    """Say whether a call lies within the bound of a rule that allows, at this moment."""
-    if rule.expires is None or not rule.bounds or subject.surroundings is None:
+    """Say whether a call lies within the bounds of a rule that allows, at this moment.
+
+    How often it was used already is asked last, and only of what lies within all other bounds.
+    """
+    if rule.expires is None or not (rule.bounds or rule.rates) or subject.surroundings is None:
         return False
     if subject.surroundings.now >= rule.expires:
         return False
-    if rule.calls_per_run is None or subject.calls_so_far >= rule.calls_per_run:
+    if rule.calls_per_run is None and not rule.rates:
         return False
-    return all(bound.holds(subject.arguments) for bound in rule.bounds)
+    if rule.calls_per_run is not None and subject.calls_so_far >= rule.calls_per_run:
+        return False
+    return all(bound.holds(subject.arguments) for bound in rule.bounds) and _in_time(rule, subject)
+
+
+def _in_time(rule: Rule, subject: Subject) -> bool:
+    found = quotas(rule, subject.contract.name, subject.arguments)
+    spent = subject.surroundings.spent if subject.surroundings is not None else None
+    if not found:
+        return not rule.rates
+    waiting, call_id = subject.waiting, subject.call_id
+    return spent is not None and all(spent(one.key, one.within_s, call_id) + waiting < one.calls for one in found)
+
+
+def quotas(rule: Rule, tool: str, arguments: JSON) -> tuple[Quota, ...]:
+    """Return what a call uses up of the rates of a rule; nothing where it lacks an argument that one is counted by."""
+    found = tuple(Quota(one.key(rule.id, tool, arguments), one.calls, one.within_s) for one in rule.rates)
+    return found if all(one.key for one in found) else ()
 
 
 def names_of(subject: Subject) -> JSONObject:
@@ -226,6 +334,8 @@ def domain_of(text: str) -> str:
 def in_words(rule: Rule) -> str:
     """Return a rule as a sentence for people; the condition itself is quoted, because it alone counts."""
     when = f"When {rule.when.strip()}"
+    if rule.sees_risk:
+        when += " (the risk that its card shows, from 0 to 100)"
     match rule.effect:
         case Effect.DENY:
             return f"{when}: the call is denied."
@@ -237,12 +347,23 @@ def in_words(rule: Rule) -> str:
             return f"{when}: {many} {verb} to agree{until}."
         case Effect.ALLOW:
             classes = " and ".join(one.value.replace("_", " ") for one in rule.classes)
+            most = [] if rule.calls_per_run is None else [f"at most {rule.calls_per_run} calls in one run"]
+            most += [_rate_in_words(one) for one in rule.rates]
             bounds = ", ".join(_bound_in_words(one) for one in rule.bounds)
             until = rule.expires.strftime("%Y-%m-%d %H:%M UTC") if rule.expires else "never"
             return (
-                f"{when}: no person is asked because of {classes}, for at most {rule.calls_per_run} calls in one run, "
-                f"while {bounds}, until {until}."
+                f"{when}: no person is asked because of {classes}, for {' and '.join(most) or 'no calls'}, "
+                f"{f'while {bounds}, ' if bounds else ''}until {until}."
             )
+
+
+def _rate_in_words(rate: Rate) -> str:
+    counted = {
+        Per.TENANT: "of the whole tenant",
+        Per.TOOL: "of the tool",
+        Per.VALUE: f"of the tool with the same {rate.parameter}",
+    }[rate.per]
+    return f"at most {rate.calls:,} calls {counted} in {duration(rate.within_s)}"
 
 
 def _bound_in_words(bound: Bound) -> str:

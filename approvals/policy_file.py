@@ -13,14 +13,17 @@ rules:
     when: call.tool == 'shop.issue_refund'
     effect: allow
     classes: [financial]
-    bounds: [{parameter: amount_minor, most: 2000}]
+    bounds: [{parameter: amount_minor, most: 2000}, {calls: 20, within: 1h, per: tenant}]
     calls_per_run: 1
     expires: 2027-01-31T00:00:00Z
+
+A rate counts per tenant, per tool (also where nothing is said), or for each value of a parameter: `{parameter: to,
+calls: 3, within: 1d}`.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -28,8 +31,8 @@ import yaml
 
 from agentops.wire.expressions import KNOWN_FUNCTIONS, ExpressionError, brief, check
 from agentops.wire.parse import JSON, JSONObject, clean_text
-from agentops.wire.places import BadFile, NodeReader, compose, dump
-from approvals.policy import ROOTS, Bound, Effect, Policy, Rule
+from agentops.wire.places import BadFile, NodeReader, compose, dump, pointers
+from approvals.policy import ROOTS, Bound, Effect, Per, Policy, Rate, Rule
 from tools.contracts import Sensitivity
 
 VERSION: Final = 1
@@ -48,7 +51,7 @@ _OF: Final[Mapping[str, frozenset[str]]] = {
     "gate": frozenset((*_COMMON, "quorum", "role", "decide_within")),
     "allow": frozenset((*_COMMON, "classes", "bounds", "calls_per_run", "expires")),
 }
-_NEEDED: Final = {"deny": (), "gate": (), "allow": ("classes", "bounds", "calls_per_run", "expires")}
+_NEEDED: Final = {"deny": (), "gate": (), "allow": ("classes", "bounds", "expires")}
 
 
 def read(text: str, *, now: datetime) -> tuple[Rule, ...]:
@@ -76,8 +79,9 @@ def to_json(rule: Rule) -> JSONObject:
             found["decide_within"] = f"{rule.decide_within_s}s"
     if rule.effect is Effect.ALLOW:
         found["classes"] = [one.value for one in rule.classes]
-        found["bounds"] = [_bound_json(one) for one in rule.bounds]
-        found["calls_per_run"] = rule.calls_per_run
+        found["bounds"] = [*(_bound_json(one) for one in rule.bounds), *(_rate_json(one) for one in rule.rates)]
+        if rule.calls_per_run is not None:
+            found["calls_per_run"] = rule.calls_per_run
         found["expires"] = rule.expires.isoformat().replace("+00:00", "Z") if rule.expires else ""
     if rule.because:
         found["because"] = rule.because
@@ -95,6 +99,11 @@ def _bound_json(bound: Bound) -> JSONObject:
     return found
 
 
+def _rate_json(rate: Rate) -> JSONObject:
+    found: JSONObject = {"calls": rate.calls, "within": f"{rate.within_s}s"}
+    return {"parameter": rate.parameter, **found} if rate.per is Per.VALUE else {**found, "per": rate.per.value}
+
+
 def stored(body: Mapping[str, Any], version: int) -> Policy:
     """Return a version as it was published. One that cannot be read denies everything, whatever has happened to it."""
     try:
@@ -102,6 +111,14 @@ def stored(body: Mapping[str, Any], version: int) -> Policy:
     except BadFile:
         return Policy(version, (), readable=False)
     return Policy(version, rules)
+
+
+def read_json(body: Mapping[str, Any], *, now: datetime) -> "tuple[tuple[Rule, ...], tuple[tuple[str, str], ...]]":
+    """Return the rules that a file stated as JSON says, and what is wrong with it: JSON pointer and sentence."""
+    root = compose(dump(dict(body)))
+    reader = _Pointing(now, pointers(root))
+    rules = reader.file(root)
+    return rules, tuple(reader.found)
 
 
 @dataclass
@@ -146,6 +163,8 @@ class _Reader(NodeReader):
         for name, (_, value) in found.items():
             if effect and name in _OF[effect] and name != "effect":
                 values |= self.value(name, value)
+        if effect == "allow" and "calls_per_run" not in found and not values.get("rates"):
+            self.wrong(node, "calls_per_run is missing, or a rate among the bounds: calls, within.")
         if len(self.problems) > before:
             return None
         return Rule(effect=Effect(effect), **values)
@@ -175,11 +194,15 @@ class _Reader(NodeReader):
                     self.wrong(node, "role may be senior.")
                 return {"role": "senior"}
             case "decide_within":
-                return {"decide_within_s": self.span(node)}
+                return {"decide_within_s": self.span(node, name)}
             case "classes":
                 return {"classes": self.classes(node)}
             case "bounds":
-                return {"bounds": self.bounds(node)}
+                bounds = self.bounds(node)
+                return {
+                    "bounds": tuple(one for one in bounds if isinstance(one, Bound)),
+                    "rates": tuple(one for one in bounds if isinstance(one, Rate)),
+                }
             case _:
                 return {"expires": self.moment(node)}
 
@@ -203,11 +226,11 @@ class _Reader(NodeReader):
             self.wrong(node, f"when: {brief(error)}")
         return text
 
-    def span(self, node: Any) -> int | None:
-        found = _SPAN.fullmatch(self.text(node, "decide_within"))
+    def span(self, node: Any, name: str) -> int:
+        found = _SPAN.fullmatch(self.text(node, name))
         seconds = int(found[1]) * _UNITS[found[2]] if found else 0
         if not 60 <= seconds <= 30 * 86_400:
-            self.wrong(node, "decide_within is from 1m to 30d, such as 4h.")
+            self.wrong(node, f"{name} is from 1m to 30d, such as 4h.")
         return seconds
 
     def texts(self, node: Any, what: str) -> tuple[str, ...]:
@@ -224,17 +247,19 @@ class _Reader(NodeReader):
             return ()
         return tuple(sorted({Sensitivity(one) for one in found}))
 
-    def bounds(self, node: Any) -> tuple[Bound, ...]:
+    def bounds(self, node: Any) -> tuple[Bound | Rate, ...]:
         if not isinstance(node, yaml.SequenceNode) or not 0 < len(node.value) <= 10:
             self.wrong(node, "bounds is a list of 1 to 10.")
             return ()
         return tuple(one for member in node.value if (one := self.bound(member)) is not None)
 
-    def bound(self, node: Any) -> Bound | None:
+    def bound(self, node: Any) -> Bound | Rate | None:
         found = {name: value for name, _, value in self.members(node, "A bound")}
+        if found.keys() & {"calls", "within", "per"}:
+            return self.rate(node, found)
         kinds = found.keys() - {"parameter"}
         if "parameter" not in found or len(kinds) != 1 or not kinds <= {"most", "domains", "values"}:
-            self.wrong(node, "A bound has parameter, and one of most, domains and values.")
+            self.wrong(node, "A bound has parameter, and one of most, domains and values; or calls and within.")
             return None
         parameter, kind = self.text(found["parameter"], "parameter"), kinds.pop()
         if kind == "most":
@@ -243,6 +268,22 @@ class _Reader(NodeReader):
         if kind == "domains":
             return Bound(parameter, domains=tuple(one.lower() for one in texts))
         return Bound(parameter, values=texts)
+
+    def rate(self, node: Any, found: Mapping[str, Any]) -> Rate | None:
+        known = {"calls", "within", "per", "parameter"}
+        if not {"calls", "within"} <= found.keys() <= known or {"per", "parameter"} <= found.keys():
+            self.wrong(node, "A rate has calls and within, and at most one of per and parameter.")
+            return None
+        calls, within_s = self.number(found["calls"], "calls"), self.span(found["within"], "within")
+        if calls is not None and not 1 <= calls <= MAX_CALLS:
+            self.wrong(found["calls"], f"calls is from 1 to {MAX_CALLS:,}.")
+        if "parameter" in found:
+            return Rate(calls or 0, within_s, Per.VALUE, self.text(found["parameter"], "parameter"))
+        per = self.text(found["per"], "per") if "per" in found else Per.TOOL.value
+        if per not in {Per.TENANT.value, Per.TOOL.value}:
+            self.wrong(found["per"], "per is tenant or tool; for each value of an argument, name the parameter.")
+            return None
+        return Rate(calls or 0, within_s, Per(per))
 
     def moment(self, node: Any) -> datetime | None:
         try:
@@ -256,3 +297,15 @@ class _Reader(NodeReader):
         if not stored and not self.now < found <= self.now + LONGEST:
             self.wrong(node, f"expires lies in the future, at most {LONGEST.days} days from now.")
         return found.astimezone(UTC)
+
+
+@dataclass
+class _Pointing(_Reader):
+    """Says the place of what is wrong as JSON pointers."""
+
+    paths: Mapping[int, str]
+    found: list[tuple[str, str]] = field(default_factory=list)
+
+    def wrong(self, node: Any, message: str) -> None:
+        super().wrong(node, message)
+        self.found.append((self.paths.get(id(node), ""), message))

@@ -14,11 +14,14 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_POST, require_safe
 
 from agentops.changes import outcomes
+from agentops.changes.answers import Words, decided
 from agentops.changes.models import TOOK_EFFECT, ChangeStatus
 from agentops.changes.services import RIGHT
 from agentops.runs.pages import unstored
 from agentops.tenancy.access import can, require
+from agentops.tenancy.proof import StepUpNeeded
 from agentops.tenancy.requests import TenantRequest
+from agentops.tenancy.step_up import resumes
 from agentops.wire.places import BadFile, dump
 from approvals import policies
 from approvals.models import PolicyVersion
@@ -26,24 +29,26 @@ from approvals.policy import Policy, Rule, in_words
 from approvals.policy_file import read, write
 
 HISTORY = 20
-_FORBIDDEN: Mapping[str, str] = {
-    "role": "Only admins change the policy.",
-    "own": "You proposed this version. Another admin has to decide on it.",
-    "not_own": "Only whoever proposed a version can take it back.",
-}
+WORDS = Words("version", "the policy", "is published")
 
 
 @require_safe
 @require("audit.view")
 def policy(request: TenantRequest) -> HttpResponse:
-    """Show the rules in force, the version that waits, and the history; `?against=<version>` compares.
+    """Show the rules in force, the version that waits, and the history.
 
-    Context of `approvals/policy.html`: `policy` Policy, `rules` and `waiting.rules` [{rule, words}], `waiting`
-    {row, rules, difference, own} or None, `past` [PolicyVersion], `against`, `difference`, `form` {text, effective,
-    note}, `checked` [{rule, words}] or None, `errors` {field: [text]}, `can_change`, `notice` {tone, title, text} or
-    None.
+    `?against=<version>` compares, `?version=<version>` shows the rules of one. 404 for one that was not published.
+
+    Context of `approvals/policy.html`: `policy` Policy, `rules` and `waiting.rules` [{rule, words}], `waiting` {row,
+    rules, difference, own} or None, `past` [PolicyVersion], `shown` {policy, rules} or None, `against`, `difference`,
+    `form` {text, effective, note}, `checked` [{rule, words}] or None, `errors` {field: [text]}, `can_change`, `notice`
+    {tone, title, text} or None.
     """
-    return _page(request, against=str(request.GET.get("against", ""))[:9])
+    asked = str(request.GET.get("version", ""))[:9]
+    shown = policies.published(int(asked)) if asked.isascii() and asked.isdecimal() else None
+    if asked and shown is None:
+        raise Http404
+    return _page(request, against=str(request.GET.get("against", ""))[:9], shown=shown)
 
 
 @require_POST
@@ -72,8 +77,8 @@ def propose(request: TenantRequest) -> HttpResponse:
             notice = _error(f"Version {version} of {by} waits already.", "It has to be decided or withdrawn first.")
             return _page(request, typed=typed, notice=notice, status=409)
         case outcomes.Forbidden(rule=rule):
-            return _page(request, typed=typed, notice=_error(_FORBIDDEN[rule]), status=403)
-        case outcomes.Settled() | outcomes.TooLate() | outcomes.Stale() | outcomes.NotFound():
+            return _page(request, typed=typed, notice=_error(WORDS.forbidden(rule)), status=403)
+        case outcomes.Settled() | outcomes.TooLate() | outcomes.Stale() | outcomes.NotFound() | StepUpNeeded():
             raise ValueError("a proposal does not end like this")
         case _:
             assert_never(outcome)
@@ -98,29 +103,17 @@ def _moment(text: str) -> datetime | None:
 
 @require_POST
 @require(RIGHT)
+@resumes
 def decide(request: TenantRequest, pk: UUID) -> HttpResponse:
-    """Publish a proposed version, refuse it or take it back. 403 with the rule, 409 when somebody was faster."""
+    """Publish a proposed version, refuse it or take it back: see `agentops.changes.answers.decided`."""
     verdict, note = str(request.POST.get("verdict", ""))[:20], str(request.POST.get("note", ""))[:20_000]
     outcome = policies.decide(version_id=pk, verdict=verdict, note=note, actor=request.actor)
-    match outcome:
-        case outcomes.Settled(version=version, status=status):
-            words = {"active": "is published", "refused": "is refused", "withdrawn": "is withdrawn"}[status]
-            messages.success(request, f"Version {version} {words}.")
-            return unstored(redirect("policy"))
-        case outcomes.NotFound():
-            raise Http404
-        case outcomes.Invalid(problems=problems):
-            listed = {f"decision_{name}": [why] for name, why in problems.items()}
-            return _page(request, errors=listed, decision_note=note, status=422)
-        case outcomes.Forbidden(rule=rule):
-            return _page(request, notice=_error(_FORBIDDEN[rule]), status=403)
-        case outcomes.TooLate(by=by, status=status):
-            title = f"{by} was faster: it is {ChangeStatus(status).label.lower()}."
-            return _page(request, notice=_error(title), status=409)
-        case outcomes.Stale(what=what):
-            return _page(request, notice=_error(what), status=409)
-        case _:
-            assert_never(outcome)
+
+    def page(problems: Mapping[str, str], wrong: str, status: int) -> HttpResponse:
+        errors = {f"decision_{name}": [why] for name, why in problems.items()}
+        return _page(request, errors=errors, notice=_error(wrong) if wrong else None, decision_note=note, status=status)
+
+    return unstored(decided(request, outcome, WORDS, page=page, to="policy"))
 
 
 def _error(title: str, text: str = "Nothing was changed.") -> dict[str, str]:
@@ -139,6 +132,7 @@ def _page(
     notice: Mapping[str, str] | None = None,
     decision_note: str = "",
     against: str = "",
+    shown: Policy | None = None,
     status: int = 200,
 ) -> HttpResponse:
     in_force = policies.in_force()
@@ -149,6 +143,7 @@ def _page(
     context: dict[str, Any] = {
         "policy": in_force,
         "rules": listed(in_force.rules),
+        "shown": {"policy": shown, "rules": listed(shown.rules)} if shown is not None else None,
         "waiting": _waiting(row, in_force, request) if row is not None else None,
         "past": [one for one in rows if one.status != ChangeStatus.PROPOSED][:HISTORY],
         "against": other,

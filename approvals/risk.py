@@ -67,6 +67,11 @@ class Risk:
         }
 
 
+def seen_by_rules(risk: Risk) -> JSONObject:
+    """Return what rules of a policy see of a risk: score, band, and the codes of its reasons."""
+    return {"score": risk.score, "band": risk.band.value, "reasons": [one.code for one in risk.reasons]}
+
+
 def assess(subject: Subject, facets: Facets | None = None) -> Risk:
     """Return the risk of a call, with what would lower it; `facets` are kept with it for later comparisons."""
     risk = _assess(subject)

@@ -5,17 +5,20 @@ from typing import Any, assert_never
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpResponse, QueryDict
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from agentops.changes import outcomes
+from agentops.changes.answers import Words, decided
 from agentops.changes.models import ChangeStatus
 from agentops.changes.services import RIGHT
 from agentops.runs.pages import unstored
 from agentops.tenancy.access import can, require
+from agentops.tenancy.proof import StepUpNeeded
 from agentops.tenancy.requests import TenantRequest
+from agentops.tenancy.step_up import resumes
 from approvals import weighing
 from approvals.calibration import Calibration, calibrate, simulate
 from approvals.models import RiskWeights
@@ -25,11 +28,7 @@ from approvals.weights import MOST, NAMES, THRESHOLD_NAMES, BadWeights, Weights,
 HISTORY = 20
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
-_FORBIDDEN: Mapping[str, str] = {
-    "role": "Only admins change the weights.",
-    "own": "You proposed this set. Another admin has to decide on it.",
-    "not_own": "Only whoever proposed a set can take it back.",
-}
+WORDS = Words("version", "the weights")
 
 
 @require_safe
@@ -64,40 +63,28 @@ def propose(request: TenantRequest) -> HttpResponse:
         case outcomes.Waiting(by=by, version=version):
             notice = _error(f"Version {version} of {by} waits already.", "It has to be decided or withdrawn first.")
             return _page(request, raw=raw, note=note, notice=notice, status=409)
+        case outcomes.Forbidden(rule=rule):
+            notice = _error(WORDS.forbidden(rule), "Nothing was changed.")
+            return _page(request, raw=raw, note=note, notice=notice, status=403)
+        case outcomes.Settled() | outcomes.TooLate() | outcomes.Stale() | outcomes.NotFound() | StepUpNeeded():
+            raise ValueError("a proposal does not end like this")
         case _:
-            return _other(request, outcome)
+            assert_never(outcome)
 
 
 @require_POST
 @require(RIGHT)
+@resumes
 def decide(request: TenantRequest, pk: UUID) -> HttpResponse:
-    """Put a proposed set in force, refuse it or take it back. 403 with the rule, 409 when somebody was faster."""
+    """Put a proposed set in force, refuse it or take it back: see `agentops.changes.answers.decided`."""
     verdict, note = str(request.POST.get("verdict", ""))[:20], str(request.POST.get("note", ""))[:20_000]
     outcome = weighing.decide(weights_id=pk, verdict=verdict, note=note, actor=request.actor)
-    match outcome:
-        case outcomes.Settled(version=version, status=status):
-            words = {"active": "is in force", "refused": "is refused", "withdrawn": "is withdrawn"}[status]
-            messages.success(request, f"Version {version} {words}.")
-            return unstored(redirect("risk"))
-        case outcomes.Invalid(problems=problems):
-            return _page(request, errors=problems, decision_note=note, status=422)
-        case _:
-            return _other(request, outcome)
 
+    def page(problems: Mapping[str, str], wrong: str, status: int) -> HttpResponse:
+        notice = _error(wrong, "Nothing was changed.") if wrong else None
+        return _page(request, errors=problems, notice=notice, decision_note=note, status=status)
 
-def _other(request: TenantRequest, outcome: outcomes.Outcome) -> HttpResponse:
-    match outcome:
-        case outcomes.NotFound():
-            raise Http404
-        case outcomes.Forbidden(rule=rule):
-            return _page(request, notice=_error(_FORBIDDEN[rule], "Nothing was changed."), status=403)
-        case outcomes.TooLate(by=by, status=status):
-            title = f"{by} was faster: it is {ChangeStatus(status).label.lower()}."
-            return _page(request, notice=_error(title, "Nothing was changed by you."), status=409)
-        case outcomes.Proposed() | outcomes.Settled() | outcomes.Waiting() | outcomes.Invalid() | outcomes.Stale():
-            raise ValueError("this outcome is answered by its own view")
-        case _:
-            assert_never(outcome)
+    return unstored(decided(request, outcome, WORDS, page=page, to="risk"))
 
 
 def _error(title: str, text: str) -> dict[str, str]:

@@ -8,9 +8,10 @@ Planning first, a call counts as planned if it is the next step of the plan that
 gives it; every other call is what a replan would be: after untrusted text was read it may only repeat what was planned.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -45,15 +46,15 @@ from approvals.consequence import shown as shown_consequence
 from approvals.facets import facets_of
 from approvals.gate import Auto, Deny, Gate, GateVerdict, per_leaf
 from approvals.judging import judged
+from approvals.policy import Policy, Rule, Surroundings, in_words
 from approvals.proposing import composed
-from approvals.risk import Subject, assess
+from approvals.risk import Risk, Subject, assess, seen_by_rules
 from approvals.sentence import plain
 from approvals.trace_format import BadTrace, Trace, TracedCall, TraceIssue
 from tools.allowlist import AllowlistRule, AllowlistState
-from tools.contracts import ToolContract
+from tools.contracts import Consequence, ToolContract
 from tools.registry import UNDESCRIBED
 
-_CLOCK: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _PERSON: Final = "user:reviewer"
 _LIMITS: Final = {name: HARD_MAXIMA[name] for name in ("steps", "calls_per_step", "plans", "model_calls", "repeats")}
 VERDICTS: Final = ("allow", "gate", "deny")
@@ -69,6 +70,12 @@ class Traced:
     selected: CallSelected
     contract: ToolContract | None
     verdict: GateVerdict
+    policy: Policy
+
+    def met(self) -> list[Rule]:
+        """Return the rules of the policy that made the verdict what it is, in their order."""
+        named = self.verdict.policy_rules if isinstance(self.verdict, Gate) else (self.verdict.rule,)
+        return [rule for rule in self.policy.rules if self.policy.name(rule) in named]
 
     @property
     def word(self) -> str:
@@ -84,6 +91,9 @@ class Traced:
     def to_json(self) -> JSONObject:
         """Return the verdict on the call, and what a person would have been shown."""
         verdict = self.verdict
+        met: list[JSON] = [
+            {"rule": self.policy.name(one), "effect": one.effect.value, "says": in_words(one)} for one in self.met()
+        ]
         told: JSONObject = {
             "id": self.call.id,
             "tool": self.selected.tool,
@@ -93,6 +103,7 @@ class Traced:
             "rule": verdict.rule,
             "reasons": [verdict.message] if isinstance(verdict, Deny) else list[JSON](verdict.reasons),
             "attacked": list[JSON](verdict.attacked) if isinstance(verdict, Gate) else [],
+            "policy": met,
             "arguments": self.selected.arguments,
             "provenance": dict[str, JSON](self.selected.provenance),
             "findings": list[JSON](self.selected.findings),
@@ -101,8 +112,13 @@ class Traced:
             issues: list[JSON] = [{"path": i.path, "code": i.code, "message": i.message} for i in verdict.issues]
             return {**told, "code": verdict.code, "issues": issues}
         if isinstance(verdict, Gate) and self.contract is not None:
-            decision = "approve" if self.call.approved else "reject"
-            return {**told, "decision": decision, "screen": screen(self.contract, self.selected, verdict, self.call)}
+            asked: JSONObject = {
+                "decision": "approve" if self.call.approved else "reject",
+                "quorum": verdict.quorum,
+                "role": verdict.role,
+                "decide_within_s": verdict.decide_within_s,
+            }
+            return {**told, **asked, "screen": screen(self.contract, self.selected, verdict, self.call)}
         return told
 
 
@@ -132,6 +148,8 @@ class _Tracer:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.state = State()
+        self.now = trace.around.now
+        self.uses: dict[str, list[tuple[datetime, str]]] = {}
         self.note(
             RunSubmitted(
                 task_type="trace",
@@ -157,10 +175,11 @@ class _Tracer:
 
     def note(self, *events: Event) -> None:
         """Fold events in."""
-        self.state = _folded(self.state, events)
+        self.state = _folded(self.state, events, self.now)
 
     def call(self, index: int, call: TracedCall) -> Traced:
         """Put the next call before the gate, and let happen what the trace says of it."""
+        self.now = call.at
         if self.trace.planning == "reactive":
             self.note(self.replan(index, call, len(self.state.plans) + 1, call.id, self.state))
             return self.put(index, call, self.state, planned_step=call.id)
@@ -192,7 +211,7 @@ class _Tracer:
             raise BadTrace([TraceIssue(f"/calls/{index}/arguments", "arguments_missing", message)])
         kept = self.state
         version = len(kept.plans) + 1
-        branch = _folded(kept, [self.replan(index, call, version, f"off_plan_{index + 1}", kept)])
+        branch = _folded(kept, [self.replan(index, call, version, f"off_plan_{index + 1}", kept)], self.now)
         traced = self.put(index, call, branch, planned_step=f"off_plan_{index + 1}")
         after = self.state
         calls = MappingProxyType({**kept.calls, traced.selected.call_id: after.calls[traced.selected.call_id]})
@@ -203,7 +222,7 @@ class _Tracer:
         raw: JSONObject = {"steps": [{"id": step, "tool": call.tool, "arguments": call.arguments or {}}]}
         made = PlanMade(version, "model:trace", raw, tainted=state.tainted)
         try:
-            _folded(state, [made])
+            _folded(state, [made], self.now)
         except InvalidPlan as error:
             at = f"/calls/{index}"
             issues = [TraceIssue(at + one.path.removeprefix("/steps/0"), one.code, one.message) for one in error.issues]
@@ -224,14 +243,33 @@ class _Tracer:
             candidate,
             find=self.find,
             allow=self.trace.rules.get(call.tool, AllowlistRule(call.tool, AllowlistState.DENIED)),
-            policy=self.trace.policy,
+            policy=self.trace.output,
             idempotency_key=f"trace-{index + 1}",
             tenant_id=0,
+            rules=lambda contract, arguments: {
+                "policy": self.trace.policy,
+                "surroundings": self.around(call),
+                "trust": "",
+            },
         )
+        self.use(verdict, candidate.call_id)
         happened = _happened(selected, contract, verdict, call, index)
-        self.state = _folded(state, [selected, *happened])
+        self.state = _folded(state, [selected, *happened], self.now)
         planned = candidate.planned and not planned_step.startswith("off_plan_")
-        return Traced(call, planned_step, planned, selected, contract, verdict)
+        return Traced(call, planned_step, planned, selected, contract, verdict, self.trace.policy)
+
+    def around(self, call: TracedCall) -> Surroundings:
+        """Return what rules see of the run, with what they have let run so far and the risk that a card would show."""
+        return replace(self.trace.around, now=self.now, spent=self.spent, risk=partial(_risk_seen, call))
+
+    def spent(self, key: str, within_s: int, call_id: str) -> int:
+        since = self.now - timedelta(seconds=within_s)
+        return sum(at > since and one != call_id for at, one in self.uses.get(key, ()))
+
+    def use(self, verdict: GateVerdict, call_id: str) -> None:
+        """Count what is let run by a rule with a rate: every call of a trace that may run runs at once."""
+        for quota in verdict.quotas if isinstance(verdict, Auto) else ():
+            self.uses.setdefault(quota.key, []).append((self.now, call_id))
 
     def find(self, name: str, version: str | None) -> ToolContract | None:
         contract = self.trace.tools.get(name)
@@ -255,9 +293,9 @@ def _is(call: TracedCall, wanted: Candidate, step: str) -> bool:
     return call.arguments is None or canonical(clean(call.arguments)) == canonical(clean(wanted.arguments))
 
 
-def _folded(state: State, events: Sequence[Event]) -> State:
+def _folded(state: State, events: Sequence[Event], now: datetime) -> State:
     for event in events:
-        state = apply(state, Stamped(state.seq + 1, _CLOCK, event))
+        state = apply(state, Stamped(state.seq + 1, now, event))
     return state
 
 
@@ -298,7 +336,6 @@ def screen(contract: ToolContract, selected: CallSelected, verdict: Gate, call: 
     arguments = selected.arguments if isinstance(selected.arguments, dict) else {}
     provenance = per_leaf(arguments, _provenance(selected))
     consequence = call.consequence or UNDESCRIBED
-    subject = Subject(contract, arguments, provenance, consequence)
     frozen = composed(
         tenant_id=0,
         contract=contract,
@@ -306,7 +343,7 @@ def screen(contract: ToolContract, selected: CallSelected, verdict: Gate, call: 
         provenance=provenance,
         verdict=verdict,
         consequence=shown_consequence(contract, consequence),
-        risk=assess(subject, facets_of(contract, arguments, consequence)),
+        risk=_risk(contract, arguments, provenance, consequence),
     )
     shown: list[JSON] = [_argument(one) for one in shown_arguments(contract, arguments, provenance, {})]
     return {
@@ -317,6 +354,19 @@ def screen(contract: ToolContract, selected: CallSelected, verdict: Gate, call: 
         "arguments": shown,
         "agent_says": call.why,
     }
+
+
+def _risk(
+    contract: ToolContract, arguments: JSONObject, provenance: Mapping[str, Provenance], consequence: Consequence
+) -> Risk:
+    return assess(Subject(contract, arguments, provenance, consequence), facets_of(contract, arguments, consequence))
+
+
+def _risk_seen(
+    call: TracedCall, contract: ToolContract, arguments: JSON, provenance: Mapping[str, Provenance]
+) -> JSONObject:
+    values = arguments if isinstance(arguments, dict) else {}
+    return seen_by_rules(_risk(contract, values, provenance, call.consequence or UNDESCRIBED))
 
 
 def _argument(shown: dict[str, Any]) -> JSONObject:

@@ -7,14 +7,19 @@ parameter decides where, and what it returns may have been written by an attacke
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from agentops.engine.plan import InvalidPlan, Plan, parse_plan
 from agentops.guardrails.output.policy import BadPolicy, OutputPolicy, policy_of
-from agentops.wire.parse import JSON, JSONObject, WireError, guard, parse_json
-from tools.allowlist import AllowlistRule, AllowlistState
+from agentops.wire.parse import JSON, JSONObject, WireError, guard, parse_json, pointer_token
+from agentops.wire.places import BadFile
+from approvals.policy import Policy, Surroundings
+from approvals.policy_file import read_json
+from tools.allowing import constraint_problems
+from tools.allowlist import AllowlistRule, AllowlistState, constraints_of
 from tools.contracts import (
     ArgumentRole,
     Consequence,
@@ -31,20 +36,25 @@ from tools.schema import compile as compile_schema
 
 MAX_BYTES: Final = 32 * 1024 * 1024
 MAX_OUTPUT_BYTES: Final = 4 * 1024 * 1024
+CLOCK: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""When a trace happens that does not say when."""
 SCHEMA: Final = Path(__file__).with_name("gate_trace.schema.json")
 
 
 @dataclass(frozen=True, slots=True)
 class TraceIssue:
-    """One thing wrong with a trace: JSON pointer, stable code, sentence."""
+    """One thing wrong with a trace: JSON pointer, stable code, sentence; line and column of what is no JSON at all."""
 
     path: str
     code: str
     message: str
+    line: int = 0
+    column: int = 0
 
     def to_json(self) -> JSONObject:
         """Return the issue as plain JSON."""
-        return {"path": self.path, "code": self.code, "message": self.message}
+        found: JSONObject = {"path": self.path, "code": self.code, "message": self.message}
+        return found | {"line": self.line, "column": self.column} if self.line else found
 
 
 class BadTrace(ValueError):
@@ -72,11 +82,15 @@ class TracedCall:
     approved: bool
     why: str
     consequence: Consequence | None
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A whole trace. `plan` is None where there was none; `tools` and `rules` go by the tool's name."""
+    """A whole trace. `plan` is None where there was none; `tools` and `rules` go by the tool's name.
+
+    `output` is the output policy, `policy` the tenant's; `around` is what its rules see of run and tenant.
+    """
 
     id: str
     input: JSONObject
@@ -86,7 +100,9 @@ class Trace:
     tools: Mapping[str, ToolContract]
     rules: Mapping[str, AllowlistRule]
     calls: tuple[TracedCall, ...]
-    policy: OutputPolicy
+    output: OutputPolicy
+    policy: Policy
+    around: Surroundings
     canary: str
 
 
@@ -107,7 +123,8 @@ def read_trace(raw: str | bytes) -> Trace:
     try:
         found = parse_json(raw, max_bytes=MAX_BYTES)
     except WireError as error:
-        raise BadTrace([TraceIssue(error.path, str(error.code), error.message)]) from None
+        issue = TraceIssue(error.path, str(error.code), error.message, error.line, error.column)
+        raise BadTrace([issue]) from None
     return trace_of(found)
 
 
@@ -131,16 +148,27 @@ def trace_of(raw: JSON) -> Trace:
             issues.append(TraceIssue(at, "invalid_tool", str(error)[:500]))
             continue
         tools[contract.name] = contract
-        state = AllowlistState(entry.get("allow", "auto"))
-        rules[contract.name] = AllowlistRule(contract.name, state, max_calls=entry.get("max_calls"))
+        rule = AllowlistRule(
+            contract.name,
+            AllowlistState(entry.get("allow", "auto")),
+            max_calls=entry.get("max_calls"),
+            constraints=constraints_of(entry.get("constraints", {})),
+        )
+        issues += [
+            TraceIssue(f"{at}/constraints/{pointer_token(name)}", "invalid_constraint", message)
+            for name, message in constraint_problems(rule)
+        ]
+        rules[contract.name] = rule
     plan = given.get("plan")
     planning = given.get("planning", "reactive" if plan is None else "plan_first")
     issues += _issues_of_plan(plan, planning)
-    calls = tuple(_call(index, entry) for index, entry in enumerate(given["calls"]))
+    around = _around(given.get("run", {}), issues)
+    calls = _calls(given["calls"], around.now, issues)
     issues += _issues_of_calls(calls, plan, planning)
-    policy = OutputPolicy()
+    policy = _policy(given.get("policy"), around.now, issues)
+    output = OutputPolicy()
     try:
-        policy = policy_of(given.get("output_policy"))
+        output = policy_of(given.get("output_policy"))
     except BadPolicy as error:
         issues += [TraceIssue(f"/output_policy{path}", "invalid_output_policy", text) for path, text in error.problems]
     if issues:
@@ -154,9 +182,61 @@ def trace_of(raw: JSON) -> Trace:
         tools=tools,
         rules=rules,
         calls=calls,
+        output=output,
         policy=policy,
+        around=around,
         canary=given.get("canary", ""),
     )
+
+
+def _policy(raw: JSONObject | None, now: datetime, issues: "list[TraceIssue]") -> Policy:
+    """Read the tenant's policy as version 1; no rules where there is none."""
+    if raw is None:
+        return Policy()
+    try:
+        rules, wrong = read_json(raw, now=now)
+    except BadFile as error:
+        issues += [TraceIssue("/policy", "invalid_policy", one.message) for one in error.problems]
+        return Policy()
+    issues += [TraceIssue(f"/policy{path}", "invalid_policy", text) for path, text in wrong]
+    return Policy(1, rules)
+
+
+def _around(raw: Mapping[str, Any], issues: "list[TraceIssue]") -> Surroundings:
+    return Surroundings(
+        _moment(raw.get("at"), "/run/at", CLOCK, issues),
+        raw.get("task_type", "trace"),
+        raw.get("origin", "submitted"),
+        raw.get("requested_by", "user"),
+        raw.get("tenant", "trace"),
+        raw.get("environment", "test"),
+    )
+
+
+def _moment(text: str | None, path: str, usual: datetime, issues: "list[TraceIssue]") -> datetime:
+    if text is None:
+        return usual
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None or not 1900 < found.year < 9000:
+        message = "Say date and time with their zone, such as 2026-11-26T10:00:00Z."
+        issues.append(TraceIssue(path, "invalid_moment", message))
+        return usual
+    return found.astimezone(UTC)
+
+
+def _calls(given: "list[Any]", now: datetime, issues: "list[TraceIssue]") -> tuple[TracedCall, ...]:
+    calls: list[TracedCall] = []
+    for index, entry in enumerate(given):
+        at = _moment(entry.get("at"), f"/calls/{index}/at", now, issues)
+        if at < now:
+            message = "It was made before the call in front of it."
+            issues.append(TraceIssue(f"/calls/{index}/at", "out_of_order", message))
+        now = max(now, at)
+        calls.append(_call(index, entry, now))
+    return tuple(calls)
 
 
 def _issues_of_form(raw: JSON) -> "list[TraceIssue]":
@@ -218,7 +298,7 @@ def _issues_of_calls(calls: tuple[TracedCall, ...], plan: JSONObject | None, pla
     return issues
 
 
-def _call(index: int, entry: Mapping[str, Any]) -> TracedCall:
+def _call(index: int, entry: Mapping[str, Any], at: datetime) -> TracedCall:
     told = entry.get("consequence")
     usual: dict[str, Any] = {"blast": [], "money": None, "egress": [], "facts": [], "warnings": []}
     blast = [{"detail": "", **one} for one in told.get("blast", [])] if told is not None else []
@@ -232,6 +312,7 @@ def _call(index: int, entry: Mapping[str, Any]) -> TracedCall:
         approved=entry.get("decision", "approve") == "approve",
         why=entry.get("why", ""),
         consequence=None if told is None else Consequence.from_json({**usual, **told, "blast": blast}),
+        at=at,
     )
 
 

@@ -14,7 +14,9 @@ from django.db import IntegrityError, transaction
 
 from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
+from agentops.tenancy import proof
 from agentops.tenancy.access import Actor, can
+from agentops.tenancy.proof import StepUpNeeded
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON
 from approvals.ladder import rung_for
@@ -137,8 +139,8 @@ def possible(proposal: Proposal, actor: Actor) -> Refused | None:
     return None
 
 
-def give(*, proposal_id: UUID, scope: str, actor: Actor, now: datetime | None = None) -> Given | Refused:
-    """Trust calls like an approved one: `scope` is `run`, or the number of hours.
+def give(*, proposal_id: UUID, scope: str, actor: Actor, now: datetime | None = None) -> Given | Refused | StepUpNeeded:
+    """Trust calls like an approved one: `scope` is `run`, or the number of hours. The person has just proved who it is.
 
     Raises `Proposal.DoesNotExist` for an id of no proposal in the tenant.
     """
@@ -148,6 +150,8 @@ def give(*, proposal_id: UUID, scope: str, actor: Actor, now: datetime | None = 
         return refused
     if scope != THIS_RUN and scope not in {str(hours) for hours in HOURS}:
         return Refused("scope", "Choose this run, or for how many hours.")
+    if (unproved := proof.missing(actor)) is not None:
+        return unproved
     contract = registry.get(proposal.tool, proposal.contract_version)
     assert contract is not None
     assert actor.user_id is not None

@@ -10,7 +10,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from agentops.runs.pages import unstored
 from agentops.tenancy.access import can, require
+from agentops.tenancy.proof import StepUpNeeded
 from agentops.tenancy.requests import TenantRequest
+from agentops.tenancy.step_up import ask, resumes
 from agentops.wire.parse import parse_json
 from approvals import trust
 from approvals.models import Grant, Proposal, ScopedTrust
@@ -21,8 +23,9 @@ LISTED = 100
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @require("proposal.decide")
+@resumes
 def give(request: TenantRequest, pk: UUID) -> HttpResponse:
-    """Show what trusting calls like this would reach, and give that trust. 403 or 422 with the reason if not possible.
+    """Show what trusting calls like this would reach, and give it. 403 or 422 with the reason if not possible, 428.
 
     Context of `approvals/trust.html`: `proposal`, `targets` [(name, value)], `reach` (same, of), `refused` text or
     empty, `hours`.
@@ -36,6 +39,8 @@ def give(request: TenantRequest, pk: UUID) -> HttpResponse:
         if isinstance(outcome, trust.Given):
             messages.success(request, "Calls like this one need no person until then, unless somebody revokes it.")
             return unstored(redirect("trusts"))
+        if isinstance(outcome, StepUpNeeded):
+            return unstored(ask(request))
         refused = outcome
     contract = registry.get(proposal.tool, proposal.contract_version)
     covered = trust.authority(contract, proposal.argument_values) if contract is not None else ""

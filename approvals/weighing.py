@@ -11,7 +11,7 @@ from uuid import UUID
 
 from agentops.changes import services as changes
 from agentops.changes.models import ChangeStatus
-from agentops.changes.outcomes import Invalid, Outcome
+from agentops.changes.outcomes import Decided, Invalid, Outcome
 from agentops.guardrails.provenance import Provenance
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Environment, Tenant
@@ -115,7 +115,7 @@ def propose(*, raw: Mapping[str, Any], note: str, actor: Actor, now: datetime | 
     return changes.propose(KIND, body=wanted.to_json(), note=note, actor=actor, now=now)
 
 
-def decide(*, weights_id: UUID, verdict: str, note: str, actor: Actor, now: datetime | None = None) -> Outcome:
+def decide(*, weights_id: UUID, verdict: str, note: str, actor: Actor, now: datetime | None = None) -> Decided:
     """Put a proposed set in force (`approve`), turn it down (`refuse`), or take the own one back (`withdraw`).
 
     Putting it in force replaces the one before, in one transaction. Refusing needs a note.

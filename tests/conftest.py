@@ -157,13 +157,14 @@ def charlie(globex: "Tenant") -> "User":
 
 @pytest.fixture
 def actor_of() -> Callable[["User", "Tenant"], "Actor"]:
-    """Return a function from a person and a tenant to the actor the tenant middleware would make."""
+    """Return a function from a person and a tenant to the actor the tenant middleware would make, just signed in."""
+    from agentops import clock
     from agentops.tenancy.access import Actor
     from agentops.tenancy.selectors import membership_of
 
     def make(user: "User", tenant: "Tenant") -> Actor:
         member = membership_of(user, tenant.slug)
-        return Actor.user(user, member[1] if member else ())
+        return Actor.user(user, member[1] if member else (), clock.now())
 
     return make
 

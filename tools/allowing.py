@@ -5,7 +5,7 @@ fills cells that have no rule yet, for the system itself, and no request can cal
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, cast
@@ -104,16 +104,21 @@ def constraint_problem(rule: AllowlistRule) -> str:
         return f"A rule may have {MAX_CONSTRAINTS} constraints."
     if len({one.name for one in rule.constraints}) != len(rule.constraints):
         return "Two constraints have the same name."
+    return next((f"{clean_text(name[:60])}: {text}" for name, text in constraint_problems(rule)), "")
+
+
+def constraint_problems(rule: AllowlistRule) -> Iterator[tuple[str, str]]:
+    """Yield name and sentence for every constraint that cannot be taken."""
     for one in rule.constraints:
         if _CONSTRAINT_NAME.fullmatch(one.name) is None:
-            return f"{clean_text(one.name[:60])}: a name has small letters, digits, - and _, at most 40."
-        if not one.expression.strip():
-            return f"{one.name}: say what the arguments have to satisfy."
-        try:
-            check(one.expression, ROOTS, functions=KNOWN_FUNCTIONS)
-        except ExpressionError as error:
-            return f"{one.name}: {brief(error)}"
-    return ""
+            yield one.name, "a name has small letters, digits, - and _, at most 40."
+        elif not one.expression.strip():
+            yield one.name, "say what the arguments have to satisfy."
+        else:
+            try:
+                check(one.expression, ROOTS, functions=KNOWN_FUNCTIONS)
+            except ExpressionError as error:
+                yield one.name, brief(error)
 
 
 def _is_version(text: str) -> bool:

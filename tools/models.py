@@ -9,9 +9,17 @@ from agentops.tenancy.scope import TenantModel
 
 from .breaker import BreakerState
 from .contracts import MAX_RATE
-from .network.models import AllowedHost
+from .network.models import AllowedHost, HostChange
 
-__all__ = ["AllowedHost", "AllowlistChange", "AllowlistEntry", "AllowlistState", "PublishedContract", "ToolHealth"]
+__all__ = [
+    "AllowedHost",
+    "AllowlistChange",
+    "AllowlistEntry",
+    "AllowlistState",
+    "HostChange",
+    "PublishedContract",
+    "ToolHealth",
+]
 
 _version = RegexValidator(r"\A(0|[1-9]\d{0,5})(\.(0|[1-9]\d{0,5})){2}\Z", "Use three numbers, such as 1.0.0.")
 

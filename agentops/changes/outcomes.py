@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from agentops.tenancy.proof import StepUpNeeded as StepUpNeeded
+
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
@@ -64,5 +66,5 @@ class NotFound:
     """There is no such change in this tenant."""
 
 
-Decided = Settled | TooLate | Stale | Forbidden | Invalid | NotFound
+Decided = Settled | TooLate | Stale | Forbidden | Invalid | NotFound | StepUpNeeded
 Outcome = Proposed | Waiting | Decided

@@ -1,5 +1,7 @@
 """Propose a change of rules, and decide on one: two admins, always, and every step an event of the tenant's stream.
 
+The second one proves once more who they are before it counts (`tenancy.proof`).
+
 What the rules are, and what putting them in force means, each kind says itself (`Kind`). The database refuses as well
 that somebody puts in force what they proposed (`models.two_admins`).
 """
@@ -27,6 +29,7 @@ from agentops.changes.outcomes import (
     TooLate,
     Waiting,
 )
+from agentops.tenancy import proof
 from agentops.tenancy.access import Actor, can
 from agentops.wire.parse import JSONObject, clean_text
 
@@ -96,13 +99,14 @@ def decide(
 ) -> Decided:
     """Put a proposed change in force (`approve`), turn it down (`refuse`), or take the own one back (`withdraw`).
 
-    Refusing needs a note. All of it is one transaction, under the lock of the change.
+    Refusing needs a note, and putting in force that the person has just proved who they are. All of it is one
+    transaction, under the lock of the change.
     """
     if (refused := may_not(actor)) is not None:
         return refused
     with transaction.atomic():
-        row = kind.model.objects.select_for_update(of=("self",)).select_related("proposed_by", "decided_by")
-        found = row.filter(pk=change_id).first()
+        # People are looked up afterwards: of a row that was waited for, a join would show who had decided before.
+        found = kind.model.objects.select_for_update().filter(pk=change_id).first()
         if found is None:
             return NotFound()
         if found.status != ChangeStatus.PROPOSED:
@@ -115,6 +119,8 @@ def decide(
             return Invalid({"verdict": "Choose what to do."})
         if len(note) > MAX_NOTE or (verdict == "refuse" and not note.strip()):
             return Invalid({"note": f"Say why, in at most {MAX_NOTE} characters."})
+        if verdict == "approve" and (unproved := proof.missing(actor)) is not None:
+            return unproved
         return _settle(kind, found, _STATUS_OF[verdict], clean_text(note.strip()), actor, now or clock.now())
 
 

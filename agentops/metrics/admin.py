@@ -31,6 +31,7 @@ class WebhookAdmin(TenantModelAdmin):
     fields = ("name", "url", "enabled", "secret_version", "secret")
     readonly_fields = ("secret",)
     list_display = ("name", "url", "enabled")
+    address_fields = ("url",)
 
     @admin.display(description="signing secret")
     def secret(self, obj: Any) -> str:

@@ -17,12 +17,14 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from agentops.changes import outcomes
+from agentops.changes.answers import Words, decided
 from agentops.changes.models import ChangeStatus
 from agentops.runs.allowlist_forms import Typed, posted, rule_from, shown
 from agentops.runs.allowlist_matrix import PERIOD, STATES, Filter, breakers_now, calls_since, matrix
 from agentops.runs.models import TaskType
 from agentops.runs.services import allowlist_issues, fallback_tool_issues
 from agentops.tenancy.admin_base import TenantModelAdmin, actor_of
+from agentops.tenancy.step_up import resumes
 from tools import allowing, allowlist_file
 from tools.allowing import Changed, Difference, Wish
 from tools.allowlist import AllowlistRule, all_rules, allowed_tools, lookup
@@ -30,11 +32,7 @@ from tools.models import AllowlistChange, AllowlistEntry
 from tools.registry import registry
 
 HISTORY: Final = 50
-_FORBIDDEN: Final = {
-    "role": "Only admins change the allowlist.",
-    "own": "You proposed this change. Another admin has to decide on it.",
-    "not_own": "Only whoever proposed a change can take it back.",
-}
+WORDS: Final = Words("change", "the allowlist")
 _FIELDS: Final = {
     "state": "State",
     "min_version": "Lowest version",
@@ -67,7 +65,7 @@ class AllowlistEntryAdmin(TenantModelAdmin):
         own = [
             path("changes/", wrap(require_safe(self.changes_view)), name="allowlist_changes"),
             path("changes/<uuid:pk>/", wrap(require_safe(self.one_change_view)), name="allowlist_change"),
-            path("changes/<uuid:pk>/decide/", wrap(require_POST(self.decide_view)), name="allowlist_decide"),
+            path("changes/<uuid:pk>/decide/", wrap(require_POST(resumes(self.decide_view))), name="allowlist_decide"),
             path("export/", wrap(require_safe(self.export_view)), name="allowlist_export"),
             path(
                 "import/",
@@ -123,7 +121,7 @@ class AllowlistEntryAdmin(TenantModelAdmin):
             case outcomes.Invalid(problems=found):
                 return self._cell(request, kind, rule, entry, typed, found)
             case outcomes.Forbidden(rule=why):
-                return self._cell(request, kind, rule, entry, typed, {"": _FORBIDDEN[why]}, status=403)
+                return self._cell(request, kind, rule, entry, typed, {"": WORDS.forbidden(why)}, status=403)
             case outcomes.Waiting():
                 raise ValueError("changes of the allowlist do not wait for one another")
             case _:
@@ -196,34 +194,21 @@ class AllowlistEntryAdmin(TenantModelAdmin):
             "row": row,
             "cells": cells,
             "own": row.proposed_by_id == actor_of(request).user_id,
+            "decide_url": reverse("admin:allowlist_decide", args=[pk]),
             "problem": problem,
             "note": note,
         }
         return self._page(request, "change", context, status=status)
 
     def decide_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
-        """Put a widening in force, refuse it or take it back. 403 with the rule, 409 when the rules have moved on."""
+        """Put a widening in force, refuse it or take it back: see `agentops.changes.answers.decided`."""
         verdict, note = str(request.POST.get("verdict", ""))[:20], str(request.POST.get("note", ""))[:20_000]
         outcome = allowing.decide(change_id=pk, verdict=verdict, note=note, actor=actor_of(request))
-        match outcome:
-            case outcomes.Settled(version=version, status=status):
-                words = {"active": "is in force", "refused": "is refused", "withdrawn": "is withdrawn"}[status]
-                self.message_user(request, f"Change {version} {words}.", messages.SUCCESS)
-                return redirect("admin:allowlist_change", pk=pk)
-            case outcomes.NotFound():
-                raise Http404
-            case outcomes.Forbidden(rule=rule):
-                return self._one(request, pk, _FORBIDDEN[rule], note, 403)
-            case outcomes.Invalid(problems=problems):
-                return self._one(request, pk, " ".join(problems.values()), note, 422)
-            case outcomes.TooLate(by=by, status=status):
-                label = ChangeStatus(status).label.lower()
-                return self._one(request, pk, f"{by} was faster: it is {label}.", note, 409)
-            case outcomes.Stale(what=what):
-                text = f"{what} has changed since this was proposed. It has to be proposed anew."
-                return self._one(request, pk, text, note, 409)
-            case _:
-                assert_never(outcome)
+
+        def page(problems: Mapping[str, str], wrong: str, status: int) -> HttpResponse:
+            return self._one(request, pk, wrong or " ".join(problems.values()), note, status)
+
+        return decided(request, outcome, WORDS, page=page, to=reverse("admin:allowlist_change", args=[pk]))
 
     # --- files ------------------------------------------------------------------------------------------------------
 
@@ -268,7 +253,7 @@ class AllowlistEntryAdmin(TenantModelAdmin):
             case outcomes.Invalid(problems=problems):
                 return self._import(request, text, note, [f"{name}: {why}" for name, why in problems.items()])
             case outcomes.Forbidden(rule=rule):
-                return self._import(request, text, note, [_FORBIDDEN[rule]], status=403)
+                return self._import(request, text, note, [WORDS.forbidden(rule)], status=403)
             case outcomes.Waiting():
                 raise ValueError("changes of the allowlist do not wait for one another")
             case _:

@@ -1,7 +1,8 @@
 """Who acts, and what each role may do. Every default is no."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import wraps
 from inspect import iscoroutinefunction
 from typing import Any, Literal, Self, TypeVar, cast
@@ -45,6 +46,7 @@ class Actor:
     """Who did something, as it is written into events.
 
     `roles` are the roles of a person in the tenant, or the scopes of a token. `user_id` is set for people only.
+    `proved_at` is when a person last proved who they are, with a password; None where nobody knows.
     """
 
     kind: ActorKind
@@ -52,11 +54,13 @@ class Actor:
     name: str
     roles: frozenset[str] = frozenset()
     user_id: int | None = None
+    proved_at: datetime | None = field(default=None, compare=False)
 
     @classmethod
-    def user(cls, user: AbstractBaseUser, roles: Iterable[str]) -> Self:
+    def user(cls, user: AbstractBaseUser, roles: Iterable[str], proved_at: datetime | None = None) -> Self:
         """Return the actor for a signed-in person with these roles in the tenant."""
-        return cls("user", str(user.pk), user.get_username(), frozenset(str(role) for role in roles), user.pk)
+        named = frozenset(str(role) for role in roles)
+        return cls("user", str(user.pk), user.get_username(), named, user.pk, proved_at)
 
     @classmethod
     def token(cls, token_id: int, name: str, scopes: Iterable[str]) -> Self:

@@ -2,6 +2,7 @@
 
 import hashlib
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django import forms
 from django.contrib import admin
@@ -18,6 +19,7 @@ from django.forms.utils import pretty_name
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.crypto import salted_hmac
 from django.utils.http import urlencode
 
 from agentops.tenancy.access import Actor, can
@@ -45,15 +47,33 @@ def actor_of(request: HttpRequest) -> Actor:
     return actor
 
 
-def snapshot(row: models.Model, *, secret: tuple[str, ...] = ()) -> JSONObject:
-    """Return the column values of a row as JSON for an event; of `secret` columns only that there is something."""
+def snapshot(row: models.Model, *, secret: tuple[str, ...] = (), address: tuple[str, ...] = ()) -> JSONObject:
+    """Return the column values of a row as JSON for an event.
+
+    Of `secret` columns only that there is something; of `address` columns only the host (`host_of_address`).
+    """
     values: JSONObject = {}
     for field in row._meta.concrete_fields:
         value = field.value_from_object(row)
         if field.name == "tenant" or field.primary_key:
             continue
-        values[field.name] = "(hidden)" if field.name in secret and value else _json(field, row, value)
+        if field.name in secret and value:
+            values[field.name] = "(hidden)"
+        elif field.name in address and value:
+            values[field.name] = host_of_address(str(value))
+        else:
+            values[field.name] = _json(field, row, value)
     return values
+
+
+def host_of_address(url: str) -> str:
+    """Return the host of a URL, and a mark by which another URL is told from it; the rest may carry secrets."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        host = ""
+    mark = salted_hmac("tenancy.admin.address", url, algorithm="sha256").hexdigest()[:8]
+    return f"{host or '(no host)'} (the rest hidden, {mark})"
 
 
 def _json(field: "models.Field[Any, Any]", row: models.Model, value: object) -> JSON:
@@ -180,11 +200,12 @@ class TenantModelAdmin(_TenantOptions, _Page):
 
     Adding, changing and deleting (inlines too) each append `admin.changed` to the stream "tenant" in the same
     transaction, with the values before and after of what differs: {"model", "object", "change":
-    added|changed|deleted, "before", "after"}. Columns named in `secret_fields` appear as "(hidden)". Django's own log
-    entries are not written; the history page is the audit list.
+    added|changed|deleted, "before", "after"}. Columns named in `secret_fields` appear as "(hidden)", those named in
+    `address_fields` by their host. Django's own log entries are not written; the history page is the audit list.
     """
 
     secret_fields: tuple[str, ...] = ()
+    address_fields: tuple[str, ...] = ()
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Allow whoever may manage the tenant."""
@@ -285,7 +306,7 @@ class TenantModelAdmin(_TenantOptions, _Page):
             self._record(request, row, "deleted", before, {})
 
     def _values(self, row: models.Model) -> JSONObject:
-        return snapshot(row, secret=self.secret_fields)
+        return snapshot(row, secret=self.secret_fields, address=self.address_fields)
 
     def _record(
         self, request: HttpRequest, row: models.Model, change: str, before: JSONObject, after: JSONObject

@@ -8,6 +8,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import get_script_prefix, set_script_prefix
 
+from agentops.accounts import authenticated_at
 from agentops.tenancy.access import Actor
 from agentops.tenancy.links import PATH, tenant_urlconf
 from agentops.tenancy.models import SLUG_PATTERN, Tenant
@@ -48,7 +49,7 @@ class TenantMiddleware:
         if member is None:
             raise Http404
         tenant, roles = member
-        request.actor = Actor.user(request.user, roles)  # type: ignore[attr-defined]
+        request.actor = Actor.user(request.user, roles, authenticated_at(request))  # type: ignore[attr-defined]
         return self._inside(request, tenant, path["rest"])
 
     def _inside(self, request: HttpRequest, tenant: Tenant, rest: str) -> HttpResponseBase:

@@ -93,6 +93,15 @@ def _place_of(expression: str, name: str) -> tuple[int, int]:
     return expression.count("\n", 0, at) + 1, at - expression.rfind("\n", 0, at)
 
 
+@lru_cache(maxsize=4096)
+def names_in(expression: str) -> frozenset[str]:
+    """Return the names that an expression speaks of; none for one that does not parse, which says nothing."""
+    try:
+        return frozenset(_program(expression).variables())
+    except (ValueError, RuntimeError, RecursionError):
+        return frozenset()
+
+
 def brief(error: ExpressionError) -> str:
     """Return what is wrong in one sentence with its place, for people."""
     found = _PLACE.search(str(error))

@@ -35,15 +35,18 @@ class WireCode(StrEnum):
 class WireError(ValueError):
     """Say why something from outside is not acceptable JSON.
 
-    `code` is one of `WireCode`, `path` a JSON pointer (RFC 6901; empty when the place is not known). The message never
-    repeats more than 40 characters of the input and is plain ASCII there, so it is safe to store and show.
+    `code` is one of `WireCode`, `path` a JSON pointer (RFC 6901; empty when the place is not known); `line` and
+    `column` count from 1 where the text is no JSON, and are 0 otherwise. The message never repeats more than 40
+    characters of the input and is plain ASCII there, so it is safe to store and show.
     """
 
-    def __init__(self, code: WireCode, message: str, path: str = "") -> None:
+    def __init__(self, code: WireCode, message: str, path: str = "", line: int = 0, column: int = 0) -> None:
         super().__init__(message if not path else f"{message} (at {path})")
         self.code = code
         self.message = message
         self.path = path
+        self.line = line
+        self.column = column
 
 
 def parse_json(raw: str | bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> JSON:
@@ -59,7 +62,8 @@ def parse_json(raw: str | bytes, *, max_bytes: int = MAX_BYTES, max_depth: int =
             text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_int=_integer, parse_float=float
         )
     except json.JSONDecodeError as error:
-        raise WireError(WireCode.INVALID_JSON, f"Not valid JSON: {error.msg}, character {error.pos}.") from None
+        said = f"Not valid JSON: {error.msg}, character {error.pos}."
+        raise WireError(WireCode.INVALID_JSON, said, "", error.lineno, error.colno) from None
     return guard(value, max_depth=max_depth, max_bytes=None)
 
 

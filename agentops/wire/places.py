@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from agentops.wire.parse import clean_text
+from agentops.wire.parse import clean_text, pointer_token
 
 MAX_BYTES: Final = 2_000_000
 MAX_PROBLEMS: Final = 50
@@ -81,6 +81,23 @@ def _refuse_aliases(text: str) -> None:
 
 def _problem(mark: Any, message: str) -> Problem:
     return Problem(mark.line + 1, mark.column + 1, message) if mark is not None else Problem(1, 1, message)
+
+
+def pointers(root: Any) -> dict[int, str]:
+    """Return the JSON pointer of every node of a document, by its `id`; a name has that of its value."""
+    found: dict[int, str] = {}
+    level = [("", root)]
+    while level:
+        path, node = level.pop()
+        found[id(node)] = path
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                where = f"{path}/{pointer_token(str(key.value))}"
+                found[id(key)] = where
+                level.append((where, value))
+        elif isinstance(node, yaml.SequenceNode):
+            level += [(f"{path}/{index}", one) for index, one in enumerate(node.value)]
+    return found
 
 
 @dataclass

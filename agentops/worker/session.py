@@ -712,6 +712,7 @@ class Session:
                 planned=call.planned,
                 allow=allow,
                 calls_so_far=earlier,
+                call_id=call.call_id,
                 output=output_context(self.state, self.output_policy, registry.get) if contract.egress else gate.USUAL,
                 unscreened=UNSCREENED in self.state.suspicion,
                 **rules,
@@ -877,7 +878,9 @@ class Session:
         policy = (
             None
             if call.proposal_id
-            else grants.PolicyGrant(UUID(call.grant_id), self.execute_within, lets_it.rule, lets_it.policy_version)
+            else grants.PolicyGrant(
+                UUID(call.grant_id), self.execute_within, lets_it.rule, lets_it.policy_version, lets_it.quotas
+            )
         )
 
         def consume() -> None:

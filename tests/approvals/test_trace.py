@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from approvals.trace import run_trace
 from approvals.trace_format import MAX_OUTPUT_BYTES, BadTrace, read_trace, schema, trace_of
 
 TRACES = Path(__file__).parent / "traces"
+ROOT = Path(__file__).parents[2]
 
 
 def example(name: str) -> dict[str, Any]:
@@ -108,8 +110,107 @@ def test_what_a_playbook_says_is_a_constant() -> None:
 
 
 def test_the_answer_depends_on_the_trace_alone() -> None:
-    for name in ("banking", "reactive"):
+    for name in ("banking", "reactive", "policy"):
         assert run_trace(trace_of(example(name))) == run_trace(trace_of(example(name)))
+
+
+# --- the tenant's own rules -----------------------------------------------------------------------------------------
+
+
+def test_the_policy_and_the_constraints_of_a_tenant_are_part_of_every_verdict() -> None:
+    found = run(example("policy"))
+    assert rules(found) == {
+        "one": ("allow", "policy.1.small"),
+        "same": ("gate", "sensitive.financial"),  # once a day for each order
+        "two": ("allow", "policy.1.small"),
+        "three": ("gate", "sensitive.financial"),  # twice an hour
+        "later": ("allow", "policy.1.small"),  # the first one is an hour ago
+        "large": ("gate", "sensitive.financial"),
+        "huge": ("deny", "allowlist.constraint.sane"),
+        "note": ("allow", "allowlist.auto"),
+        "night": ("deny", "policy.1.no-nights"),
+    }
+    calls = found["by_id"]
+    assert [one["rule"] for one in calls["one"]["policy"]] == ["policy.1.small"]
+    assert calls["one"]["policy"][0]["effect"] == "allow"
+    assert "at most 2 calls of the tool in 1 hour" in calls["one"]["policy"][0]["says"]
+    large = calls["large"]
+    assert [one["rule"] for one in large["policy"]] == ["policy.1.large"]
+    assert (large["quorum"], large["role"], large["decide_within_s"]) == (2, "senior", 14_400)
+    assert "2 people, seniors, have to agree within 4 hours." in large["reasons"][1]
+    assert calls["night"]["reasons"] == ["The policy denies it: Nobody is there at night."]
+    assert "sane: args.amount_minor <= 100000" in calls["huge"]["reasons"][0]
+
+
+def test_rules_see_the_risk_that_a_person_would_be_shown() -> None:
+    trace = example("banking")
+    when = "risk.band == 'high' && risk.score > 30 && 'untrusted_authority' in risk.reasons"
+    trace["policy"] = {"policy": 1, "rules": [{"id": "hot", "when": when, "effect": "deny"}]}
+    found = run(trace)["by_id"]
+    assert (found["pay"]["verdict"], found["pay"]["rule"]) == ("deny", "policy.1.hot")
+    assert found["read"]["verdict"] == "allow"
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "code"),
+    [
+        (lambda t: t["policy"]["rules"][0].update(when="time.hour <"), "/policy/rules/0/when", "invalid_policy"),
+        (lambda t: t["policy"]["rules"][0].update(when="memory.x"), "/policy/rules/0/when", "invalid_policy"),
+        (lambda t: t["policy"]["rules"][0].update(quorum=2), "/policy/rules/0/quorum", "invalid_policy"),
+        (lambda t: t["policy"]["rules"][1].update(quorum=9), "/policy/rules/1/quorum", "invalid_policy"),
+        (lambda t: t["policy"]["rules"][1].pop("id"), "/policy/rules/1", "invalid_policy"),
+        (lambda t: t["policy"]["rules"][3].pop("expires"), "/policy/rules/3", "invalid_policy"),
+        (
+            lambda t: t["policy"]["rules"][3]["bounds"][1].update(within="1y"),
+            "/policy/rules/3/bounds/1/within",
+            "invalid_policy",
+        ),
+        (
+            lambda t: t["policy"]["rules"][3]["bounds"][1].update(calls="2"),
+            "/policy/rules/3/bounds/1/calls",
+            "invalid_policy",
+        ),
+        (
+            lambda t: t["policy"]["rules"][3]["bounds"][2].update(per="tool"),
+            "/policy/rules/3/bounds/2",
+            "invalid_policy",
+        ),
+        (lambda t: t["policy"].update(more=1), "/policy/more", "invalid_policy"),
+        (lambda t: t["policy"].update(policy=2), "/policy/policy", "invalid_policy"),
+        (lambda t: t.update(policy=[]), "/policy", "type"),
+        (lambda t: t["run"].update(at="yesterday"), "/run/at", "invalid_moment"),
+        (lambda t: t["run"].update(at="2026-11-26T09:00:00"), "/run/at", "invalid_moment"),
+        (lambda t: t["run"].update(origin="nowhere"), "/run/origin", "enum"),
+        (lambda t: t["calls"][2].update(at="2026-11-26T08:00:00Z"), "/calls/2/at", "out_of_order"),
+        (
+            lambda t: t["tools"][0].update(constraints={"sane": "args.x <"}),
+            "/tools/0/constraints/sane",
+            "invalid_constraint",
+        ),
+        (
+            lambda t: t["tools"][0].update(constraints={"a/b": "true"}),
+            "/tools/0/constraints/a~1b",
+            "invalid_constraint",
+        ),
+        (lambda t: t["tools"][0].update(constraints={"sane": 1}), "/tools/0/constraints/sane", "type"),
+    ],
+)
+def test_what_is_wrong_with_the_rules_of_a_tenant_is_named_with_its_place(change: Any, path: str, code: str) -> None:
+    trace = example("policy")
+    change(trace)
+    with pytest.raises(BadTrace) as refused:
+        run(trace)
+    assert (path, code) in [(issue.path, issue.code) for issue in refused.value.issues]
+
+
+def test_every_trace_of_the_documentation_and_of_the_tree_runs() -> None:
+    section = (ROOT / "README.md").read_text().split("### run a benchmark through the gate")[1].split("\n### ")[0]
+    shown = [block for block in re.findall(r"```json\n(.*?)```", section, re.DOTALL) if '"calls"' in block]
+    assert shown
+    for text in [*shown, *(path.read_text() for path in sorted(TRACES.glob("*.json")))]:
+        found: Any = run_trace(read_trace(text))
+        assert found["summary"]["calls"] == len(found["calls"]) > 0
+    assert len(list(TRACES.glob("*.json"))) == 3
 
 
 # --- what is not said is careful ------------------------------------------------------------------------------------
@@ -199,6 +300,13 @@ def test_what_is_no_trace_at_all_is_a_bad_trace(raw: bytes) -> None:
     with pytest.raises(BadTrace) as refused:
         read_trace(raw)
     assert refused.value.issues
+
+
+def test_where_a_text_is_no_json_is_said_by_line_and_column() -> None:
+    with pytest.raises(BadTrace) as refused:
+        read_trace('{"version": 1,\n  "task" {}}')
+    [issue] = refused.value.to_json()["error"]["issues"]  # type: ignore[index,call-overload]
+    assert (issue["code"], issue["line"], issue["column"]) == ("invalid_json", 2, 10)  # type: ignore[index,call-overload]
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

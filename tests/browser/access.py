@@ -43,6 +43,11 @@ _JUDGE: Final = """async options => {
 def faults(page: Page, address: str) -> list[str]:
     """Load a page, unfold everything on it, and return what is wrong with it in each look at each width."""
     page.goto(address)
+    return faults_here(page)
+
+
+def faults_here(page: Page) -> list[str]:
+    """Return the same of the page that is open."""
     page.evaluate(UNFOLD)
     page.evaluate(Axe().axe_script)
     found: list[str] = []

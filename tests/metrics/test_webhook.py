@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,12 +16,15 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core import mail
+from django.test import Client
 
+from agentops.audit.services import load
 from agentops.metrics import webhook
 from agentops.metrics.deliveries import TRIES, send_due
 from agentops.metrics.models import Alarm, Delivery, Webhook
 from agentops.metrics.webhook import Refused, Target, checked, post, secret_of, signature
 from agentops.tenancy.models import Tenant
+from agentops.tenancy.scope import tenant_scope
 from agentops.wire.parse import parse_json
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -206,3 +210,29 @@ def test_people_get_a_letter_with_a_link(scoped: Tenant, alice: User, settings: 
     (letter,) = mail.outbox
     assert letter.to == [alice.email]
     assert f"https://desk.example.com/t/acme/metrics/alarms/{delivery.alarm_id}" in letter.body
+
+
+def test_of_a_webhooks_address_only_the_host_is_on_record_and_a_change_is_still_seen(
+    acme: Tenant, alice: User, signed_in: Callable[[User], Client]
+) -> None:
+    client = signed_in(alice)
+    address = "/t/acme/admin/metrics/webhook/"
+    form = {
+        "name": "ops",
+        "url": "https://hooks.example.com/T0/s3cret?token=t0ken",
+        "enabled": "on",
+        "secret_version": "1",
+    }
+    assert client.post(f"{address}add/", form).status_code == 302
+    with tenant_scope(acme):
+        pk = Webhook.objects.get().pk
+    changed = form | {"url": "https://hooks.example.com/T0/0ther"}
+    assert client.post(f"{address}{pk}/change/", changed).status_code == 302
+    assert client.post(f"{address}{pk}/delete/", {"post": "yes"}).status_code == 302
+    with tenant_scope(acme):
+        events = [one.data for one in load("tenant") if one.type == "admin.changed"]
+    assert [one["change"] for one in events] == ["added", "changed", "deleted"]
+    told = str(events)
+    assert "hooks.example.com" in told
+    assert not any(secret in told for secret in ("s3cret", "t0ken", "0ther", "/T0"))
+    assert events[1]["before"]["url"] != events[1]["after"]["url"]

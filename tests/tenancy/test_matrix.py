@@ -38,7 +38,7 @@ from tests.conftest import person
 from tests.shop import drive, open_shop, start
 from tools.backoffice import models as backoffice
 from tools.backoffice.models import Colleague, SystemRole
-from tools.models import AllowedHost, AllowlistChange, ToolHealth
+from tools.models import AllowedHost, AllowlistChange, HostChange, ToolHealth
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OBJECTS: Mapping[str, type[models.Model]] = {
@@ -54,6 +54,8 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "allowlist_change": AllowlistChange,
     "allowlist_decide": AllowlistChange,
     "allowlist_cell": TaskType,
+    "host_change": HostChange,
+    "host_decide": HostChange,
     **dict.fromkeys(("claim", "release", "renew", "assign", "hold", "resume"), Proposal),
     "view_remove": SavedView,
     "section_seen": Proposal,
@@ -99,6 +101,7 @@ POSTED = frozenset(
             "decide",
             "risk_decide",
             "allowlist_decide",
+            "host_decide",
             "policy_decide",
             "trust_revoke",
             "fact_curate",
@@ -229,6 +232,14 @@ def build(tenant: Tenant) -> World:
             AllowlistChange(
                 version=1,
                 body={"cells": []},
+                note="n",
+                narrows=False,
+                proposed_by_id=whoever(tenant),
+                proposed_at=run.created_at,
+            ),
+            HostChange(
+                version=1,
+                body={"before": None, "after": None, "wider": [], "new_credential": False},
                 note="n",
                 narrows=False,
                 proposed_by_id=whoever(tenant),

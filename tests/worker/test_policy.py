@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 
 from agentops import clock
 from agentops.audit.services import load as load_stream
@@ -17,7 +18,7 @@ from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
 from approvals import policies, trust
-from approvals.models import Grant, PolicyVersion
+from approvals.models import Grant, PolicyVersion, Proposal, RuleUse
 from approvals.outcomes import Decided, Forbidden, Seconded
 from tests.conftest import person
 from tests.deciding import approve
@@ -105,6 +106,60 @@ def test_a_later_call_that_has_to_ask_does_not_stop_the_one_that_is_within_the_b
     assert [one.amount_minor for one in Refund.objects.all()] == [100]
 
 
+def rated(bounds: str) -> str:
+    return small().replace("[{parameter: amount_minor, most: 500}]", bounds).replace("    calls_per_run: 1\n", "")
+
+
+def test_a_rate_lets_so_many_run_by_themselves_and_a_person_is_asked_about_the_next(
+    shop: Tenant, publish: Callable[[str], None], reviewer: Actor
+) -> None:
+    AllowlistEntry.objects.filter(tool="shop.issue_refund").update(state="auto")
+    publish(rated("[{calls: 2, within: 1h}]"))
+    states = [drive(start("goodwill-refund", REFUND | {"amount_minor": 100 + n}).id).state for n in range(3)]
+    assert states == ["succeeded", "succeeded", "awaiting_approval"]
+    assert only_proposal().policy_rule == "sensitive.financial"
+    # What a person approves is not counted, and not stopped.
+    asked = only_proposal()
+    approved(asked, reviewer)
+    assert drive(asked.run_id).state == "succeeded"
+    assert [len(row.uses) for row in RuleUse.objects.all()] == [2]
+    assert Refund.objects.count() == 3
+
+
+def test_a_rate_counts_for_each_value_of_an_argument(shop: Tenant, publish: Callable[[str], None]) -> None:
+    AllowlistEntry.objects.filter(tool="shop.issue_refund").update(state="auto")
+    publish(rated("[{parameter: order_ref, calls: 1, within: 1d}]"))
+    orders = [drive(start("goodwill-refund", REFUND | {"order_ref": ref}).id).state for ref in ("A-1002", "A-1003")]
+    assert orders == ["succeeded", "succeeded"]
+    assert drive(start("goodwill-refund", REFUND | {"amount_minor": 101}).id).state == "awaiting_approval"
+
+
+def test_of_several_calls_of_one_step_those_beyond_the_rate_go_to_a_person(
+    shop: Tenant, publish: Callable[[str], None]
+) -> None:
+    publish(rated("[{calls: 2, within: 1h, per: tenant}]").replace("goodwill-refund", "job"))
+    calls: list[JSON] = [
+        {"tool": "shop.issue_refund", "arguments": REFUND | {"amount_minor": amount, "currency": "EUR"}}
+        for amount in (100, 200, 300)
+    ]
+    task_type([{"id": "a", "calls": calls}], {"shop.issue_refund": AllowlistState.AUTO})
+    run = drive(start("job", {}).id)
+    assert events_of(run, CallDenied) == []
+    assert only_proposal().argument_values["amount_minor"] == 300
+    assert sorted(one.amount_minor for one in Refund.objects.all()) == [100, 200]
+
+
+def test_a_rule_that_speaks_of_the_risk_asks_a_person(shop: Tenant, publish: Callable[[str], None]) -> None:
+    AllowlistEntry.objects.filter(tool="shop.issue_refund").update(state="auto")
+    risky = "  - {id: risky, when: \"risk.score >= 1 && 'irreversible' in risk.reasons\", effect: gate, quorum: 2}\n"
+    publish(small() + risky.replace("'irreversible' in risk.reasons", "size(risk.reasons) > 0"))
+    drive(start("goodwill-refund", REFUND).id)
+    asked = only_proposal()
+    assert asked.risk_score >= 1
+    assert asked.quorum == 2
+    assert any("the risk that its card shows" in reason for reason in asked.reasons)
+
+
 def test_a_rule_that_denies_stops_new_calls_and_what_was_approved_before(
     shop: Tenant, publish: Callable[[str], None], reviewer: Actor
 ) -> None:
@@ -148,13 +203,33 @@ def test_once_a_guardrail_broke_nothing_that_policy_granted_before_starts(
     assert "guardrail broke" in denied.message
 
 
-def test_a_rule_that_asks_says_how_many_of_whom_and_until_when(shop: Tenant, publish: Callable[[str], None]) -> None:
+def test_a_rule_that_asks_says_how_many_of_whom_and_until_when_and_its_card_leads_to_it(
+    shop: Tenant, publish: Callable[[str], None], bob: User, signed_in: Callable[[User], Client]
+) -> None:
     publish(TWO)
     drive(start("goodwill-refund", REFUND).id)
     asked = only_proposal()
     assert (asked.quorum, asked.needs_role, asked.policy_version) == (2, "senior", 1)
     assert (asked.decide_by - asked.created_at).total_seconds() == 300
     assert any("2 people, seniors" in str(reason) for reason in asked.reasons)
+    page = signed_in(bob).get(f"/t/acme/proposals/{asked.pk}")
+    assert page.context["card"]["why"]["rules"] == [{"id": "two", "words": ""}]
+    assert 'href="/t/acme/policy?version=1#rule-two"' in page.content.decode()
+    publish(TWO.replace("id: two", "id: deux").replace("5m}", "5m, because: Two see more.}"))
+    # The card goes on naming the version that it was judged by.
+    assert signed_in(bob).get(f"/t/acme/proposals/{asked.pk}").context["card"]["why"]["policy"] == 1
+    version = signed_in(bob).get("/t/acme/policy?version=1").content.decode()
+    assert 'id="rule-two"' in version
+    assert "Version 1, as it was published" in version
+    for unknown in ("3", "0", "x", "-1"):
+        assert signed_in(bob).get(f"/t/acme/policy?version={unknown}").status_code == 404
+    drive(start("goodwill-refund", REFUND | {"amount_minor": 3}).id)
+    later = Proposal.objects.get(policy_version=2)
+    card = signed_in(bob).get(f"/t/acme/proposals/{later.pk}").context["card"]
+    assert card["why"]["rules"] == [
+        {"id": "deux", "words": "When contract.writes: 2 people, seniors, have to agree within 5 minutes."}
+    ]
+    assert "Two see more." in card["why"]["text"]
 
 
 def test_an_approved_call_waits_again_when_the_policy_asks_for_more_people_by_then(

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 
+from agentops.changes.models import Change, two_admins
 from agentops.tenancy.scope import TenantModel
 
 from .refusals import Refused
@@ -36,6 +37,7 @@ class AllowedHost(TenantModel):
     """A host that `web.fetch` and `http.request` may ask; what is not listed is refused.
 
     The credential is stored sealed (`tools.network.sealing`) and only ever sent to `host` itself, over https.
+    Written by `tools.network.hosts` alone, which lets nobody widen it without a second admin.
     """
 
     host = models.CharField(max_length=253, validators=[check_host], help_text="Such as api.example.com; no address.")
@@ -65,3 +67,20 @@ class AllowedHost(TenantModel):
 
     def __str__(self) -> str:
         return self.host
+
+
+class HostChange(Change):
+    """One change of the list of hosts: one that narrows, in force at once, or one that widens, for a second admin."""
+
+    body = models.JSONField(help_text="The rule before and after, and what makes it wider.")
+    narrows = models.BooleanField(help_text="It allows nothing that was not allowed before.")
+    credential = models.TextField(blank=True, editable=False, help_text="Sealed, while it waits; never shown.")
+
+    class Meta:
+        app_label = "tools"
+        verbose_name = "change of the list of hosts"
+        verbose_name_plural = "changes of the list of hosts"
+        constraints = [*two_admins("hostchange", alone=models.Q(narrows=True))]
+        indexes = [
+            models.Index(fields=["tenant", "version"], condition=models.Q(status="proposed"), name="hostchange_waiting")
+        ]

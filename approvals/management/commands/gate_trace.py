@@ -82,6 +82,8 @@ def _lines(answer: JSONObject) -> Iterator[str]:
         yield f"{str(call['verdict']).upper():5}  {call['tool']}{step}: {call['rule']}"
         for reason in call["reasons"]:
             yield f"       {_line(reason)}"
+        for one in call["policy"]:
+            yield f"       policy rule {_line(one['rule'])}: {_line(one['says'])}"
         for path in call["attacked"]:
             yield f"       attacked: {_line(path)}"
         if "screen" in call:

@@ -6,8 +6,9 @@ import pytest
 from django.contrib.auth.models import User
 
 from agentops import clock
+from agentops.changes import outcomes
 from agentops.runs.models import Run, ToolCall
-from agentops.tenancy.access import SYSTEM, Actor
+from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
 from approvals.bands import Band
@@ -46,7 +47,7 @@ def run_of(*steps: JSONObject) -> Run:
     ],
 )
 def test_a_host_that_is_not_listed_is_denied_without_a_question(scoped: Tenant, url: str, code: str) -> None:
-    hosts.put(hosts.HostRule("api.example.com"), actor=SYSTEM)
+    hosts.seed(hosts.HostRule("api.example.com"))
     with connections() as seen:
         run_of(fetch(url))
     call = ToolCall.objects.get()
@@ -56,7 +57,7 @@ def test_a_host_that_is_not_listed_is_denied_without_a_question(scoped: Tenant, 
 
 
 def test_a_write_is_shown_to_a_person_with_the_host_it_goes_to(scoped: Tenant) -> None:
-    hosts.put(hosts.HostRule("api.example.com", access=HostAccess.WRITE), actor=SYSTEM)
+    hosts.seed(hosts.HostRule("api.example.com", access=HostAccess.WRITE))
     sent: JSONObject = {
         "method": "POST",
         "url": "https://api.example.com/v1/parcels",
@@ -75,7 +76,7 @@ def test_a_url_that_a_mail_chose_asks_a_person_although_the_tool_only_reads(scop
     open_shop(scoped)
     InboxMessage.objects.all().delete()
     receive(_mail("https://api.example.com/v1/parcels?q=stolen"))
-    hosts.put(hosts.HostRule("api.example.com"), actor=SYSTEM)
+    hosts.seed(hosts.HostRule("api.example.com"))
     run_of(
         {"id": "mail", "tool": "mail.read", "arguments": {"message_id": "M-0001"}},
         fetch({"$ref": "steps.mail.output.subject"}),
@@ -88,8 +89,8 @@ def test_a_url_that_a_mail_chose_asks_a_person_although_the_tool_only_reads(scop
 def test_whoever_let_a_host_be_asked_does_not_approve_what_asks_one(
     scoped: Tenant, alice: User, actor_of: Callable[[User, Tenant], Actor]
 ) -> None:
-    both = person("dana", scoped, "operator", "admin")
-    hosts.put(hosts.HostRule("api.example.com", access=HostAccess.WRITE), actor=actor_of(alice, scoped))
+    dana, fred = (person(name, scoped, "operator", "admin") for name in ("dana", "fred"))
+    hosts.seed(hosts.HostRule("api.example.com", access=HostAccess.WRITE))
     sent: JSONObject = {
         "method": "POST",
         "url": "https://api.example.com/v1/parcels",
@@ -100,10 +101,18 @@ def test_whoever_let_a_host_be_asked_does_not_approve_what_asks_one(
     proposal, now = only_proposal(), clock.now()
     rested = default_rung(Band.HIGH)
     assert rested.rested
-    assert conflict(proposal, actor_of(both, scoped), rested, now=now) == ""
-    hosts.put(hosts.HostRule("other.example.com", access=HostAccess.WRITE), actor=actor_of(both, scoped))
-    assert conflict(proposal, actor_of(both, scoped), rested, now=now) == OWN_POLICY
-    assert conflict(proposal, actor_of(both, scoped), rested, now=now + POLICY_REST * 2) == ""
+    wide = hosts.change(
+        hosts.HostRule("other.example.com", access=HostAccess.WRITE, note="For the parcels."),
+        actor=actor_of(dana, scoped),
+    )
+    assert isinstance(wide, outcomes.Proposed)
+    assert conflict(proposal, actor_of(dana, scoped), rested, now=now) == ""
+    done = hosts.decide(change_id=wide.change_id, verdict="approve", note="", actor=actor_of(fred, scoped))
+    assert isinstance(done, outcomes.Settled)
+    for user in (dana, fred):
+        assert conflict(proposal, actor_of(user, scoped), rested, now=now) == OWN_POLICY
+        assert conflict(proposal, actor_of(user, scoped), rested, now=now + POLICY_REST * 2) == ""
+    assert conflict(proposal, actor_of(person("olga", scoped, "operator"), scoped), rested, now=now) == ""
 
 
 def _mail(subject: str) -> str:

@@ -8,10 +8,8 @@ from itertools import count
 from typing import Any
 
 import pytest
-from django.core.exceptions import PermissionDenied, ValidationError
 
 from agentops.audit.services import load
-from agentops.tenancy.access import SYSTEM, Actor
 from agentops.tenancy.models import Tenant
 from tests.tools.conftest import permit_any, request_for
 from tests.tools.network.lab import OTHER, PUBLIC, Asked, Outside, Server, answer
@@ -41,7 +39,7 @@ class World:
 
     def list(self, host: str = "api.example.com", *, secret: str | None = None, **rule: Any) -> AllowedHost:
         rule.setdefault("plain_http", True)
-        return hosts.put(hosts.HostRule(host, **rule), actor=SYSTEM, secret=secret)
+        return hosts.seed(hosts.HostRule(host, **rule), secret=secret or "")
 
     def call(self, tool: str, *, deadline: datetime | None = None, **arguments: Any) -> Any:
         tools = Registry()
@@ -96,7 +94,7 @@ def test_a_host_that_is_not_listed_is_not_resolved(world: World) -> None:
 
 def test_the_lists_of_two_tenants_know_nothing_of_each_other(globex: Tenant, acme: Tenant, in_tenant: Any) -> None:
     with in_tenant(globex):
-        hosts.put(hosts.HostRule("api.example.com"), actor=SYSTEM)
+        hosts.seed(hosts.HostRule("api.example.com"))
     with in_tenant(acme):
         assert hosts.look_up("api.example.com") is None
     with in_tenant(globex):
@@ -382,32 +380,6 @@ def test_a_sealed_credential_belongs_to_its_tenant_and_host(settings: Any) -> No
     settings.SECRET_KEY_FALLBACKS = []
     with pytest.raises(SealBroken):
         unseal(sealed, tenant_id=1, host="a.example.com")
-
-
-def test_only_an_admin_changes_the_list_and_every_change_says_what_it_widens(
-    scoped: Tenant, alice: Any, bob: Any, actor_of: Callable[..., Actor]
-) -> None:
-    admin, operator = actor_of(alice, scoped), actor_of(bob, scoped)
-    with pytest.raises(PermissionDenied):
-        hosts.put(hosts.HostRule("api.example.com"), actor=operator)
-    with pytest.raises(ValidationError):
-        hosts.put(hosts.HostRule("127.0.0.1"), actor=admin)
-    row = hosts.put(hosts.HostRule("api.example.com"), actor=admin, note="weather")
-    hosts.put(hosts.HostRule("api.example.com", access=HostAccess.WRITE), actor=admin)
-    with pytest.raises(PermissionDenied):
-        hosts.remove(row, actor=operator)
-    hosts.remove(row, actor=admin)
-    events = [(event.type, event.data) for event in load("tenant") if event.type.startswith("host.")]
-    assert [name for name, _ in events] == ["host.allowed", "host.allowed", "host.refused"]
-    assert events[0][1]["widens"] == ["api.example.com may be asked."]
-    assert events[1][1]["widens"] == ["api.example.com may be written to."]
-
-
-def test_narrowing_widens_nothing() -> None:
-    wide = hosts.HostRule("a.example.com", True, HostAccess.WRITE, True, "X-Key")
-    assert hosts.widenings(wide, hosts.HostRule("a.example.com")) == ()
-    assert hosts.widenings(wide, None) == ()
-    assert len(hosts.widenings(hosts.HostRule("a.example.com"), wide)) == 4
 
 
 def test_a_preview_says_who_is_asked_and_what_will_fail(world: World) -> None:
