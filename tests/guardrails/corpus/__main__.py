@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agentops.guardrails.scan import scan
 from agentops.guardrails.score import THRESHOLDS, Point
-from tests.guardrails.corpus.sources import SOURCES, Text, texts_of
+from tests.guardrails.corpus.sources import SOURCES, Text, exists, texts_of
 from tests.guardrails.corpus.transforms import ASCII_ONLY, TRANSFORMS
 
 OWN = Path(__file__).with_name("own.jsonl")
@@ -27,14 +27,7 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=0, help="print so many benign texts with the highest scores")
     parser.add_argument("--missed", type=int, default=0)
     options = parser.parse_args()
-    chosen = [
-        source
-        for source in SOURCES
-        if source.use == options.use
-        and (
-            source.repository.startswith("package:") or (options.clones / source.repository.replace("/", "+")).exists()
-        )
-    ]
+    chosen = [source for source in SOURCES if source.use == options.use and exists(source, options.clones)]
     texts = [text for source in chosen for text in texts_of(source, options.clones)]
     benign = [text for text in texts if text.kind != "attack"]
     attacks = [text for text in texts if text.kind == "attack"]
@@ -43,7 +36,7 @@ def main() -> None:
     rng = random.Random(7)
     scored = sorted(((scan(text.text), text) for text in benign), key=lambda one: -one[0].score)
     line = line_of([(found.score, text.kind) for found, text in scored])
-    carriers = [text.text for text in benign if text.kind != "security"]
+    carriers = [text.text for text in benign if text.kind in ("prose", "mail", "code", "interface") and len(text.text) > 200]
     report: dict[str, object] = {
         "benign": len(benign),
         "attacks": len(attacks),
