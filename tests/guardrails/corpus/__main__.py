@@ -8,6 +8,7 @@ import argparse
 import json
 import random
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from agentops.guardrails.scan import scan
@@ -36,7 +37,7 @@ def main() -> None:
     rng = random.Random(7)
     scored = sorted(((scan(text.text), text) for text in benign), key=lambda one: -one[0].score)
     line = line_of([(found.score, text.kind) for found, text in scored])
-    carriers = [text.text for text in benign if text.kind in ("prose", "mail", "code", "interface") and len(text.text) > 200]
+    carriers = carriers_of(benign)
     report: dict[str, object] = {
         "benign": len(benign),
         "attacks": len(attacks),
@@ -54,10 +55,7 @@ def main() -> None:
         for name, transform in TRANSFORMS.items():
             if name != "plain" and (len(text.text) > 600 or (name in ASCII_ONLY and not text.text.isascii())):
                 continue
-            carrier = rng.choice(carriers)
-            at = carrier.find("\n", len(carrier) // 2)
-            whole = f"{carrier[:at]}\n\n{transform(text.text)}\n\n{carrier[at:]}"
-            results.append((text, name, scan(whole).score))
+            results.append((text, name, scan(hidden_in(text, transform, carriers, rng)).score))
     for key, group in (
         ("recall_by_source", lambda t, n: t.source if n == "plain" else None),
         ("recall_by_label", lambda t, n: f"{t.source} {t.label}" if n == "plain" else None),
@@ -82,6 +80,19 @@ def main() -> None:
     missed = [t for t, n, s in results if n == "plain" and s < line]
     for text in rng.sample(missed, min(len(missed), options.missed)):
         print("MISSED", text.source, text.language, text.label, repr(text.text[:200]))
+
+
+def carriers_of(benign: list[Text]) -> list[str]:
+    """Return the ordinary texts that attacks are hidden in."""
+    kinds = ("prose", "mail", "code", "interface")
+    return [text.text for text in benign if text.kind in kinds and len(text.text) > 200]
+
+
+def hidden_in(text: Text, transform: Callable[[str], str], carriers: list[str], rng: random.Random) -> str:
+    """Return an ordinary text with an attack in its middle."""
+    carrier = rng.choice(carriers)
+    at = carrier.find("\n", len(carrier) // 2)
+    return f"{carrier[:at]}\n\n{transform(text.text)}\n\n{carrier[at:]}"
 
 
 def line_of(scores: list[tuple[int, str]]) -> int:

@@ -183,7 +183,9 @@ _TUNE_BENIGN = (
     Source("package:allauth", "", "MIT", "tune", "interface", "", ".po", "messages"),
 )
 _MEASURED_ATTACKS = (
-    Source("wheel:agentdojo", "0.1.35", "MIT", "measure", "attack", "agentdojo/default_suites/v1/", "tasks.py", "goals"),
+    Source(
+        "wheel:agentdojo", "0.1.35", "MIT", "measure", "attack", "agentdojo/default_suites/v1/", "tasks.py", "goals"
+    ),
     Source(
         "wheel:bastioncorpus",
         "0.6.0",

@@ -91,7 +91,7 @@ def rules() -> Iterator[Rule]:
         ),
         r"(?:\b(?:just|only|simply|instead|exactly|and|then|now|please|must|always|should)\b,? (?:then )?(?:say|print|output|respond|reply|answer|write|return|state|repeat|display|echo)(?:\W+(?:with|the|only|exactly|following|phrase|word|words|sentence|text|that|this|just|in))*\W*[\"'“‘«`<\[]"
         r"|\b(?:respond|reply|answer) (?:only )?(?:with|only|exactly|using|in)\b(?:\W+\w+){0,3}?\W*[\"'“‘`<\[]"
-        r"|\b(?:add|include|insert|append|integrate|incorporate|mention|put|embed|place|begin|start|end|finish|conclude|prefix|precede|follow|modify|augment|enhance|enrich|alter|adjust|change|edit|format|translate|render|encode|encrypt|reverse|write|provide|convert|replace|use|present|express|structure|phrase|complement|supplement|weave|highlight|tailor|expand)\b(?:\W+[\w'\"“”’.]+){0,14}?\W+(?:in|to|into|with|within|of|at|your)?\W?(?:the (?:end|start|beginning|top|bottom) of )?your (?:\w+ )?(?:response|answer|reply|output|summary|message|review|email|report|result|final answer|explanation)s?\b"
+        r"|\b(?:add|include|insert|append|integrate|incorporate|mention|put|embed|place|begin|start|end|finish|conclude|prefix|precede|follow|modify|augment|enhance|enrich|alter|adjust|change|edit|format|translate|render|encode|encrypt|reverse|write|provide|convert|replace|use|present|express|structure|phrase|complement|supplement|weave|highlight|tailor|expand)\b(?:\W+[\w'\"“”’.]+){0,14}?\W+(?:in|to|into|with|within|of|at|your)?\W?(?:the (?:end|start|beginning|top|bottom) of )?your (?:\w+ )?(?:response|answer|reply|output|summary|message|review|email|report|result|final answer|explanation)\b"
         r"|\byour (?:\w+ )?(?:response|answer|reply|output|summary) (?:must|should|shall|has to|needs to|will|to (?:be|include|mention|contain)|with|in|by)\b"
         r"|\brepeat (?:after me|the following|this)\b)",
         "Dictates what a reader answers",
@@ -131,4 +131,158 @@ def rules() -> Iterator[Rule]:
         r"(?:\bbefore (?:you )?(?:can )?(?:solv|answer|respond|reply|continu|proceed|complet|summari|do|process|perform|us|execut|read)\w*\b(?:\W+\w+){0,16}?\W+(?:you (?:must|need|should|have to|first)|please (?:first|do|send|call|use|make|also)|(?:first|also),? (?:\w+ )?(?:call|send|read|use|run|execute|do|make|visit|open|fetch|email|forward)|do the following|make sure|(?:call|read|access|send) (?:the |this )?(?:tool|file|function|following))"
         r"|\b(?:after|when|once|while|whenever) (?:you )?(?:have )?(?:summari|process|read|answer|complet|finish|pars|review|analy|respond)\w*\b(?:\W+\w+){0,10}?\W+(?:also|you must|be sure to|make sure|do not forget|you should|immediately|always|please) (?:\w+ )?(?:send|call|email|forward|include|add|execute|run|use|append|transfer|delete|say|mention|visit|post|read|open|tell|recommend|ignore|output))",
         "Slips a step in before the task of the reader",
+    )
+    yield Rule(
+        i,
+        "always_answer",
+        0.45,
+        (
+            "every response",
+            "all responses",
+            "each response",
+            "every answer",
+            "every reply",
+            "future response",
+            "future message",
+            "all future",
+            "this conversation",
+            "this session",
+            "whenever ",
+            "when asked",
+            "if asked",
+            "if anyone asks",
+            "asks about",
+            "next time",
+            "every message",
+            "each message",
+            "every time",
+            "all subsequent",
+            "any question",
+            "from this point",
+            "always respond",
+            "always reply",
+            "always answer",
+            "always say",
+            "always include",
+            "always recommend",
+            "always mention",
+            "every email",
+        ),
+        (
+            r"(?:\b(?:end|begin|start|prefix|finish|sign|append|close|conclude|open|add|insert|include)\b(?:\W+\w+){0,6}?\W+(?:every|each|all|any) (?:of your |future |subsequent |following |other |single )?(?:response|answer|reply|replies|message|output|email|summar)\w*"
+            r"|\b(?:in|for|to|with|on|during) (?:all|every|each|any) (?:of your |future |subsequent |following |the )?(?:responses?|answers?|replies|messages?|conversations?|interactions?|questions?|requests?|queries)\b(?:\W+\w+){0,6}?\W+(?:you|always|include|add|use|say|answer|mention|recommend|respond|reply|must|never|do not|write|end|append|ignore)\b"
+            r"|\bfor the (?:rest|remainder) of (?:this|the|our) (?:conversation|session|chat|task|dialog\w*)\b"
+            r"|\b(?:when(?:ever)?|if|each time|every time|next time) (?:you are |you're |anyone |somebody |someone |the user |a user |users |any user |they |he |she |i |asked |questioned ){1,3}(?:asks?|asked|mentions?|says?|requests?|about|types?|questions?|inquires?|wants?|to)\b(?:[^.\n]){0,120}?\b(?:always|say|reply|respond|answer|recommend|tell|state|mention|claim|insist|only|never|send|call|do not|don't|output|include|you must|you should|use)\b"
+            r"|\b(?:you (?:must|should|will|shall) )?always (?:respond|reply|answer|say|include|recommend|mention|end|begin|state|agree|output|append)\b)"
+        ),
+        "Dictates what a reader says from now on",
+        160,
+        260,
+    )
+    yield Rule(
+        i,
+        "stop_task",
+        0.42,
+        (
+            "stop ",
+            "do not summari",
+            "don't summari",
+            "not continue",
+            "not answer",
+            "instead of",
+            "rather than",
+            "cease ",
+            "halt ",
+            "abort",
+            "discontinue",
+            "not process",
+            "not translate",
+            "not complete",
+            "not follow",
+            "nothing else",
+            "forget about",
+            "no longer need",
+            "skip the",
+            "not perform",
+            "not respond",
+            "never mind",
+            "not provide",
+        ),
+        (
+            r"(?:\b(?:do not|don['’]?t|never|no longer|stop|cease|halt|abort|discontinue|quit|skip|instead of|rather than|no need to) (?:to |the |with |any |further |from |all |current ){0,3}?(?:summari[sz]\w*|translat\w*|answer\w* (?:the|this|any|that|my|their|his)|process\w* (?:this|the|any|that|my)|continu\w* (?:with|the|this|your|reading|processing)|analy[sz]\w* (?:this|the)|respond\w* (?:to|with|normally)|complet\w* (?:the|your|this)|review\w* (?:this|the)|perform\w* (?:the|your|this|any)|the (?:original |current |user(?:['’]s)? |requested )?(?:task|request|summary|question|translation|instructions))\b"
+            r"|\b(?:reply|respond|answer|output|print|say|return|write|state|display)\b[^.\n]{0,90}?\band (?:do )?(?:nothing else|nothing more|only that|not(?:hing)? (?:say|write|output|add|include) (?:anything|more))\b)"
+        ),
+        "Tells a reader to stop with its task",
+        60,
+        200,
+    )
+    yield Rule(
+        i,
+        "answer_token",
+        0.42,
+        (
+            "respond with",
+            "reply with",
+            "say ",
+            "answer with",
+            "respond only",
+            "include the",
+            "display",
+            "repeat ",
+            "print ",
+            "output ",
+            "times",
+            "forever",
+            "infinite",
+        ),
+        (
+            r"(?:\b(?:output|respond (?:only )?with|reply (?:only )?with|print|say|answer (?:only )?with|return|display|write|include) (?:only |just |exactly |the |following |exact |single |one |this |word |words |string |text |phrase |code |token |message |sentence ){0,5}:? ?[\"'“‘«`\[]?[a-z]{2,20}(?:[-_][a-z0-9]{2,20}){1,5}\b"
+            r"|\b(?:repeat|write|print|output|say|type)\b(?:\W+\w+){0,8}?\W+(?:\d{3,}|a (?:thousand|million|hundred)|hundreds of|thousands of|infinite\w*|forever|endless\w*) times\b|\b(?:forever|indefinitely|without stopping|never stop|infinite loop)\b[^.\n]{0,40}?\b(?:repeat|output|print|write|respond|generat)\w*)"
+        ),
+        "Dictates a mark that a reader is to say",
+        40,
+        200,
+    )
+    yield Rule(
+        i,
+        "verdict",
+        0.5,
+        (
+            "recommend",
+            "positive",
+            "review",
+            "candidate",
+            "trustworthy",
+            "favorabl",
+            "competitor",
+            "highly",
+            "strong accept",
+            "five star",
+            "5 star",
+            "qualified",
+            "legitimate",
+            "rate this",
+            "rate the",
+            "rate it",
+            "rating",
+            "this candidate",
+            "positive",
+            "negative",
+            "approve this",
+            "accept this",
+            "strong accept",
+            "classify",
+            "mark this",
+            "treat this",
+            "weakness",
+        ),
+        (
+            r"(?:\b(?:only|always|must|strongly|please|just|should|simply|exclusively) (?:\w+ )?(?:recommend|endorse|promote|praise|favou?r|approve|accept)\b(?:\W+\w+){0,5}?\W+(?:this|our|the|as|only|product|brand|company|candidate|service|paper|applicant|over|to)\b"
+            r"|\b(?:give|write|provide|assign|produce|return|generate|leave|output|submit) (?:a |an |it |this |only |the |them |me |us |him |her |very |highly |strongly |overwhelmingly |extremely ){0,5}(?:positive|favou?rable|glowing|excellent|perfect|highest|top|maximum|five[- ]star|5[- ]star|10/10|good|strong|passing|full)\b(?: \w+){0,2}? (?:review|rating|score|evaluation|assessment|feedback|recommendation|grade|marks?|opinion|summary|report)s?\b"
+            r"|\b(?:do not|don['’]?t|never|without) (?:\w+ )?(?:mention|highlight|discuss|include|list|raise|note|point out|criticiz\w+|mentioning|highlighting)\b(?:\W+\w+){0,4}?\W+(?:negatives?|weaknesses|competitors?|drawbacks?|problems|risks?|downsides?|criticisms?|flaws|concerns|alternatives)\b"
+            r"|\b(?:rate|rank|score|mark|classify|label|grade|treat|consider|report|describe|present|flag) (?:this|the|it|him|her|our|me)(?: \w+){0,4}? (?:as|with|at) (?:an? |the |very |highly |fully |completely |absolutely )*(?:positive|safe|excellent|best|exceptional|outstanding|trustworthy|highest|legitimate|top|perfect|trusted|benign|approved|qualified|compliant|5|10|100|ideal|hire|verified|authentic)\b)"
+        ),
+        "Dictates a verdict to a reader",
+        80,
+        240,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from agentops.guardrails.detectors.acts import ACTS, Acts
 from agentops.guardrails.detectors.lexicon import LEXICON, UNSPACED, Lexicon
 from agentops.guardrails.detectors.matching import Rule, any_of, words_of
 from agentops.guardrails.score import Family
@@ -14,6 +15,8 @@ def rules() -> Iterator[Rule]:
     """Yield the rules of every language."""
     for language, words in LEXICON.items():
         yield from _of(language, words)
+    for language, acts in ACTS.items():
+        yield from _acts_of(language, acts)
 
 
 def _of(language: str, words: Lexicon) -> Iterator[Rule]:
@@ -22,7 +25,8 @@ def _of(language: str, words: Lexicon) -> Iterator[Rule]:
     # A match ends with the word, not with its stem.
     orders = orders + r"[\pL\pM]*" if spaced else orders
     earlier = any_of(words.earlier, spaced=spaced)
-    gap, i = f"{_GAP}{{0,40}}?", Family.INSTRUCTION
+    i = Family.INSTRUCTION
+    gap = f"{_GAP}{{0,40}}?" if spaced else "[^.!?。！？\\n]{0,20}?"
     near = f"{_GAP}{{0,25}}?" if spaced else "[^.!?。！？，、,;；\\n]{0,14}?"
     told = f"(language: {language})"
     strong = "|".join(
@@ -95,7 +99,7 @@ def _of(language: str, words: Lexicon) -> Iterator[Rule]:
         4,
         60,
     )
-    send = any_of(words.send, spaced=spaced)
+    send = any_of(words.send, spaced=spaced) + ("(?:[^dt]|$)" if spaced else "")
     yield Rule(
         i,
         "send",
@@ -106,4 +110,29 @@ def _of(language: str, words: Lexicon) -> Iterator[Rule]:
         80,
         110,
         also=("@", "http"),
+    )
+
+
+def _acts_of(language: str, acts: Acts) -> Iterator[Rule]:
+    spaced = language not in UNSPACED
+    told = f"(language: {language})"
+    for code, weight, stems, explanation in (
+        ("answer_foreign", 0.4, acts.answer, "Dictates what a reader answers"),
+        ("stop_foreign", 0.4, acts.stop, "Gives a reader another task"),
+        ("approved_foreign", 0.4, acts.allowed, "Claims that something was agreed to, or to be who may give orders"),
+        ("agent_foreign", 0.46, acts.reader, "Calls on a program that reads"),
+    ):
+        pattern = any_of(stems, spaced=spaced)
+        yield Rule(Family.INSTRUCTION, code, weight, words_of(stems), pattern, f"{explanation} {told}", 4, 80)
+    unbound, bare = any_of(acts.unbound, spaced=spaced), any_of(acts.bare, spaced=spaced)
+    near = f"{_GAP}{{0,20}}?" if spaced else "[^.!?。！？，、,;；\\n]{0,8}?"
+    yield Rule(
+        Family.INSTRUCTION,
+        "unbound_foreign",
+        0.3,
+        words_of(acts.bare),
+        f"(?:{unbound}{near}{bare}|{bare}{near}{unbound})" if not spaced else f"{unbound}{near}{bare}",
+        f"Frees a reader of its limits {told}",
+        50,
+        60,
     )

@@ -6,14 +6,14 @@ from typing import Final
 from agentops.guardrails.detectors.matching import Rule
 from agentops.guardrails.score import Family
 
-_W: Final = r"[\s\W_]+"
+_W: Final = r"[\s\W_]{1,8}"
 
 _VERBS: Final = (
     r"\b(?:ignor(?:e|ing)|disregard(?:ing)?|forget(?:ting)?|overlook|neglect|dismiss|discard|abandon|pay no (?:attention|heed) to"
     r"|(?:do not|don'?t|never|stop) (?:follow|obey|comply with|adher\w+ to|pay attention to|listen to|consider|abide by)(?:ing)?"
-    r"|set aside|put aside|let go of|throw (?:away|out)|wipe|erase|nullify|cancel|void|scrap|unlearn|nevermind|never mind|cease following)"
+    r"|set aside|put aside|let go of|nullify|unlearn|nevermind|never mind|cease following)"
 )
-_SOFT_VERBS: Final = r"\b(?:override|overrid(?:e|ing)|overwrite|bypass|skip|replace|supersede|drop|break|circumvent|reset|clear|delete|suspend)"
+_SOFT_VERBS: Final = r"\b(?:override|overrid(?:e|ing)|overwrite|bypass|skip|replace|supersede|drop|break|circumvent|reset|clear|delete|suspend|wipe|erase|cancel|void|scrap|throw (?:away|out))"
 _EARLIER: Final = (
     r"(?:previous(?:ly)?|prior|preceding|above|earlier|before|former|foregoing|past|existing|original|initial|old|other|all|any|every(?:thing)?"
     r"|your|system|current|safety|content|developer|pre-?existing|built-?in|programmed|given)"
@@ -53,13 +53,7 @@ _IGNORE_WORDS: Final = (
         "set aside",
         "put aside",
         "let go of",
-        "throw ",
-        "wipe",
-        "erase",
         "nullify",
-        "cancel",
-        "void",
-        "scrap",
         "unlearn",
         "never mind",
     ),
@@ -107,6 +101,12 @@ def rules() -> Iterator[Rule]:
             "clear",
             "delete",
             "suspend",
+            "wipe",
+            "erase",
+            "cancel",
+            "void",
+            "scrap",
+            "throw ",
         ),
         rf"{_SOFT_VERBS}{_W}(?:\w+{_W}){{0,3}}?(?:your|all|any|previous|prior|earlier|safety|original|initial){_W}(?:\w+{_W}){{0,3}}?(?:instructions?|prompts?|directives?|guidelines?|programming|restrictions?|safeguards?|guardrails|safety|filters?|system prompt)",
         "Tells a reader to get around its instructions",
@@ -127,8 +127,18 @@ def rules() -> Iterator[Rule]:
         i,
         "override_squeezed",
         0.7,
-        ("ignore", "disregard", "forget"),
-        r"(?:ignore|disregard|forget)(?:all|any|the|your|my|these|those){0,3}(?:previous|prior|above|earlier|your|all)(?:system|given)?(?:instruct|prompt|direct|rule|guideline)",
+        (
+            "ignore",
+            "disregard",
+            "forget",
+            "override",
+            "systemprompt",
+            "tellingtheuser",
+            "telltheuser",
+            "youarenow",
+            "yournew",
+        ),
+        r"(?:ignore|disregard|forget|override)(?:all|any|the|your|my|these|those|everything){0,3}(?:previous|prior|above|earlier|instruction)|(?:your|reveal(?:your|the))systemprompt|(?:donottell|withouttelling)theuser|youarenow(?:an?unrestricted|dan)|yournew(?:instructions|taskis)",
         "Tells a reader to disregard its instructions, in letters run together",
     )
     yield Rule(

@@ -58,3 +58,64 @@ def rules() -> Iterator[Rule]:
         r"|\b(?:are|is) (?:free(?:d)?|released|no longer bound) (?:from|of|by|to)\b)",
         "Gives a reader another role or mode",
     )
+    yield Rule(
+        i,
+        "unbound_role",
+        0.5,
+        (
+            "restriction",
+            "guideline",
+            "limitation",
+            "filter",
+            "censor",
+            "refus",
+            "unfiltered",
+            "uncensored",
+            "unrestricted",
+            "ethic",
+            "moral",
+            "safeguard",
+            "guardrail",
+            "any rules",
+            "no rules",
+            "morals",
+        ),
+        (
+            r"(?:\b(?:you|gpt|ai|model|assistant|bot|character|it|he|she|who|that|which|respond\w*|answers?|comply|complies)\b[^.\n]{0,80}?\b(?:no|without|free (?:of|from)|has no|have no|ignores?|lacks?|not bound by|beyond|bypass\w*|disables?|never refuses?) (?:any |all |the |your |its |of |content |ethical |moral |safety |or |and |usual |standard |built-?in ){0,5}?(?:restrictions?|guidelines?|limitations?|limits|filters?|filtering|censorship|refus\w*|ethics|morals|morality|safeguards?|guardrails?|rules|boundaries|constraints)\b"
+            r"|\b(?:unfiltered|uncensored|unrestricted|unaligned|unmoderated|unlimited|amoral) (?:\w+ )?(?:ai|assistant|model|response|answer|version|mode|gpt|chatbot|language|output)s?\b"
+            r"|\byou (?:are|will|must|should|can|do) (?:\w+ )?(?:never|not) (?:refuse|decline|say no|reject|apologi[sz]e|moralize|add (?:warnings?|disclaimers?)|warn)\b"
+            r"|\b(?:never|do not|don't|cannot|can't) (?:refuse|decline) (?:any|a|to|the|my|anything)\b)"
+        ),
+        "Frees a reader of its limits",
+        200,
+        140,
+    )
+    yield Rule(
+        i,
+        "role_named",
+        0.42,
+        (
+            "you are ",
+            "you're ",
+            "as an ai",
+            "your name is",
+            "call yourself",
+            "acting as",
+            "play as",
+            "respond as",
+            "answer as",
+            "speak as",
+            "roleplay",
+            "role-play",
+            "persona",
+        ),
+        (
+            r"(?:\byou(?: are|'re|’re)(?: now)? (?:called |named )?[\"'“‘«]?\w{0,20}(?:gpt|bot\b|\bdan\b|\bai\b|jarvis)[\w-]{0,12}"
+            r"|\byou(?: are|'re) (?:now )?(?:an? |the )(?:\w+,? ){0,4}?(?:ai|assistant|chatbot|language model|hacker|terminal|shell|console|interpreter|bot)\b(?:\W+\w+){0,8}?\W+(?:that|who|which|with|without|named|called|and|trained|designed)\b"
+            r"|\b(?:your name is|call yourself|you will (?:now )?(?:be|play|act|become|roleplay|respond|answer|behave|pretend|speak)) (?:as |like |in |the )?(?:an? |the )?[\"'“‘«]?\w"
+            r"|\b(?:respond|answer|reply|speak|continue|stay|remain) (?:to me |only )?(?:as|in) (?:the )?(?:character|[\"'“‘]?[\w. ]{2,30}[\"'”’]? (?:would|does|persona)|dan|persona)\b)"
+        ),
+        "Gives a reader a name or a character",
+        20,
+        200,
+    )

@@ -98,3 +98,37 @@ def rules() -> Iterator[Rule]:
         r"|(?:instructions?|text|words|prompt|everything|message)s? (?:above|before|verbatim|you were given|you received|that you)|(?:conversation|chat|message) (?:history|log)))",
         "Asks for what a reader was told in confidence",
     )
+    yield Rule(
+        i,
+        "reveal_secret",
+        0.4,
+        (
+            "password",
+            "secret",
+            "api key",
+            "api-key",
+            "credentials",
+            "system prompt",
+            "your instructions",
+            "hidden",
+            "favorite",
+            "the key",
+            "access code",
+            "passcode",
+            "guidelines",
+            "context window",
+            "prompt above",
+            "your prompt",
+            "previous conversation",
+            "confidential",
+            "internal",
+        ),
+        (
+            r"(?:\b(?:what(?:['’]s| is| are| was| were)|tell me|give me|show me|share|reveal|provide|send me|print|output|list|display|dump|disclose|spell|encode|translate|repeat|write|know|see|access|summari[sz]e|describe|explain|recite|quote|leak|return|echo|confirm|hint) (?:me |us |out |to |about |all |any |of |the |your |full |exact |entire |complete |user'?s? |current |original |secret |own |initial |internal |first |verbatim |hidden |a |for ){0,7}?(?:system prompt|secret key|secret word|secret code|secret passw?(?:ord|hrase)|secret|password|passcode|access code|api keys?|hidden (?:instructions?|prompt|rules|message|information|text)|internal (?:instructions?|prompt|rules|guidelines|policy|policies|configuration|documentation|notes|data)|initial (?:instructions?|prompt|message)|previous conversations?|confidential \w+|favorite color|(?:prompt|instructions?|conversation|context) (?:above|so far|you (?:were|have been) (?:given|told)))"
+            r"|\byour (?:exact |full |complete |entire |original |own |initial |current |hidden |secret ){0,3}(?:system prompt|system instructions?|system message|initial prompt|initial instructions|training data|instructions|prompt) (?:verbatim|word for word|exactly|in full|above|as (?:a|an|json|text|is)|in (?:a|base64|json|markdown|your|reverse|the|french|german|spanish)|so|to|and|out|line)\b"
+            r"|\b(?:were you|you were|you've been|you have been|are you) (?:told|instructed|given|asked|programmed|configured)(?: not)? (?:to|with|by|in|before|at)\b)"
+        ),
+        "Asks for a secret of a reader",
+        140,
+        160,
+    )
