@@ -1,9 +1,9 @@
 """The one place where text from outside meets the guardrails: a task's input, and what tools returned.
 
 What is found in a text becomes one entry of an event: {"path", "score", "flagged", "families", "findings", "more",
-"engine"}, with `path` a JSON pointer and offsets in the text there; {"path", "failed"} where a guardrail broke. "name" is
-true where the text is the name of the member at `path`. "removed" says which stretches of a flagged output no model is
-shown (`sanitise`), if the tenant wants it so.
+"engine"}, with `path` a JSON pointer and offsets in the text there; {"path", "failed"} where a guardrail broke. "name"
+is true where the text is the name of the member at `path`. "removed" says which stretches of a flagged output no model
+is shown (`sanitise`), if the tenant wants it so.
 
 A finding is recorded and raises risk; nothing is dropped here. A guardrail that breaks is recorded as well, and from
 then on nothing in that run happens without a person (`approvals.gate`).

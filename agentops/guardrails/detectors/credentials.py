@@ -256,7 +256,7 @@ def _rules() -> Iterator[Rule]:
         if language in _FOREIGN:
             spaced = language not in UNSPACED
             thing, send = any_of(_FOREIGN[language][0], spaced=spaced), any_of(words.send, spaced=spaced)
-            send += "(?:[^dt]|$)" if spaced else ""  # no participle
+            send = f"{send}(?:[^dt]|$)" if spaced else f"(?:^|[^已被]){send}"  # no participle
             yield Rule(
                 f,
                 "credential_sent",

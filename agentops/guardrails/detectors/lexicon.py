@@ -101,7 +101,7 @@ LEXICON: Final[dict[str, Lexicon]] = {
         "vorige|eerdere|bovenstaande|voorgaande|alle|je |uw|jouw|oorspronkelijk|hierboven|eerder|systeem",
         "onthul|toon|laat zien|herhaal|geef|vertel|schrijf|druk af|deel|wat is je|wat is jouw",
         "systeemprompt|systeembericht|instructies|geheime sleutel|api-sleutel|geheim woord|vertrouwelijke",
-        "vanaf nu|je bent nu|u bent nu|gedraag je als|doe alsof|handel als|je nieuwe taak|uw nieuwe taak|stel je voor dat je",
+        "vanaf nu|je bent nu een|u bent nu een|gedraag je als|doe alsof|handel als|je nieuwe taak|uw nieuwe taak|stel je voor dat je",
         "vertel niet|zeg niet|informeer niet|vermeld niet|zonder te vertellen|zonder dit|vertel de|zeg het niet",
         "gebruiker|klant|niemand|operator",
         "ai-assistent|ai assistent|taalmodel|kunstmatige intelligentie|ai-agent|chatbot",

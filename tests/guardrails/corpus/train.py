@@ -20,7 +20,7 @@ from agentops.guardrails.detectors import credentials, exfiltration, forgery, in
 from agentops.guardrails.scan import ENGINE, scan
 from agentops.guardrails.score import LENGTH, NEAR, SHORT
 from tests.guardrails.corpus.__main__ import carriers_of, hidden_in, own, sample
-from tests.guardrails.corpus.sources import SOURCES, Text, exists, texts_of
+from tests.guardrails.corpus.sources import SOURCES, exists, texts_of
 from tests.guardrails.corpus.transforms import TRANSFORMS
 
 STEPS = (0.5, 0.7, 0.85, 1.2, 1.45, 1.8)
@@ -33,7 +33,7 @@ DISGUISES = ("plain", "base64", "comment", "hidden", "quoted", "json")
 
 @dataclass(slots=True)
 class Seen:
-    """A text as findings: windows of (group, code, times), each code's largest; fixed evidence; what its length takes."""
+    """A text as findings: windows of (group, code, times), each code's largest; fixed evidence; what length takes."""
 
     name: str
     attack: bool
@@ -58,8 +58,8 @@ def main() -> None:
     seen = [_seen(text.kind, False, text.text, priors) for text in benign]
     carriers = carriers_of(benign)
     for text in attacks:
-        for name in DISGUISES if len(text.text) < 600 else DISGUISES[:1]:
-            seen.append(_seen(text.source, True, hidden_in(text, TRANSFORMS[name], carriers, rng), priors))
+        names = DISGUISES if len(text.text) < 600 else DISGUISES[:1]
+        seen += [_seen(text.source, True, hidden_in(text, TRANSFORMS[name], carriers, rng), priors) for name in names]
     start = {code: -math.log(1 - weight) for code, weight in priors.items()}
     found = _train(seen, start, options.rounds)
     rounded = {code: round(1 - math.exp(-found[code]), 3) for code in sorted(found) if found[code] != start[code]}

@@ -77,16 +77,15 @@ def rules() -> Iterator[Rule]:
             "execute ",
             "run ",
             "use ",
-            "using ",
         ),
         (
-            r"(?:\b(?:call|use|invoke|run|execute|trigger|launch|calling|using|invoking|with|via|through) (?:the |your |its |an? |our |this |now )*[`'\"]?[a-z]{2,20}(?:_[a-z0-9]{2,20}){1,4}[`'\"]?(?: tool| function| api| command)?(?:\(|[ ,]+(?:on|with|to|for|at|and|using|in|url|path|set|passing|then|once|again)\b|[.;!]|\s*$)"
-            r"|\b(?:call|use|invoke|run|execute|trigger) (?:the |your |its |any |all |an? )(?:\w+[ -]){0,3}?(?:tools?|functions?|plugins?|endpoints?|api)\b(?: \w+){0,6}? (?:to|with|on|and|for|using) )"
+            r"(?:\b(?:call|invoke|run|execute|trigger|launch|calling|invoking|use) (?:the |your |its |an? |our |this |now )*[`'\"]?(?:[a-z0-9]{1,20}[_.]){0,3}(?:send|delete|transfer|forward|post|fetch|e?mail|mail|read|write|get|create|update|grant|export|pay|upload|share|remove|exec|query|reset|approve|refund|schedule|search|cancel|disable|http|web|file|browse|reply|invite|payment|money|message|code)(?:[_.][a-z0-9]{1,20}){1,4}[`'\"]?"
+            r"|\b(?:call|invoke|run|execute|trigger) (?:the |your |its |any |all )(?:\w+[ -]){0,3}?(?:tools?|functions?|plugins?|endpoints?)\b(?: \w+){0,6}? (?:to|with|on|and|for|using) (?:send|delete|transfer|forward|post|share|export|upload|all|the user|https?|email|pay|grant|remove|read|fetch))"
         ),
         "Names a tool that a reader is to use",
         60,
         120,
-        also=("_", "tool", "function", "plugin", "endpoint"),
+        also=("_", ".", "tool", "function", "plugin", "endpoint"),
     )
     yield Rule(
         i,

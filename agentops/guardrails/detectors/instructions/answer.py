@@ -89,11 +89,11 @@ def rules() -> Iterator[Rule]:
             "your message",
             "your final",
         ),
-        r"(?:\b(?:just|only|simply|instead|exactly|and|then|now|please|must|always|should)\b,? (?:then )?(?:say|print|output|respond|reply|answer|write|return|state|repeat|display|echo)(?:\W+(?:with|the|only|exactly|following|phrase|word|words|sentence|text|that|this|just|in))*\W*[\"'“‘«`<\[]"
-        r"|\b(?:respond|reply|answer) (?:only )?(?:with|only|exactly|using|in)\b(?:\W+\w+){0,3}?\W*[\"'“‘`<\[]"
+        r"(?:\b(?:just|only|simply|instead|exactly|and|then|now|please|must|always|should)\b,? (?:then )?(?:say|print|output|respond|reply|answer|write|return|state|repeat|display|echo)(?:\W+(?:with|the|only|exactly|following|phrase|word|words|sentence|text|that|this|just|in))*[ :,]{0,3}[\"'“‘«<\[]"
+        r"|\b(?:respond|reply|answer) (?:only )?(?:with|only|exactly|using|in)\b(?:[ ,:]+\w+){0,3}?[ :,]{0,3}[\"'“‘<\[]"
         r"|\b(?:add|include|insert|append|integrate|incorporate|mention|put|embed|place|begin|start|end|finish|conclude|prefix|precede|follow|modify|augment|enhance|enrich|alter|adjust|change|edit|format|translate|render|encode|encrypt|reverse|write|provide|convert|replace|use|present|express|structure|phrase|complement|supplement|weave|highlight|tailor|expand)\b(?:\W+[\w'\"“”’.]+){0,14}?\W+(?:in|to|into|with|within|of|at|your)?\W?(?:the (?:end|start|beginning|top|bottom) of )?your (?:\w+ )?(?:response|answer|reply|output|summary|message|review|email|report|result|final answer|explanation)\b"
         r"|\byour (?:\w+ )?(?:response|answer|reply|output|summary) (?:must|should|shall|has to|needs to|will|to (?:be|include|mention|contain)|with|in|by)\b"
-        r"|\brepeat (?:after me|the following|this)\b)",
+        r")",
         "Dictates what a reader answers",
     )
     yield Rule(
@@ -170,10 +170,10 @@ def rules() -> Iterator[Rule]:
         ),
         (
             r"(?:\b(?:end|begin|start|prefix|finish|sign|append|close|conclude|open|add|insert|include)\b(?:\W+\w+){0,6}?\W+(?:every|each|all|any) (?:of your |future |subsequent |following |other |single )?(?:response|answer|reply|replies|message|output|email|summar)\w*"
-            r"|\b(?:in|for|to|with|on|during) (?:all|every|each|any) (?:of your |future |subsequent |following |the )?(?:responses?|answers?|replies|messages?|conversations?|interactions?|questions?|requests?|queries)\b(?:\W+\w+){0,6}?\W+(?:you|always|include|add|use|say|answer|mention|recommend|respond|reply|must|never|do not|write|end|append|ignore)\b"
+            r"|\b(?:in|for|to|with|on|during) (?:all|every|each|any) (?:of your |future |subsequent |following |the )?(?:responses?|answers?|replies|messages?|conversations?|interactions?|questions?|requests?|queries)\b(?:\W+\w+){0,6}?\W+(?:you must|you should|always say|answer|mention|recommend|respond|reply|never|do not|ignore)\b"
             r"|\bfor the (?:rest|remainder) of (?:this|the|our) (?:conversation|session|chat|task|dialog\w*)\b"
             r"|\b(?:when(?:ever)?|if|each time|every time|next time) (?:you are |you're |anyone |somebody |someone |the user |a user |users |any user |they |he |she |i |asked |questioned ){1,3}(?:asks?|asked|mentions?|says?|requests?|about|types?|questions?|inquires?|wants?|to)\b(?:[^.\n]){0,120}?\b(?:always|say|reply|respond|answer|recommend|tell|state|mention|claim|insist|only|never|send|call|do not|don't|output|include|you must|you should|use)\b"
-            r"|\b(?:you (?:must|should|will|shall) )?always (?:respond|reply|answer|say|include|recommend|mention|end|begin|state|agree|output|append)\b)"
+            r"|\b(?:you (?:must|should|will|shall) )?always (?:respond|reply|answer|say|recommend|end your|begin your|state|agree|output)\b)"
         ),
         "Dictates what a reader says from now on",
         160,
@@ -236,7 +236,7 @@ def rules() -> Iterator[Rule]:
             "infinite",
         ),
         (
-            r"(?:\b(?:output|respond (?:only )?with|reply (?:only )?with|print|say|answer (?:only )?with|return|display|write|include) (?:only |just |exactly |the |following |exact |single |one |this |word |words |string |text |phrase |code |token |message |sentence ){0,5}:? ?[\"'“‘«`\[]?[a-z]{2,20}(?:[-_][a-z0-9]{2,20}){1,5}\b"
+            r"(?:\b(?:output|respond (?:only )?with|reply (?:only )?with|print|say|answer (?:only )?with|display|write) (?:only |just |exactly |the |following |exact |single |one |this |word |words |string |text |phrase |code |token |message |sentence ){0,5}:? ?[\"'“‘«`\[]?[a-z]{2,20}(?:[-_][a-z0-9]{2,20}){1,5}\b"
             r"|\b(?:repeat|write|print|output|say|type)\b(?:\W+\w+){0,8}?\W+(?:\d{3,}|a (?:thousand|million|hundred)|hundreds of|thousands of|infinite\w*|forever|endless\w*) times\b|\b(?:forever|indefinitely|without stopping|never stop|infinite loop)\b[^.\n]{0,40}?\b(?:repeat|output|print|write|respond|generat)\w*)"
         ),
         "Dictates a mark that a reader is to say",
@@ -277,7 +277,7 @@ def rules() -> Iterator[Rule]:
             "weakness",
         ),
         (
-            r"(?:\b(?:only|always|must|strongly|please|just|should|simply|exclusively) (?:\w+ )?(?:recommend|endorse|promote|praise|favou?r|approve|accept)\b(?:\W+\w+){0,5}?\W+(?:this|our|the|as|only|product|brand|company|candidate|service|paper|applicant|over|to)\b"
+            r"(?:\b(?:only|always|must|please|just|simply|exclusively) (?:\w+ )?(?:recommend|endorse|promote|praise|favou?r|approve|accept)\b(?:[ ]+\w+){0,3}?[ ]+(?:this|our|only|product|brand|company|candidate|service|paper|applicant|over)\b"
             r"|\b(?:give|write|provide|assign|produce|return|generate|leave|output|submit) (?:a |an |it |this |only |the |them |me |us |him |her |very |highly |strongly |overwhelmingly |extremely ){0,5}(?:positive|favou?rable|glowing|excellent|perfect|highest|top|maximum|five[- ]star|5[- ]star|10/10|good|strong|passing|full)\b(?: \w+){0,2}? (?:review|rating|score|evaluation|assessment|feedback|recommendation|grade|marks?|opinion|summary|report)s?\b"
             r"|\b(?:do not|don['’]?t|never|without) (?:\w+ )?(?:mention|highlight|discuss|include|list|raise|note|point out|criticiz\w+|mentioning|highlighting)\b(?:\W+\w+){0,4}?\W+(?:negatives?|weaknesses|competitors?|drawbacks?|problems|risks?|downsides?|criticisms?|flaws|concerns|alternatives)\b"
             r"|\b(?:rate|rank|score|mark|classify|label|grade|treat|consider|report|describe|present|flag) (?:this|the|it|him|her|our|me)(?: \w+){0,4}? (?:as|with|at) (?:an? |the |very |highly |fully |completely |absolutely )*(?:positive|safe|excellent|best|exceptional|outstanding|trustworthy|highest|legitimate|top|perfect|trusted|benign|approved|qualified|compliant|5|10|100|ideal|hire|verified|authentic)\b)"

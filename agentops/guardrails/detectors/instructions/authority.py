@@ -137,11 +137,11 @@ def rules() -> Iterator[Rule]:
             "developers",
         ),
         (
-            r"(?:\b(?:i am|i['’]m|this is|we are|it['’]s|speaking as|as) (?:\w+ )?(?:your|the|an?|one of your) (?:\w+ ){0,3}?(?:developers?|creators?|administrators?|admin|engineers?|owners?|operators?|maintainers?|programmers?|supervisor|ceo|security (?:team|officer|researcher|engineer)|auditor|sysadmin|red team\w*)\b"
+            r"(?:\b(?:i am|i['’]m|this is|we are|it['’]s|speaking as) (?:\w+ )?(?:your|the|an?|one of your) (?:\w+ ){0,3}?(?:developers?|creators?|administrators?|admin|engineers?|owners?|operators?|maintainers?|programmers?|supervisor|ceo|security (?:team|officer|researcher|engineer)|auditor|sysadmin|red team\w*)\b"
             r"|\b(?:note|message|notice|instructions?|update|request|directive|announcement|memo|command|order)s? (?:from|by|of) (?:the |your |our )?(?:\w+ ){0,2}?(?:developers?|creators?|administrators?|admins?|engineers?|security team|it (?:department|team|support)|management|ceo|system|operators?|owners?|openai|anthropic|google|microsoft|meta|vendor|platform)\b"
             r"|\b(?:this is|i['’]m (?:running|conducting|doing|performing)|as part of|for|run|running|perform|enter|initiate) (?:an? |the |this |our )?(?:authori[sz]ed |official |routine |security |internal |scheduled |emergency |system |required |mandatory |safety |automated ){0,3}(?:diagnostics?(?: \w+)?|debug(?:ging)? (?:session|mode|purposes)|maintenance (?:mode|check|procedure)|security (?:audit|test|check|review|assessment|research|drill)|compliance (?:check|audit|review|test)|penetration test|red[- ]team\w*|safety (?:test|evaluation|audit|drill)|calibration|system (?:check|test|audit|override)|stress test)\b"
             r"|\b(?:authori[sz]ation|override|access|admin|security|clearance|verification) (?:code|key|token|level|id)s?:? ?[a-z]{0,10}[-_ ]?[a-z]*[-_]?\d{2,}"
-            r"|\b(?:openai|anthropic|google|microsoft|meta)(?:['’]s)? (?:\w+ ){0,3}?(?:requires?|policy|policies|has|have|authori[sz]ed|instructs?|team|staff|employee|engineer|asks?|wants?)\b)"
+            r"|\b(?:openai|anthropic|google|microsoft|meta)(?:['’]s)? (?:\w+ ){0,3}?(?:requires?|policy|policies|has|have|authori[sz]ed|instructs?|team|staff|employee|engineer|asks?)\b)"
         ),
         "Claims to be somebody who may give orders to a reader",
         120,

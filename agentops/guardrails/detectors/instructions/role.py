@@ -112,7 +112,7 @@ def rules() -> Iterator[Rule]:
         (
             r"(?:\byou(?: are|'re|’re)(?: now)? (?:called |named )?[\"'“‘«]?\w{0,20}(?:gpt|bot\b|\bdan\b|\bai\b|jarvis)[\w-]{0,12}"
             r"|\byou(?: are|'re) (?:now )?(?:an? |the )(?:\w+,? ){0,4}?(?:ai|assistant|chatbot|language model|hacker|terminal|shell|console|interpreter|bot)\b(?:\W+\w+){0,8}?\W+(?:that|who|which|with|without|named|called|and|trained|designed)\b"
-            r"|\b(?:your name is|call yourself|you will (?:now )?(?:be|play|act|become|roleplay|respond|answer|behave|pretend|speak)) (?:as |like |in |the )?(?:an? |the )?[\"'“‘«]?\w"
+            r"|\b(?:your name is|call yourself|you will (?:now )?(?:play|act|roleplay|respond|answer|behave|pretend|speak) (?:as|like|to be|in)) (?:an? |the )?[\"'“‘«]?\w"
             r"|\b(?:respond|answer|reply|speak|continue|stay|remain) (?:to me |only )?(?:as|in) (?:the )?(?:character|[\"'“‘]?[\w. ]{2,30}[\"'”’]? (?:would|does|persona)|dan|persona)\b)"
         ),
         "Gives a reader a name or a character",
