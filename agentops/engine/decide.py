@@ -27,6 +27,7 @@ from agentops.engine.spend import affordable, model_limit_reached, too_dear, war
 from agentops.engine.state import Call, State, StepProgress, output_provenance, repeat_key
 from agentops.engine.transitions import CallState, RunState
 from agentops.guardrails.provenance import Provenance, SourceKind, provenance
+from agentops.guardrails.sanitise import cuts, stubbed, without
 from agentops.wire.parse import JSON
 
 
@@ -477,6 +478,11 @@ def plan_request(state: State, run_id: str, tools: tuple[ToolView, ...]) -> Plan
     """Tell the planner what it may know. `tools` are the ToolViews of the task type's allowed contracts."""
     assert state.submitted is not None
     submitted = state.submitted
+    copied = {
+        original: marker
+        for call in state.calls.values()
+        for original, marker in cuts(call.output, call.removed).items()
+    }
     return PlanRequest(
         run_id=run_id,
         task_type=submitted.task_type,
@@ -485,7 +491,7 @@ def plan_request(state: State, run_id: str, tools: tuple[ToolView, ...]) -> Plan
         planning=submitted.planning,
         version=len(state.plans) + 1,
         tools=tools,
-        calls=tuple(_view(call) for call in state.calls.values()),
+        calls=tuple(_view(call, copied) for call in state.calls.values()),
         feedback=state.feedback,
         tainted=state.tainted,
         max_steps=state.limits.steps,
@@ -495,16 +501,17 @@ def plan_request(state: State, run_id: str, tools: tuple[ToolView, ...]) -> Plan
     )
 
 
-def _view(call: Call) -> CallView:
+def _view(call: Call, copied: Mapping[str, str]) -> CallView:
+    """Show a call; what guardrails took out of outputs is a stub there and in whatever was made of them."""
     untrusted = call.state is CallState.SUCCEEDED and output_provenance(call, ()).untrusted
     by_reviewer = bool(call.proposal_id) and call.state in (CallState.REJECTED, CallState.SUCCEEDED)
     return CallView(
         call.call_id,
         call.step_id,
         call.tool,
-        call.arguments,
+        without(call.arguments, copied),
         call.state.value,
-        call.output,
+        without(stubbed(call.output, call.removed), copied),
         call.code,
         call.note if by_reviewer else "",
         untrusted,

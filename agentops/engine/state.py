@@ -71,6 +71,7 @@ from agentops.engine.transitions import (
     change_run,
 )
 from agentops.guardrails.provenance import CONSTANT, UNSCREENED, Integrity, Provenance, SourceKind, join, provenance
+from agentops.guardrails.sanitise import Removed, removed_of
 from agentops.wire.canonical import digest
 from agentops.wire.parse import JSON, JSONObject
 
@@ -119,6 +120,8 @@ class Call:
     """JSON pointers of the arguments that a reviewer has changed."""
     screened: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """JSON pointer into the output -> the families that guardrails flagged there, or UNSCREENED."""
+    removed: Mapping[str, tuple[Removed, ...]] = field(default_factory=dict)
+    """What no model is shown of the output (`guardrails.sanitise.removed_of`)."""
     carried: Provenance | None = None
     """Provenance of what the output only hands back: that of the arguments of the call it names in `written_by`."""
     plan: int = 0
@@ -803,6 +806,7 @@ def _called(
                 output=output,
                 trust=trust,
                 screened=_suspected(screened),
+                removed=removed_of(screened),
                 carried=_carried(state, output, trust),
                 code="",
                 attempts=attempt,
@@ -954,6 +958,7 @@ def _reconciled(state: State, event: CallReconciled) -> State:
                 output=event.output,
                 trust=event.trust,
                 screened=_suspected(event.screened),
+                removed=removed_of(event.screened),
                 carried=_carried(state, event.output, event.trust),
                 code="",
                 note=event.note,

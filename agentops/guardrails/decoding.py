@@ -31,9 +31,16 @@ _BASE32: Final = re2.compile(r"[A-Z2-7]{24,}={0,6}")
 _NOT_HEX: Final = re.compile(r"0x|[^0-9a-fA-F]")
 _NOT_BASE64: Final = re.compile(r"[^A-Za-z0-9+/]")
 _LONGEST: Final = 400_000
-ROT13_WORDS: Final = ("vtaber", "cerivbhf", "vafgehpgvba", "flfgrz", "cebzcg", "qvfertneq", "cnffjbeq", "nffvfgnag")
-REVERSED_WORDS: Final = ("erongi", "suoiverp", "snoitcurtsni", "metsys", "tpmorp", "dragersid", "drowssap", "tnatsissa")
-_ENOUGH_WORDS: Final = 2
+_PLAIN_WORDS: Final = (
+    "ignore|previous|instruction|instructions|system|prompt|disregard|password|assistant|the|and|you|your|all|this|that"
+    "|with|please|send|email|user|following|message|reply|answer|tell|have|must|from|for|not|are|any|will|above|secret"
+)
+ROT13_WORDS: Final = re2.compile(rf"\b(?:{codecs.encode(_PLAIN_WORDS, 'rot13')})\b")
+REVERSED_WORDS: Final = re2.compile(
+    rf"\b(?:{'|'.join(word[::-1] for word in _PLAIN_WORDS.split('|') if word not in ('and', 'are', 'not', 'for'))})\b"
+)
+"""Words of a text in English as a cipher of the whole makes them; few of them are words of a language."""
+_ENOUGH_WORDS: Final = 3
 
 
 def decoded(view: View, whole: frozenset[Kind] = frozenset()) -> Iterator[View]:
@@ -66,11 +73,15 @@ def decoded(view: View, whole: frozenset[Kind] = frozenset()) -> Iterator[View]:
 
 
 def wholes_of(lowered: str) -> frozenset[Kind]:
-    """Say which ciphers of a whole text its words hint at: two different tell-tale words of one."""
+    """Say which ciphers of a whole text its words hint at: three different words that one makes of common ones."""
     found = set()
     for kind, words in ((Kind.ROT13, ROT13_WORDS), (Kind.REVERSED, REVERSED_WORDS)):
-        if sum(word in lowered for word in words) >= _ENOUGH_WORDS:
-            found.add(kind)
+        met: set[str] = set()
+        for match in words.finditer(lowered):
+            met.add(match.group())
+            if len(met) >= _ENOUGH_WORDS:
+                found.add(kind)
+                break
     return frozenset(found)
 
 

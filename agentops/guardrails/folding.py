@@ -13,8 +13,9 @@ from functools import lru_cache
 from importlib import resources
 from itertools import pairwise
 from json import loads
-from typing import Final
+from typing import Any, Final
 
+import ahocorasick
 import re2
 
 from agentops.guardrails.text import hidden_runs
@@ -33,14 +34,49 @@ _STYLED: Final = {
     **dict(zip("ɐɔǝɟƃɥᴉɾʞɯɹʇʌʍʎ", "acefghijkmrtvwy", strict=True)),
 }
 """Letters that are only another dress of a Latin one: circled, boxed, regional, small capitals, turned."""
-_DIGITS: Final = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i", "|": "l"}
+_DIGITS: Final = {
+    "0": "o",
+    "1": "i",
+    "3": "e",
+    "4": "a",
+    "5": "s",
+    "7": "t",
+    "8": "b",
+    "9": "g",
+    "@": "a",
+    "$": "s",
+    "!": "i",
+    "|": "l",
+}
 _LEET_TABLE: Final = str.maketrans(_DIGITS)
-_LEET: Final = re.compile(r"(?<=[A-Za-z])[013457@$!|]{1,2}(?=[A-Za-z])|(?<![\w@$])[013457@$](?=[A-Za-z]{2})")
+_LEET: Final = re.compile(
+    r"(?<=[A-Za-z])[013457-9@$!|]{1,2}(?=[A-Za-z])|(?<![\w@$])[0134578@$]{1,2}(?=[A-Za-z][A-Za-z0134578@$!|])"
+    r"|(?<=[A-Za-z][A-Za-z])[013457@$]{1,2}(?!\w)"
+)
 _FEWEST_LEET: Final = 2
 _SPREAD: Final = re.compile(r"(?<![^\W_])[^\W_](?:([ .\-_*·•]{1,2})[^\W_](?![^\W_])){5,400}")
-_MAY_BE_LEET: Final = re2.compile(r"[A-Za-z][013457@$!|]{1,2}[A-Za-z]")
+_MAY_BE_LEET: Final = re2.compile(r"[A-Za-z][013457-9@$!|]{1,2}[A-Za-z]")
 _MAY_BE_SPREAD: Final = re2.compile(r"(?:\pL[ .\-_*·•]{1,2}){5}\pL")
 _WORD: Final = re.compile(r"[^\W\d_][\w\u0300-\u036f]*")
+_EMPHASIS: Final = re.compile(r"(?<![\w*_~])[*_~]{1,3}(?=\w)|(?<=[\w.,:!?])[*~]{1,3}(?![\w*~])|(?<=\w)_{1,3}(?![\w_])")
+_MAY_BE_EMPHASIS: Final = re2.compile(r"(?:[*_~]{1,3}[\pL'’.,:!?]+[*_~]{1,3}\s+){2}[*_~]")
+_SQUEEZED: Final = re.compile(r"[^a-z]+")
+_PHRASES: Final = (
+    *("ignore all previous", "ignore previous instruction", "ignore all instruction", "ignore the above"),
+    *(
+        "ignore your instruction",
+        "ignore all prior",
+        "ignore the previous",
+        "ignore any previous",
+        "ignore all the above",
+    ),
+    *("ignore earlier instruction", "ignore prior instruction", "disregard all previous", "disregard previous"),
+    *("disregard your instruction", "disregard the above", "disregard all prior", "forget all previous"),
+    *("forget your instruction", "forget previous", "forget everything above", "override your instruction"),
+    *("reveal your system prompt", "reveal the system prompt", "your system prompt", "do not tell the user"),
+    *("without telling the user", "you are now an unrestricted", "you are now dan", "your new instructions"),
+    "your new task is",
+)
 _MARKS: Final = re.compile(r"([A-Za-z])[\u0300-\u036f\u0489\u20d0-\u20f0]+")
 _BITS: Final = re.compile("[\u200b\u200c\u200d\u2060\u2061\u2062\u2063\u2064\ufeff\u180e]{16,}")
 _SELECTORS: Final = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
@@ -93,7 +129,7 @@ def folded(view: View) -> View:
 
 
 def _letters(match: re.Match[str]) -> str:
-    return match.group().translate(_LEET_TABLE)
+    return match.group().replace("11", "ll").translate(_LEET_TABLE)
 
 
 def _folds(text: str) -> Iterator[tuple[int, int, str]]:
@@ -105,6 +141,8 @@ def _folds(text: str) -> Iterator[tuple[int, int, str]]:
                 yield match.start(), match.end(), _MARKS.sub(r"\1", word).translate(table)
         for match in _styled().finditer(text):
             yield match.start(), match.end(), match.group().translate(table)
+    if ("*" in text or "__" in text or "~" in text) and _MAY_BE_EMPHASIS.search(encodable(text)) is not None:
+        yield from ((match.start(), match.end(), "") for match in _EMPHASIS.finditer(text))
     if _MAY_BE_SPREAD.search(encodable(text)) is not None:
         for match in _SPREAD.finditer(text):
             yield match.start(), match.end(), _joined(match.group())
@@ -117,6 +155,37 @@ def _joined(spread: str) -> str:
     return re.sub(f"(?<=.)[{re.escape(usual)}](?=.)", "", re.sub(f"[{re.escape(usual)}]{{2}}", "\x00", spread)).replace(
         "\x00", " "
     )
+
+
+def squeezed(view: View, lowered: str) -> Iterator[View]:
+    """Yield what letters say that are torn into other words than people would write: `ig nore pre-vious`."""
+    letters = _SQUEEZED.sub("", lowered)
+    found = [(end + 1 - length, end + 1, words) for end, (length, words) in _phrases().iter(letters)]
+    if not found:
+        return
+    places = [match.start() for match in _LETTER.finditer(lowered)]
+    stretches: list[tuple[int, int, str]] = []
+    for first, last, words in found[:_MOST_SQUEEZED]:
+        start, end = places[first], places[last - 1] + 1
+        torn = lowered[start:end]
+        if len(_SQUEEZED.sub(" ", torn).split(" ")) <= words or (stretches and start < stretches[-1][1]):
+            continue  # as many words as the phrase has: it stands there plainly
+        stretches.append((start, end, letters[first:last]))
+    yield from strung(view, Kind.FOLDED, stretches)
+
+
+@lru_cache(maxsize=1)
+def _phrases() -> Any:
+    automaton = ahocorasick.Automaton()
+    for phrase in _PHRASES:
+        letters = phrase.replace(" ", "")
+        automaton.add_word(letters, (len(letters), phrase.count(" ") + 1))
+    automaton.make_automaton()
+    return automaton
+
+
+_LETTER: Final = re.compile("[a-z]")
+_MOST_SQUEEZED: Final = 20
 
 
 def spelled(view: View) -> Iterator[View]:

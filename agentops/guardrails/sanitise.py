@@ -1,10 +1,15 @@
 """Replace what was found by stubs with a handle; everything else stays byte for byte. Pure."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from agentops.guardrails.score import Finding
+from agentops.wire.parse import JSON, JSONObject, pointer_token
+
+MOST_REMOVED: Final = 40
+"""Stretches of one text that are recorded; the last one reaches to the end of what was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,101 @@ def sanitise(text: str, findings: Sequence[Finding], *, least: float = 0.2) -> S
 def stub(one: Removed) -> str:
     """Return what stands in place of a removed stretch; only our own words are in it."""
     return f"[removed {one.handle}: {', '.join(one.codes)}, {one.end - one.start} characters]"
+
+
+def recorded(sanitised: Sanitised) -> list[JSON]:
+    """Return what was removed as JSON, for an event; of more than `MOST_REMOVED` stretches the last become one."""
+    removed = sanitised.removed
+    if len(removed) > MOST_REMOVED:
+        first, last = removed[MOST_REMOVED - 1], removed[-1]
+        removed = (*removed[: MOST_REMOVED - 1], Removed(first.handle, first.start, last.end, first.codes))
+    return [
+        {"handle": one.handle, "start": one.start, "end": one.end, "codes": list[JSON](one.codes)} for one in removed
+    ]
+
+
+def removed_of(screened: Iterable[JSONObject]) -> dict[str, tuple[Removed, ...]]:
+    """Read what an event says was removed: by JSON pointer, with a "#" before it for the name of a member."""
+    found: dict[str, tuple[Removed, ...]] = {}
+    for one in screened:
+        spans = one.get("removed")
+        if isinstance(spans, list):
+            mark = "#" if one.get("name") else ""
+            found[f"{mark}{one.get('path', '')}"] = tuple(_removed(span) for span in spans if isinstance(span, dict))
+    return found
+
+
+def _removed(span: JSONObject) -> Removed:
+    codes = span.get("codes")
+    named = tuple(str(code) for code in codes) if isinstance(codes, list) else ()
+    return Removed(str(span.get("handle", "")), _offset(span.get("start")), _offset(span.get("end")), named)
+
+
+def _offset(value: JSON) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def stubbed(value: JSON, removed: Mapping[str, Sequence[Removed]], path: str = "") -> JSON:
+    """Return a value with stubs in the texts from which something was removed; the value itself where there is none."""
+    if not removed:
+        return value
+    match value:
+        case str():
+            return _cut(value, removed.get(path, ()))
+        case list():
+            return [stubbed(member, removed, f"{path}/{index}") for index, member in enumerate(value)]
+        case dict():
+            made: JSONObject = {}
+            for name, member in value.items():
+                place = f"{path}/{pointer_token(name)}"
+                made[_cut(name, removed.get(f"#{place}", ()))] = stubbed(member, removed, place)
+            return made
+        case _:
+            return value
+
+
+def cuts(value: JSON, removed: Mapping[str, Sequence[Removed]], path: str = "") -> dict[str, str]:
+    """Return the stretches that were removed from a value, each with its stub, to find them where they were copied."""
+    match value:
+        case str():
+            return {value[one.start : one.end]: stub(one) for one in removed.get(path, ())}
+        case list():
+            found = (cuts(member, removed, f"{path}/{index}") for index, member in enumerate(value))
+        case dict():
+            found = (cuts(member, removed, f"{path}/{pointer_token(name)}") for name, member in value.items())
+        case _:
+            return {}
+    return {original: marker for part in found for original, marker in part.items()}
+
+
+def without(value: JSON, copied: Mapping[str, str]) -> JSON:
+    """Return a value in which every copy of a removed stretch is its stub as well."""
+    match value:
+        case str():
+            for original, marker in copied.items():
+                if len(original) >= _COPY:
+                    value = value.replace(original, marker)
+            return value
+        case list():
+            return [without(member, copied) for member in value]
+        case dict():
+            return {name: without(member, copied) for name, member in value.items()}
+        case _:
+            return value
+
+
+_COPY: Final = 8
+"""Characters from which on a stretch is looked for elsewhere; shorter ones say nothing and stand in any text."""
+
+
+def _cut(text: str, removed: Sequence[Removed]) -> str:
+    parts: list[str] = []
+    at = 0
+    for one in removed:
+        if at <= one.start < one.end <= len(text):
+            parts += (text[at : one.start], stub(one))
+            at = one.end
+    return "".join([*parts, text[at:]])
 
 
 def restore(sanitised: Sanitised, original: str) -> str:

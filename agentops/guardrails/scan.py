@@ -20,12 +20,13 @@ from agentops.guardrails.decoding import decoded, wholes_of
 from agentops.guardrails.detectors import credentials, exfiltration, forgery, instructions
 from agentops.guardrails.detectors.matching import Match, Matcher, lower
 from agentops.guardrails.detectors.smuggling import smuggled
-from agentops.guardrails.folding import canonical, folded, spelled
+from agentops.guardrails.detectors.weights import weight_of
+from agentops.guardrails.folding import canonical, folded, spelled, squeezed
 from agentops.guardrails.markup import apart
 from agentops.guardrails.score import DEFAULT, Family, Finding, Settings, score_of
 from agentops.guardrails.views import Kind, View
 
-ENGINE: Final = "2026.11.1"
+ENGINE: Final = "2026.11.2"
 """Version of detectors and weights; recorded with every scan, because a later one may find more."""
 CHUNK: Final = 200_000
 OVERLAP: Final = 1_000
@@ -62,6 +63,8 @@ _AROUND: Final = 250
 _FAR: Final = 700
 _MANY_WORDS: Final = 4
 _EXAMPLE: Final = 0.5
+_LECTURE: Final = 7
+_LECTURED: Final = 0.35
 _CLOSE: Final = "\"'`”’»」』"
 
 
@@ -106,7 +109,7 @@ def scan(text: str, settings: Settings = DEFAULT, classifiers: Sequence[Classifi
     if not findings:
         return CLEAN
     kept = _once(findings)
-    score = score_of(kept, settings)
+    score = score_of(kept, settings, len(text))
     kept.sort(key=lambda f: (-f.weight, f.start, f.code))
     return Scan(score, score >= settings.threshold, tuple(kept))
 
@@ -153,7 +156,9 @@ def _children(view: View, met: list[View]) -> Iterator[View]:
         yield plain
     if not _HTML & set(view.path):
         yield from apart(view)
-    wholes = wholes_of(lower(view.text))
+    lowered = lower(view.text)
+    yield from squeezed(view, lowered)
+    wholes = wholes_of(lowered)
     if Kind.ROT13 in view.path or Kind.REVERSED in view.path:
         wholes = frozenset()
     deep = sum(kind in _DECODING for kind in view.path) >= MAX_DECODING
@@ -180,9 +185,10 @@ def _in_chunk(text: str, at: int) -> list[Finding]:
             start, end = view.origin(match.start, match.end)
             # What the raw text says there as well was not hidden by what made this view.
             plain = view.kind is Kind.FOLDED and text[start - at : end - at] == view.text[match.start : match.end]
-            weight = match.rule.weight * (1.0 if plain else factor)
+            times = 1.0 if plain else factor
             if view.depth == 0 or factor == 1.0:
-                weight *= talk.part(match)
+                times *= talk.part(match)
+            weight = 1.0 - (1.0 - weight_of(match.rule)) ** times
             told = match.rule.explanation + (f" ({where})" if where else "")
             path = " > ".join(view.path)
             found.append(Finding(match.rule.family, match.rule.code, told, start, end, path, min(_MOST, weight)))
@@ -204,6 +210,8 @@ class _Talk:
         """Return how much a match counts that is an example in a text about attacks: part of its weight."""
         start, end = match.start, match.end
         before = self._text[max(0, start - 80) : start]
+        if self._spoken(start - _FAR, end + _FAR, _LECTURE):
+            return _LECTURED
         if any(mark in before for mark in _OPEN) and any(mark in self._text[end : end + 200] for mark in _CLOSE):
             return _EXAMPLE if self._spoken(start - _AROUND, end + _AROUND, 1) else 1.0
         if match.rule.family is Family.FORGERY:

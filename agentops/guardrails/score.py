@@ -1,10 +1,12 @@
 """How findings become one score, and where a tenant draws the line. Pure.
 
 The score is a noisy-or of weights, `100 * (1 - prod(1 - w))`, each kind of finding once, over findings that stand close
-together: what is scattered over a long document adds up no further than in a short one. The operating points were set
-on a development corpus split by source (README, *Content guardrails*).
+together: what is scattered over a long document adds up no further than in a short one, and the longer a text is, the
+more it takes, because somewhere in it anything is found by chance. Weights and operating points were set on a
+development corpus split by source (`tests/guardrails/corpus/README.md`).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,6 +15,10 @@ from typing import Final
 
 NEAR: Final = 1_500
 """Characters of raw text within which findings support each other."""
+SHORT: Final = 3_000
+"""Characters up to which a text's length says nothing."""
+LENGTH: Final = 0.1
+"""Evidence (`-ln(1 - weight)`) that every further power of e in length takes away."""
 
 
 class Family(StrEnum):
@@ -34,7 +40,7 @@ class Point(StrEnum):
     PERMISSIVE = "permissive"
 
 
-THRESHOLDS: Final[Mapping[Point, int]] = MappingProxyType({Point.STRICT: 25, Point.BALANCED: 45, Point.PERMISSIVE: 70})
+THRESHOLDS: Final[Mapping[Point, int]] = MappingProxyType({Point.STRICT: 35, Point.BALANCED: 50, Point.PERMISSIVE: 70})
 """The least score that flags a text."""
 
 
@@ -68,10 +74,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a tenant looks for and from which score on: families that are off are still found, and do not count."""
+    """What a tenant looks for and from which score on: families that are off are still found, and do not count.
+
+    `stubs`: what was found in a flagged output is not shown to models; a stub with a handle stands there.
+    """
 
     point: Point = Point.BALANCED
     off: frozenset[Family] = field(default_factory=frozenset)
+    stubs: bool = True
 
     @property
     def threshold(self) -> int:
@@ -81,8 +91,8 @@ class Settings:
 DEFAULT: Final = Settings()
 
 
-def score_of(findings: Sequence[Finding], settings: Settings = DEFAULT) -> int:
-    """Return the score from 0 to 100 of the worst place among findings, rounded down."""
+def score_of(findings: Sequence[Finding], settings: Settings = DEFAULT, length: int = 0) -> int:
+    """Return the score from 0 to 100 of the worst place among the findings of a text so long, rounded down."""
     counted = sorted((f for f in findings if f.family not in settings.off), key=lambda f: f.start)
     best, first = 0.0, 0
     near: dict[str, dict[float, int]] = {}
@@ -96,6 +106,8 @@ def score_of(findings: Sequence[Finding], settings: Settings = DEFAULT) -> int:
                 del left[counted[first].weight]
             first += 1
         best = max(best, _together(near))
+    if length > SHORT:
+        best = max(0.0, 1.0 - (1.0 - best) * math.exp(LENGTH * math.log(length / SHORT)))
     return int(100 * best + 1e-9)
 
 

@@ -13,8 +13,17 @@ from agentops.tenancy.admin_base import TenantModelAdmin, actor_of
 class ScreeningAdmin(TenantModelAdmin):
     """One row: without one the defaults are in force. Workers see a change within a second."""
 
-    fields = ("point", "smuggling", "instruction", "forgery", "exfiltration", "credentials", "note")
-    list_display = ("point", "smuggling", "instruction", "forgery", "exfiltration", "credentials", "updated_by")
+    fields = ("point", "smuggling", "instruction", "forgery", "exfiltration", "credentials", "stubs", "note")
+    list_display = (
+        "point",
+        "smuggling",
+        "instruction",
+        "forgery",
+        "exfiltration",
+        "credentials",
+        "stubs",
+        "updated_by",
+    )
     list_select_related = ("updated_by",)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

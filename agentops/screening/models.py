@@ -22,6 +22,11 @@ class Screening(TenantModel):
     forgery = models.BooleanField("forged roles, delimiters and tool calls", default=True)
     exfiltration = models.BooleanField("links and images that carry data out", default=True)
     credentials = models.BooleanField("requests for passwords and keys", default=True)
+    stubs = models.BooleanField(
+        "keep it from models",
+        default=True,
+        help_text="Models are shown stubs in place of what was found in flagged text; people see all of it.",
+    )
     note = models.CharField(max_length=300, blank=True, help_text="Why it is set like this.")
     updated_at = models.DateTimeField(auto_now=True)
     updated_by = models.ForeignKey(

@@ -16,4 +16,4 @@ def settings_in_force() -> Settings:
         Family.EXFILTRATION: row.exfiltration,
         Family.CREDENTIALS: row.credentials,
     }
-    return Settings(Point(row.point), frozenset(family for family, on in switches.items() if not on))
+    return Settings(Point(row.point), frozenset(family for family, on in switches.items() if not on), row.stubs)

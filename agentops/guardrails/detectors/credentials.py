@@ -139,6 +139,67 @@ _FOREIGN: Final = {
     ),
 }
 
+_TYPED: Final = frozenset(
+    [
+        "introduzca",
+        "ingresa",
+        "ingrese",
+        "indica",
+        "confirma",
+        "saisissez",
+        "entrez",
+        "confirmez",
+        "indiquez",
+        "geben sie",
+        "gib ",
+        "bestätigen sie",
+        "inserisc",
+        "conferma",
+        "digite",
+        "insira",
+        "informe",
+        "confirme",
+        "voer",
+        "geef",
+        "bevestig",
+        "wpisz",
+        "podaj",
+        "potwierdź",
+        "girin",
+        "ver ",
+        "verin",
+        "onayla",
+        "bildir",
+        "введите",
+        "укажите",
+        "подтвердите",
+        "введіть",
+        "вкажіть",
+        "підтвердіть",
+        "nhập",
+        "xác nhận",
+        "masukkan",
+        "konfirmasi",
+        "أدخل",
+        "أكد",
+        "दर्ज",
+        "पुष्टि",
+        "दें",
+        "输入",
+        "輸入",
+        "确认",
+        "提供",
+        "提交",
+        "入力",
+        "記入",
+        "提供",
+        "입력",
+        "확인",
+        "제공",
+    ]
+)
+"""Asking somebody to type a secret is what every sign-in page does."""
+
 
 def rules() -> tuple[Rule, ...]:
     """Return the rules of this family."""
@@ -195,6 +256,7 @@ def _rules() -> Iterator[Rule]:
         if language in _FOREIGN:
             spaced = language not in UNSPACED
             thing, send = any_of(_FOREIGN[language][0], spaced=spaced), any_of(words.send, spaced=spaced)
+            send = f"{send}(?:[^dt]|$)" if spaced else f"(?:^|[^已被]){send}"  # no participle
             yield Rule(
                 f,
                 "credential_sent",
@@ -207,14 +269,20 @@ def _rules() -> Iterator[Rule]:
             )
     for language, (things, asks) in _FOREIGN.items():
         spaced = language not in UNSPACED
-        thing, ask = any_of(things, spaced=spaced), any_of(asks, spaced=spaced)
-        yield Rule(
-            f,
-            "credential_request",
-            0.4,
-            words_of(things),
-            f"(?:{ask}[^.!?\\n。！？]{{0,40}}?{thing}|{thing}[^.!?\\n。！？]{{0,30}}?{ask})",
-            f"Asks for a password, a key or a code (language: {language})",
-            80,
-            100,
-        )
+        thing = any_of(things, spaced=spaced)
+        typed = [ask for ask in asks.split("|") if ask in _TYPED]
+        other = [ask for ask in asks.split("|") if ask not in _TYPED]
+        for code, weight, stems in (("credential_request", 0.4, other), ("credential_typed", 0.2, typed)):
+            if not stems:
+                continue
+            ask = any_of("|".join(stems), spaced=spaced)
+            yield Rule(
+                f,
+                code,
+                weight,
+                words_of(things),
+                f"(?:{ask}[^.!?\\n。！？]{{0,40}}?{thing}|{thing}[^.!?\\n。！？]{{0,30}}?{ask})",
+                f"Asks for a password, a key or a code (language: {language})",
+                80,
+                100,
+            )

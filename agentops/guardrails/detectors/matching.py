@@ -61,7 +61,9 @@ class Matcher:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = tuple(rules)
-        self._patterns: list[Any] = [_compiled(rule.pattern) for rule in rules]
+        self._patterns: list[Any] = [
+            _compiled(across_lines(rule.pattern) if rule.family in _PROSE else rule.pattern) for rule in rules
+        ]
         users: dict[str, list[int]] = {}
         for index, rule in enumerate(rules):
             for word in rule.words:
@@ -79,7 +81,8 @@ class Matcher:
         After `MOST` matches of a rule, one match stands for all in its block and reaches to the block's end.
         """
         windows: dict[int, list[int]] = {}
-        for start, indexes in self._hits(lowered):
+        flat = lowered.replace("\n", " ").replace("\t", " ").replace("\r", " ")
+        for start, indexes in self._hits(flat):
             for index in indexes:
                 rule = self._rules[index]
                 known = windows.get(index)
@@ -133,6 +136,28 @@ class Matcher:
 
 
 _SHORT_WORD: Final = 6
+_PROSE: Final = (Family.INSTRUCTION, Family.CREDENTIALS)
+_WRAP: Final = r"(?:[ \t]{1,3}|[ \t]?\r?\n[ \t>#*/]{0,5})"
+
+
+def across_lines(pattern: str) -> str:
+    """Return a pattern whose spaces match where a line is wrapped as well, quoted or in a comment."""
+    parts, inside, at = [], False, 0
+    while at < len(pattern):
+        char = pattern[at]
+        if char == "\\":
+            parts.append(pattern[at : at + 2])
+            at += 2
+            continue
+        if char == " " and not inside:
+            optional = pattern[at + 1 : at + 2] == "?"
+            parts.append(f"{_WRAP}?" if optional else _WRAP)
+            at += 1 + optional
+            continue
+        inside = char == "[" or (inside and char != "]")
+        parts.append(char)
+        at += 1
+    return "".join(parts)
 
 
 def lower(text: str) -> str:

@@ -8,11 +8,12 @@ import argparse
 import json
 import random
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from agentops.guardrails.scan import scan
 from agentops.guardrails.score import THRESHOLDS, Point
-from tests.guardrails.corpus.sources import SOURCES, Text, texts_of
+from tests.guardrails.corpus.sources import SOURCES, Text, exists, texts_of
 from tests.guardrails.corpus.transforms import ASCII_ONLY, TRANSFORMS
 
 OWN = Path(__file__).with_name("own.jsonl")
@@ -27,14 +28,7 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=0, help="print so many benign texts with the highest scores")
     parser.add_argument("--missed", type=int, default=0)
     options = parser.parse_args()
-    chosen = [
-        source
-        for source in SOURCES
-        if source.use == options.use
-        and (
-            source.repository.startswith("package:") or (options.clones / source.repository.replace("/", "+")).exists()
-        )
-    ]
+    chosen = [source for source in SOURCES if source.use == options.use and exists(source, options.clones)]
     texts = [text for source in chosen for text in texts_of(source, options.clones)]
     benign = [text for text in texts if text.kind != "attack"]
     attacks = [text for text in texts if text.kind == "attack"]
@@ -43,7 +37,7 @@ def main() -> None:
     rng = random.Random(7)
     scored = sorted(((scan(text.text), text) for text in benign), key=lambda one: -one[0].score)
     line = line_of([(found.score, text.kind) for found, text in scored])
-    carriers = [text.text for text in benign if text.kind != "security"]
+    carriers = carriers_of(benign)
     report: dict[str, object] = {
         "benign": len(benign),
         "attacks": len(attacks),
@@ -61,10 +55,7 @@ def main() -> None:
         for name, transform in TRANSFORMS.items():
             if name != "plain" and (len(text.text) > 600 or (name in ASCII_ONLY and not text.text.isascii())):
                 continue
-            carrier = rng.choice(carriers)
-            at = carrier.find("\n", len(carrier) // 2)
-            whole = f"{carrier[:at]}\n\n{transform(text.text)}\n\n{carrier[at:]}"
-            results.append((text, name, scan(whole).score))
+            results.append((text, name, scan(hidden_in(text, transform, carriers, rng)).score))
     for key, group in (
         ("recall_by_source", lambda t, n: t.source if n == "plain" else None),
         ("recall_by_label", lambda t, n: f"{t.source} {t.label}" if n == "plain" else None),
@@ -89,6 +80,19 @@ def main() -> None:
     missed = [t for t, n, s in results if n == "plain" and s < line]
     for text in rng.sample(missed, min(len(missed), options.missed)):
         print("MISSED", text.source, text.language, text.label, repr(text.text[:200]))
+
+
+def carriers_of(benign: list[Text]) -> list[str]:
+    """Return the ordinary texts that attacks are hidden in."""
+    kinds = ("prose", "mail", "code", "interface")
+    return [text.text for text in benign if text.kind in kinds and len(text.text) > 200]
+
+
+def hidden_in(text: Text, transform: Callable[[str], str], carriers: list[str], rng: random.Random) -> str:
+    """Return an ordinary text with an attack in its middle."""
+    carrier = rng.choice(carriers)
+    at = carrier.find("\n", len(carrier) // 2)
+    return f"{carrier[:at]}\n\n{transform(text.text)}\n\n{carrier[at:]}"
 
 
 def line_of(scores: list[tuple[int, str]]) -> int:

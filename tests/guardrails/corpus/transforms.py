@@ -1,7 +1,10 @@
 """How an attack is hidden in a retrieved text: the ways of the canonical views, each the inverse of one of them."""
 
 import base64
+import codecs
+import json
 from collections.abc import Callable
+from textwrap import wrap
 from urllib.parse import quote
 
 _LOOK_ALIKES = str.maketrans({"a": "а", "e": "е", "o": "о", "p": "р", "c": "с", "i": "і", "x": "х", "y": "у"})
@@ -31,6 +34,14 @@ TRANSFORMS: dict[str, Callable[[str], str]] = {
     "base64": lambda t: base64.b64encode(t.encode()).decode(),
     "base64_twice": lambda t: base64.b64encode(base64.b64encode(t.encode())).decode(),
     "hex": lambda t: t.encode().hex(),
+    "rot13": lambda t: codecs.encode(t, "rot13"),
+    "reversed": lambda t: t[::-1],
+    "quoted": lambda t: "\n".join(f"> {line}" for line in wrap(t, 60)),
+    "json": lambda t: json.dumps({"id": 7, "note": t, "state": "open"}, ensure_ascii=False),
+    "yaml": lambda t: "note: >\n" + "\n".join(f"  {line}" for line in wrap(t, 70)),
+    "code": lambda t: "\n".join(f"# {line}" for line in wrap(t, 60)),
+    "emphasis": lambda t: " ".join(f"**{word}**" for word in t.split(" ")),
+    "hyphens": lambda t: " ".join(f"{w[:3]}-{w[3:]}" if len(w) > 6 else w for w in t.split(" ")),
 }
-ASCII_ONLY = frozenset({"look_alikes", "leet", "tags", "fullwidth", "spread"})
+ASCII_ONLY = frozenset({"look_alikes", "leet", "tags", "fullwidth", "spread", "rot13", "reversed"})
 """Transforms that say nothing about a text in another script."""
