@@ -239,8 +239,9 @@ def in_words(rule: Rule) -> str:
             classes = " and ".join(one.value.replace("_", " ") for one in rule.classes)
             bounds = ", ".join(_bound_in_words(one) for one in rule.bounds)
             until = rule.expires.strftime("%Y-%m-%d %H:%M UTC") if rule.expires else "never"
+            calls = "1 call" if rule.calls_per_run == 1 else f"{rule.calls_per_run} calls"
             return (
-                f"{when}: no person is asked because of {classes}, for at most {rule.calls_per_run} calls in one run, "
+                f"{when}: no person is asked because of {classes}, for at most {calls} in one run, "
                 f"while {bounds}, until {until}."
             )
 
