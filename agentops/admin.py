@@ -11,6 +11,19 @@ from agentops.tenancy.access import can
 from agentops.tenancy.links import global_url
 from agentops.tenancy.scope import TenantModel
 
+_ORDER = (
+    "runs",
+    "tools",
+    "screening",
+    "prompts",
+    "providers",
+    "budgets",
+    "approvals",
+    "tenancy",
+    "metrics",
+    "backoffice",
+)
+
 
 class TenantAdminSite(AdminSite):
     """Django's admin below `/t/<tenant>/admin/`; the tenant scope of the request limits every list.
@@ -32,8 +45,9 @@ class TenantAdminSite(AdminSite):
         super().register([one for one in models if issubclass(one, TenantModel)], admin_class, **options)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        """List what agents may do first, and the records they work on last."""
-        return sorted(super().get_app_list(request, app_label), key=lambda app: app["app_label"] == "backoffice")
+        """List what agents may do first, then who asks and who is asked, and the records they work on last."""
+        found = super().get_app_list(request, app_label)
+        return sorted(found, key=lambda app: _ORDER.index(app["app_label"]) if app["app_label"] in _ORDER else -1)
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Allow a person who may manage the tenant in the path."""

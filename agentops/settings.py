@@ -270,6 +270,7 @@ STORAGES = {
 
 LANGUAGE_CODE = "en"
 USE_I18N = True
+FORMAT_MODULE_PATH = ["agentops.formats"]
 USE_TZ = True
 TIME_ZONE = "UTC"
 

@@ -347,7 +347,8 @@ def in_words(rule: Rule) -> str:
             return f"{when}: {many} {verb} to agree{until}."
         case Effect.ALLOW:
             classes = " and ".join(one.value.replace("_", " ") for one in rule.classes)
-            most = [] if rule.calls_per_run is None else [f"at most {rule.calls_per_run} calls in one run"]
+            calls = "1 call" if rule.calls_per_run == 1 else f"{rule.calls_per_run} calls"
+            most = [] if rule.calls_per_run is None else [f"at most {calls} in one run"]
             most += [_rate_in_words(one) for one in rule.rates]
             bounds = ", ".join(_bound_in_words(one) for one in rule.bounds)
             until = rule.expires.strftime("%Y-%m-%d %H:%M UTC") if rule.expires else "never"

@@ -4,5 +4,5 @@ from django.apps import AppConfig
 class TenancyConfig(AppConfig):
     name = "agentops.tenancy"
     label = "tenancy"
-    verbose_name = "Tenancy"
+    verbose_name = "People and tokens"
     default_auto_field = "django.db.models.BigAutoField"

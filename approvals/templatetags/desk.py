@@ -67,6 +67,16 @@ def inert(value: object) -> SafeString:
 
 
 @register.filter
+def inert_json(text: str) -> SafeString:
+    """Print JSON that we have indented ourselves: its margins are ours and stay blank, the rest is foreign text.
+
+    A line break inside a string is written as `\\n` in JSON, so no foreign line can begin with a margin.
+    """
+    lines = [(len(line) - len(line.lstrip(" ")), line) for line in text.split("\n")]
+    return mark_safe("\n".join(" " * margin + inert_text.inert(line[margin:]) for margin, line in lines))  # noqa: S308 - blanks, and what inert escapes
+
+
+@register.filter
 def plain(value: object) -> str:
     """Print foreign text where no marks can be drawn, as in the title of a page: hidden characters become labels."""
     return surface("" if value is None else str(value))

@@ -377,6 +377,7 @@ def test_what_is_written_is_read_back_and_said_in_words() -> None:
         "2 people, seniors, have to agree within 1 hour.",
         "the call is denied.",
     ]
+    assert "for at most 1 call in one run" in in_words(replace(LIFT, calls_per_run=1))
 
 
 HEAD = "policy: 1\nrules:\n"

@@ -1,10 +1,12 @@
 """Who gets into a tenant's administration, and where its doors to accounts lead."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils.formats import date_format
 
 SignedIn = Callable[[User], Client]
 
@@ -15,6 +17,13 @@ def test_an_admin_of_the_tenant_gets_in(alice: User, signed_in: SignedIn) -> Non
     assert b"What the agents of this tenant may do" in response.content
     assert response.content.index(b"Task types") < response.content.index(b"Tickets")
     assert b"Recent actions" not in response.content
+
+
+def test_moments_are_written_as_on_every_other_page(alice: User, signed_in: SignedIn) -> None:
+    assert date_format(datetime(2026, 11, 5, 14, 3, 9, tzinfo=UTC), "DATETIME_FORMAT") == "2026-11-05 14:03:09"
+    page = signed_in(alice).get("/t/acme/admin/tenancy/servicetoken/").content.decode()
+    assert "a.m." not in page
+    assert "p.m." not in page
 
 
 @pytest.mark.parametrize("path", ["/t/acme/admin/", "/t/acme/admin/login/"])

@@ -1,5 +1,6 @@
 """What the template tags of the desk print."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -140,6 +141,15 @@ def test_a_moment_is_so_far_away() -> None:
         assert show("{{ at|apart }}", at=NOW + timedelta(days=3)) == "in 3 days"
         assert show("{{ at|apart }}", at=NOW - timedelta(hours=2)) == "2 h ago"
     assert show("{{ at|apart }}", at="never") == ""
+
+
+def test_the_margins_of_json_stay_blank_and_every_other_run_of_blanks_is_drawn() -> None:
+    recorded = {"rules": [{"when": "a" + 9 * " " + "b", "note": "first\n      second"}]}
+    shown = show("{{ text|inert_json }}", text=json.dumps(recorded, indent=2))
+    lines = shown.split("\n")
+    assert lines[2] == "    {"
+    assert lines[3].startswith(6 * " " + "&quot;when&quot;: &quot;a<span class=")
+    assert "first\\n<span class=" in lines[4]
 
 
 def test_a_pointer_leads_to_its_argument() -> None:
