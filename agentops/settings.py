@@ -357,8 +357,10 @@ SPECTACULAR_SETTINGS = {
 
 # --- Metrics and traces ----------------------------------------------------------------------------------------------
 
-# Whoever asks for /metrics shows this; without it only this machine may ask.
+# Whoever asks for /metrics shows this. Without it nobody may ask, unless this machine may: a proxy beside the server
+# asks from this machine as well, for everybody, so that in production it has to be said.
 METRICS_TOKEN = env.text("METRICS_TOKEN")
+METRICS_LOCAL = env.flag("METRICS_LOCAL", default=EMBEDDED)
 if METRICS_TOKEN and len(METRICS_TOKEN) < 20:
     raise ImproperlyConfigured("METRICS_TOKEN is too short: use 20 or more random characters.")
 # Where ended runs go as OpenTelemetry traces (OTLP over HTTP); needs the extra `otel`.

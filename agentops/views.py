@@ -48,7 +48,8 @@ _PROXIES_SAY = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_RE
 def prometheus(request: HttpRequest) -> HttpResponse:
     """Answer with the figures of every tenant; 404 to whoever may not ask, so that nobody learns that it is there.
 
-    Without METRICS_TOKEN only this machine may ask, and not through a proxy: then everybody would come from here.
+    Without METRICS_TOKEN only this machine may ask, in production only where METRICS_LOCAL says so, and not through a
+    proxy: then everybody would come from here.
     """
     address = request.META.get("REMOTE_ADDR", "")
     proxied = settings.ALLAUTH_TRUSTED_PROXY_COUNT or any(name in request.META for name in _PROXIES_SAY)

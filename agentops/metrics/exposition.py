@@ -102,7 +102,7 @@ def text() -> bytes:
 
 
 def allowed(address: str, authorization: str) -> bool:
-    """Whether somebody may ask: with the token where there is one, and only from this machine where there is none."""
+    """Whether somebody may ask: with the token where there is one, else only from this machine, if that is allowed."""
     if settings.METRICS_TOKEN:
         return constant_time_compare(authorization, f"Bearer {settings.METRICS_TOKEN}")
-    return address in ("127.0.0.1", "::1")
+    return settings.METRICS_LOCAL and address in ("127.0.0.1", "::1")

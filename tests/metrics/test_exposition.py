@@ -1,6 +1,10 @@
 """What Prometheus is told can be read by it, and only by whoever may ask."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ from agentops.metrics.exposition import text
 from agentops.metrics.models import Rollup
 from agentops.tenancy.scope import tenant_scope
 from tests.metrics.conftest import Week
+from tests.proof.processes import ROOT
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 UNITS = ("_total", "_seconds", "_usd_total", "_in_flight", "_open")
@@ -93,6 +98,39 @@ def test_without_a_token_only_this_machine_may_ask(client: Client) -> None:
     for header in ("x-forwarded-for", "forwarded", "via", "x-real-ip"):
         assert client.get("/metrics", headers={header: "1.2.3.4"}).status_code == 404, header
     assert client.post("/metrics").status_code in (403, 405)
+
+
+@pytest.mark.django_db
+def test_in_production_this_machine_needs_the_token_too_unless_it_is_said(client: Client, settings: Any) -> None:
+    """A proxy that says nothing of itself asks from this machine, for everybody."""
+    settings.METRICS_LOCAL = False
+    assert client.get("/metrics").status_code == 404
+    settings.METRICS_TOKEN = "t" * 20
+    assert client.get("/metrics").status_code == 404
+    assert client.get("/metrics", headers={"authorization": "Bearer " + "t" * 20}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("given", "local"),
+    [
+        ({}, "True"),
+        ({"BROKER_URL": "redis://127.0.0.1:6379/0"}, "False"),
+        ({"BROKER_URL": "redis://127.0.0.1:6379/0", "METRICS_LOCAL": "1"}, "True"),
+    ],
+)
+def test_only_the_embedded_mode_opens_it_to_this_machine_by_itself(
+    tmp_path: Path, given: dict[str, str], local: str
+) -> None:
+    env = {"SECRET_KEY": "k" * 60, "ALLOWED_HOSTS": "desk.example", "AGENTOPS_DATA_DIR": str(tmp_path), **given}
+    done = subprocess.run(
+        [sys.executable, "-c", "from agentops import settings; print(settings.METRICS_LOCAL)"],
+        env={**os.environ, "DATABASE_URL": "", "BROKER_URL": "", **env},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert done.stdout.strip() == local
 
 
 @pytest.mark.django_db
