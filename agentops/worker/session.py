@@ -877,7 +877,7 @@ class Session:
 
         policy = (
             None
-            if call.proposal_id
+            if call.proposal_id or isinstance(lets_it, gate.Gate)
             else grants.PolicyGrant(
                 UUID(call.grant_id), self.execute_within, lets_it.rule, lets_it.policy_version, lets_it.quotas
             )
