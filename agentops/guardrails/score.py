@@ -40,7 +40,7 @@ class Point(StrEnum):
     PERMISSIVE = "permissive"
 
 
-THRESHOLDS: Final[Mapping[Point, int]] = MappingProxyType({Point.STRICT: 35, Point.BALANCED: 50, Point.PERMISSIVE: 70})
+THRESHOLDS: Final[Mapping[Point, int]] = MappingProxyType({Point.STRICT: 35, Point.BALANCED: 49, Point.PERMISSIVE: 70})
 """The least score that flags a text."""
 
 
