@@ -17,7 +17,7 @@ NEAR: Final = 1_500
 """Characters of raw text within which findings support each other."""
 SHORT: Final = 3_000
 """Characters up to which a text's length says nothing."""
-LENGTH: Final = 0.1
+LENGTH: Final = 0.25
 """Evidence (`-ln(1 - weight)`) that every further power of e in length takes away."""
 
 
@@ -40,7 +40,7 @@ class Point(StrEnum):
     PERMISSIVE = "permissive"
 
 
-THRESHOLDS: Final[Mapping[Point, int]] = MappingProxyType({Point.STRICT: 35, Point.BALANCED: 50, Point.PERMISSIVE: 70})
+THRESHOLDS: Final[Mapping[Point, int]] = MappingProxyType({Point.STRICT: 35, Point.BALANCED: 47, Point.PERMISSIVE: 70})
 """The least score that flags a text."""
 
 

@@ -34,6 +34,14 @@ def test_a_setting_is_made_once_and_is_on_record(desk: Client, alice: User) -> N
     assert desk.post(ADD, FORM).status_code == 403
 
 
+def test_models_are_kept_from_what_was_found_unless_a_tenant_wants_it_otherwise(desk: Client) -> None:
+    assert settings_in_force().stubs
+    assert desk.post(ADD, {**FORM, "stubs": "on"}).status_code == 302
+    assert settings_in_force().stubs
+    Screening.objects.update(stubs=False)
+    assert not settings_in_force().stubs
+
+
 def test_an_operator_sets_nothing(signed_in: Callable[[User], Client], bob: User, scoped: Tenant) -> None:
     assert signed_in(bob).post(ADD, FORM).status_code in (302, 403, 404)
     assert not Screening.objects.exists()
