@@ -86,15 +86,15 @@ class Runner:
         self.prepare = prepare
         self.tools = ScriptedTools()
 
-    def run(self, case: Case, *, seed: int = 0) -> Trial:
-        """Run one trial. `seed` throws the dice of waits."""
+    def run(self, case: Case, *, seed: int = 0, prepare: Prepare | None = None) -> Trial:
+        """Run one trial. `seed` throws the dice of waits; `prepare` is what it runs against, if not the usual."""
         began = time.monotonic()
         script = self.tools.script = Script(case)
         found: list[Problem] = []
         events: Sequence[Stamped] = ()
         record: Recording | None = None
         try:
-            with isolated(self.tools.executor, self.prepare) as place:
+            with isolated(self.tools.executor, prepare or self.prepare) as place:
                 attempt = _Attempt(place, case, script, self, seed)
                 try:
                     attempt.drive()
