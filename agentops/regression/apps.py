@@ -13,4 +13,4 @@ class RegressionConfig(AppConfig):
         from agentops.worker.sweeper import upkeep_with
 
         upkeep_with(rehearsing.take_up)
-        upkeep_with(forgetting.go_on)
+        forgetting.register()

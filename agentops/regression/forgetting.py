@@ -5,14 +5,15 @@ from datetime import datetime
 from agentops.regression.models import CaseResult, ImportedRun
 from agentops.retention import classes
 from agentops.retention.holds import Holds
-from agentops.retention.removal import Piece, tell, work_through
+from agentops.retention.removal import Piece, tell, work_on
 
 BATCH = 100
 
 
-def go_on(now: datetime) -> int:
-    """Do one piece of each class in the open tenant scope where a pass is due; return how many records it removed."""
-    return work_through(classes.IMPORTS.name, _imports, now) + work_through(classes.TRIALS.name, _trials, now)
+def register() -> None:
+    """Have the removal do this as well."""
+    work_on(classes.IMPORTS.name, _imports)
+    work_on(classes.TRIALS.name, _trials)
 
 
 def _imports(position: str, held: Holds, cutoff: datetime, now: datetime) -> Piece:
