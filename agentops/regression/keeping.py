@@ -65,7 +65,7 @@ def _sizes(data: Mapping[str, Any]) -> dict[str, int]:
         if isinstance(attempt, dict):
             for name in ("request", "response"):
                 value = attempt.get(name)
-                if sha256 := reference(value):
+                if isinstance(value, dict) and (sha256 := reference(value)):
                     size = value["bytes"]
                     found[sha256] = size if isinstance(size, int) else 0
     return found

@@ -127,7 +127,7 @@ def _texts(position: str, held: holds.Holds, cutoff: datetime, now: datetime) ->
         told: list[JSON] = [
             {"sha256": one.sha256, "bytes": one.size, "stored_at": one.created_at.isoformat()} for one in going
         ]
-        event_id = tell(classes.BODIES.name, {"texts": told}, now)
+        event_id = tell(classes.BODIES.name, {"count": len(going), "texts": told}, now)
         RemovedText.objects.bulk_create(
             RemovedText(
                 tenant_id=one.tenant_id,
@@ -256,7 +256,9 @@ def _remove(segments: Sequence[RemovedSegment], events: QuerySet[Event], now: da
     if not segments:
         return
     _forget_terms(events.select_related("stream"))
-    event_id = tell(classes.RECORD.name, {"segments": list[JSON](removals.described(one) for one in segments)}, now)
+    told = list[JSON](removals.described(one) for one in segments)
+    count = sum(one.events for one in segments)
+    event_id = tell(classes.RECORD.name, {"count": count, "segments": told}, now)
     for one in segments:
         one.event_id = event_id
     RemovedSegment.objects.bulk_create(segments)

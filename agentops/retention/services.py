@@ -242,8 +242,9 @@ def _covered(wanted: Wanted, problems: dict[str, str]) -> dict[str, Any]:
                 problems["run_id"] = "There is no such run."
             return {"run_id": wanted.run_id}
         case HoldKind.PROPOSAL:
-            proposal = Proposal.objects.filter(pk=wanted.proposal_id).values("pk", "run_id").first()
-            if wanted.proposal_id is None or proposal is None:
+            found = Proposal.objects.filter(pk=wanted.proposal_id) if wanted.proposal_id is not None else None
+            proposal = found.values("pk", "run_id").first() if found is not None else None
+            if proposal is None:
                 problems["proposal_id"] = "There is no such proposal."
                 return {}
             return {"proposal_id": proposal["pk"], "run_id": proposal["run_id"]}

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -119,6 +119,7 @@ def hold_place(request: TenantRequest) -> HttpResponse:
 @require(RIGHT)
 def hold_ask(request: TenantRequest, pk: UUID) -> HttpResponse:
     """Ask another admin to lift a hold."""
+    get_object_or_404(Hold, pk=pk)
     reason = str(request.POST.get("reason", ""))[:20_000]
     outcome = services.ask_to_lift(hold_id=pk, reason=reason, actor=request.actor)
     return _held(request, outcome, "Another admin has to lift it now.", pk, reason)
@@ -128,6 +129,7 @@ def hold_ask(request: TenantRequest, pk: UUID) -> HttpResponse:
 @require(RIGHT)
 def hold_answer(request: TenantRequest, pk: UUID) -> HttpResponse:
     """Lift a hold that somebody else asked to lift, or keep it."""
+    get_object_or_404(Hold, pk=pk)
     verdict = str(request.POST.get("verdict", ""))[:20]
     outcome = services.answer_lift(hold_id=pk, verdict=verdict, actor=request.actor)
     return _held(request, outcome, "The hold is lifted." if verdict == "lift" else "The hold stays.", pk)
