@@ -124,6 +124,7 @@ INSTALLED_APPS = [
     "approvals",
     "agentops.memory",
     "agentops.metrics",
+    "agentops.retention",
     "agentops.worker",
     "agentops.gateway",
     "agentops.regression",

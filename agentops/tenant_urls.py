@@ -10,5 +10,6 @@ urlpatterns = [
     path("", include("agentops.memory.urls")),
     path("", include("agentops.audit.urls")),
     path("", include("agentops.metrics.urls")),
+    path("", include("agentops.retention.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -5,9 +5,10 @@ They stop mistakes and ordinary access. Whoever owns the tables can drop them; t
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 
 
 class Executor(Protocol):
@@ -93,13 +94,41 @@ def remove(executor: Executor, vendor: str) -> None:
         executor.execute(statement)
 
 
+GUARDED: Final = (
+    *("audit_event", "audit_stream", "audit_removedsegment"),
+    *("payloads_payload", "payloads_removedtext", "retention_hold"),
+)
+"""Tables whose rows triggers keep: those of this module, of `payloads.guards` and of `retention.guards`."""
+
+
 @contextmanager
 def lifted(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """Take the triggers away for a block: to empty a test database, or to play the forger in a test."""
     with connection.cursor() as cursor:
-        remove(cursor, connection.vendor)
+        there = _triggers(cursor, connection.vendor)
+        for name, table, _ in there:
+            cursor.execute(f"drop trigger {name}{f' on {table}' if connection.vendor == 'postgresql' else ''}")
     try:
         yield
     finally:
         with connection.cursor() as cursor:
-            install(cursor, connection.vendor)
+            for _, _, definition in there:
+                cursor.execute(definition)
+
+
+def _triggers(cursor: CursorWrapper, vendor: str) -> list[tuple[str, str, str]]:
+    """Return name, table and definition of every trigger on the guarded tables."""
+    if vendor == "postgresql":
+        cursor.execute(
+            "select t.tgname, c.relname, pg_get_triggerdef(t.oid) from pg_trigger t"
+            " join pg_class c on c.oid = t.tgrelid"
+            " where not t.tgisinternal and c.relname = any(%s) and pg_table_is_visible(c.oid)",
+            [list(GUARDED)],
+        )
+    else:
+        marks = ", ".join(["%s"] * len(GUARDED))
+        cursor.execute(
+            f"select name, tbl_name, sql from sqlite_master where type = 'trigger' and tbl_name in ({marks})",  # noqa: S608
+            GUARDED,
+        )
+    return list(cursor.fetchall())

@@ -85,6 +85,38 @@ class Event(TenantModel):
         return f"{self.type} #{self.seq}"
 
 
+class RemovedSegment(TenantModel):
+    """The beginning of a stream that retention has removed, and the one thing that lets its rows be deleted.
+
+    Everything up to event `upto` is gone; `hash` is that of this event, so that what follows still has something to
+    follow. `event_id` is the event in the stream `retention` that says the same and is chained itself. Of one stream
+    the newest counts. Rows are never changed or deleted.
+    """
+
+    tenant = TenantForeignKey(db_index=False)
+    stream = models.ForeignKey(Stream, on_delete=models.PROTECT, related_name="+", db_index=False)
+    upto = models.BigIntegerField()
+    events = models.BigIntegerField(help_text="How many were removed with this one.")
+    hash = models.BinaryField(max_length=32)
+    newest_at = models.DateTimeField(help_text="When the newest of them happened.")
+    removed_at = models.DateTimeField()
+    event_id = models.BigIntegerField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "stream", "upto"), name="removed_segment_once"),
+            models.CheckConstraint(condition=Q(events__gt=0), name="removed_segment_not_empty"),
+        )
+
+    def __str__(self) -> str:
+        return f"up to {self.upto}"
+
+    @property
+    def hash_hex(self) -> str:
+        """The hash, as people read it."""
+        return bytes(self.hash).hex()
+
+
 class EventTerm(TenantModel):
     """What an event is found by beyond its columns (`audit.terms`): an index made afterwards, not part of the record.
 
@@ -132,6 +164,7 @@ class Verification(TenantModel):
     seq_from = models.BigIntegerField(default=1, help_text="The event of that stream that comes next.")
     streams = models.BigIntegerField(default=0)
     events = models.BigIntegerField(default=0)
+    removed = models.BigIntegerField(default=0, help_text="Events that retention had removed.")
     broken = models.BigIntegerField(default=0)
     findings = models.JSONField(default=list, help_text="The first bad event of each broken stream, 100 at most.")
 

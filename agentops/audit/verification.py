@@ -76,8 +76,9 @@ def go_on(now: datetime) -> int:
         walk = Verification.objects.select_for_update().filter(ended_at=None, pk=walk.pk).first()
         if walk is None:
             return 0
-        events, findings = _piece(walk)
+        events, findings, removed = _piece(walk)
         walk.events += events
+        walk.removed += removed
         walk.broken += len(findings)
         walk.findings = [*walk.findings, *(asdict(one) for one in findings)][:KEPT]
         if not Stream.objects.filter(pk__gte=walk.stream_from).exists():
@@ -90,16 +91,16 @@ def go_on(now: datetime) -> int:
     return events
 
 
-def _piece(walk: Verification) -> tuple[int, list[Finding]]:
+def _piece(walk: Verification) -> tuple[int, list[Finding], int]:
     """Walk the next streams, or the next part of a long one; move the walk on."""
     stream = Stream.objects.filter(pk__gte=walk.stream_from).order_by("pk").first()
     if stream is None:
-        return 0, []
+        return 0, [], 0
     if stream.seq <= PIECE:
         report, following = verify_some(stream.pk, STREAMS, longest=PIECE)
         walk.streams += report.streams
         walk.stream_from, walk.seq_from = following, 1
-        return report.events, list(report.findings)
+        return report.events, list(report.findings), report.removed
     if walk.stream_from != stream.pk:
         walk.seq_from = 1
     stop = walk.seq_from + PIECE - 1
@@ -107,4 +108,5 @@ def _piece(walk: Verification) -> tuple[int, list[Finding]]:
     found = verify_stream(stream, start=walk.seq_from, stop=None if last else stop)
     walk.stream_from, walk.seq_from = (stream.pk + 1, 1) if last or found.finding else (stream.pk, stop + 1)
     walk.streams += 1 if last or found.finding else 0
-    return found.events, [found.finding] if found.finding else []
+    removed = found.removed.upto if found.removed is not None and walk.stream_from != stream.pk else 0
+    return found.events, [found.finding] if found.finding else [], removed

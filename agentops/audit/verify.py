@@ -20,7 +20,8 @@ from uuid import UUID
 from django.db import connections
 from django.db.models import Max, Min, QuerySet
 
-from agentops.audit.models import Event, Stream, genesis, link
+from agentops.audit.models import Event, RemovedSegment, Stream, genesis, link
+from agentops.audit.removals import Removal, newest_removals
 from agentops.audit.services import columns
 from agentops.payloads.services import damage
 from agentops.tenancy.models import Tenant
@@ -60,6 +61,7 @@ class StreamReport:
     start: int
     events: int
     finding: Finding | None
+    removed: RemovedSegment | None = None
 
     @property
     def intact(self) -> bool:
@@ -69,11 +71,15 @@ class StreamReport:
 
 @dataclass(frozen=True, slots=True)
 class TenantReport:
-    """The walk over all streams of a tenant; one finding at most for each stream."""
+    """The walk over all streams of a tenant; one finding at most for each stream.
+
+    `removed` counts the events that retention has removed under an event of its own: not there, and not missing.
+    """
 
     streams: int
     events: int
     findings: tuple[Finding, ...]
+    removed: int = 0
 
 
 def verify_tenant(*, processes: int = 1) -> TenantReport:
@@ -93,6 +99,7 @@ def verify_tenant(*, processes: int = 1) -> TenantReport:
         sum(one.streams for one in reports),
         sum(one.events for one in reports),
         tuple(finding for one in reports for finding in one.findings),
+        sum(one.removed for one in reports),
     )
 
 
@@ -103,18 +110,20 @@ def verify_stream(stream: Stream | str, *, start: int = 1, stop: int | None = No
     before `start` is then taken as it stands. Events appended while this runs are walked or left out, never reported.
     """
     row = Stream.objects.get(name=stream) if isinstance(stream, str) else stream
-    walk = _Walk(row, _slug())
+    walk = _Walk(row, _slug(), newest_removals([row.pk]).get(row.pk))
     # A row may hold several events: a walk begins and ends at the rows that hold the first and the last one.
     rows = Event.objects.filter(stream_id=row.pk)
     before = rows.filter(seq__lt=start).order_by("-seq").first() if start > 1 else None
-    if before is not None:
+    if before is not None and before.seq > walk.seq:
         walk.seq, walk.hash = before.seq, bytes(before.hash)
-    rows = rows.filter(seq__gt=walk.seq)
-    if stop:
+        rows = rows.filter(seq__gt=walk.seq)
+    if stop and stop <= walk.seq and walk.removed is not None:
+        rows = rows.none()
+    elif stop:
         last = rows.filter(seq__gte=stop).order_by("seq").values_list("seq", flat=True).first()
         rows = rows.filter(seq__lte=last) if last is not None else rows
     finding = walk.run(_read(rows.order_by("seq")), stop)
-    return StreamReport(row.name, start, walk.proven, finding)
+    return StreamReport(row.name, start, walk.proven, finding, walk.removed)
 
 
 # --- many streams -----------------------------------------------------------------------------------------------------
@@ -138,14 +147,14 @@ def _verify_share(share: tuple[int, int, int | None]) -> TenantReport:
 
 
 def _verify_between(first: int, end: int | None) -> TenantReport:
-    slug, streams, events = _slug(), 0, 0
+    slug, streams, events, removed = _slug(), 0, 0, 0
     findings: list[Finding] = []
     while batch := list(_between(first, end)[:_TOGETHER]):
         report = _walk_all(batch, slug)
-        streams, events = streams + report.streams, events + report.events
+        streams, events, removed = streams + report.streams, events + report.events, removed + report.removed
         findings += report.findings
         first = batch[-1].pk + 1
-    return TenantReport(streams, events, tuple(findings))
+    return TenantReport(streams, events, tuple(findings), removed)
 
 
 def verify_some(first: int, streams: int, *, longest: int) -> tuple[TenantReport, int]:
@@ -163,16 +172,18 @@ def _walk_all(batch: list[Stream], slug: str) -> TenantReport:
     rows = _read(Event.objects.filter(stream_id__in=[row.pk for row in batch]).order_by("stream_id", "seq"))
     groups = groupby(rows, key=lambda row: row.stream_id)
     ahead = next(groups, None)
-    events, findings = 0, []
+    removals = newest_removals([row.pk for row in batch])
+    events, removed, findings = 0, 0, []
     for stream in batch:
         here = ahead is not None and ahead[0] == stream.pk
-        walk = _Walk(stream, slug)
+        walk = _Walk(stream, slug, removals.get(stream.pk))
         if finding := walk.run(ahead[1] if ahead is not None and here else iter(())):
             findings.append(finding)
         events += walk.proven
+        removed += walk.removed.upto if walk.removed is not None else 0
         if here:
             ahead = next(groups, None)
-    return TenantReport(len(batch), events, tuple(findings))
+    return TenantReport(len(batch), events, tuple(findings), removed)
 
 
 def _between(first: int, end: int | None) -> QuerySet[Stream]:
@@ -213,20 +224,26 @@ def _read(rows: QuerySet[Event]) -> Iterator[_Row]:
 
 
 class _Walk:
-    """A walk along one stream from event `seq` and its hash on."""
+    """A walk along one stream from event `seq` and its hash on: its beginning, or what retention has left of it."""
 
-    def __init__(self, row: Stream, slug: str) -> None:
+    def __init__(self, row: Stream, slug: str, removal: Removal | None) -> None:
         self.row = row
         self.slug = slug
         self.proven = 0
         self.seq = 0
         self.hash = genesis(slug, row.name)
+        self.removal = removal
+        self.removed = removal.segment if removal is not None else None
+        if self.removed is not None:
+            self.seq, self.hash = self.removed.upto, bytes(self.removed.hash)
 
     def run(self, rows: Iterator[_Row], stop: int | None = None) -> Finding | None:
         # The stream was read before the events, so every event it lists is visible here.
         listed = min(self.row.seq, stop or self.row.seq)
         if self.row.seq == 0 and bytes(self.row.head) != self.hash:
             return self._finding(0, None, "head", "The stream is empty, but its head is not its beginning.")
+        if self.removal is not None and (finding := self._removed(self.removal)):
+            return finding
         for row in rows:
             before = self.seq
             if finding := self._event(row):
@@ -237,6 +254,17 @@ class _Walk:
                 self.seq + 1, None, "missing", f"The stream lists {self.row.seq} events, the rows end at {self.seq}."
             )
         return self._unlisted()
+
+    def _removed(self, removal: Removal) -> Finding | None:
+        """Compare what was removed with the chained event that tells of it, and with the head of the stream."""
+        removed = removal.segment
+        if not removal.told:
+            return self._finding(
+                1, None, "missing", f"The events up to {removed.upto} are gone, and no event of the record tells of it."
+            )
+        if removed.upto == self.row.seq and self.hash != bytes(self.row.head):
+            return self._finding(self.seq, None, "head", "The stream's head is not the hash of its last event.")
+        return None
 
     def _event(self, row: _Row) -> Finding | None:
         envelope = _parse(row.body)

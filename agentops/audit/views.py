@@ -46,6 +46,8 @@ QUESTIONS: Final = (
     ("Changed and proposed allowlist rules", "type=allowlist."),
     ("Trusted calls", "type=trust."),
     ("Hosts that tools may reach", "type=host."),
+    ("Legal holds", "type=hold."),
+    ("How long records are kept, and what was removed", "type=retention."),
     ("Who belongs here", "type=member."),
     ("Who searched and exported", "type=audit."),
 )

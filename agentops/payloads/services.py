@@ -5,10 +5,11 @@ import zlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from django.utils import timezone
 
-from agentops.payloads.models import Payload
+from agentops.payloads.models import Payload, PayloadUse, RemovedText
 from agentops.payloads.references import PREFIX, Kept, reference, references, slim_event
 from agentops.wire.parse import JSON, JSONObject, WireError, as_object, parse_json
 
@@ -20,14 +21,18 @@ class PayloadMissing(LookupError):
     """There is no such text in the open tenant scope."""
 
 
+class PayloadRemoved(PayloadMissing):
+    """The text was kept for its period, and retention has removed it since."""
+
+
 class PayloadDamaged(ValueError):
     """The stored text is not the one that was recorded."""
 
 
-def keep(data: Sequence[JSONObject], *, now: datetime | None = None) -> list[JSONObject]:
+def keep(data: Sequence[JSONObject], *, run_id: UUID | None = None, now: datetime | None = None) -> list[JSONObject]:
     """Store the long texts in the exchanges of these events' data; return the data with references in their place.
 
-    To be called in the transaction that appends the events. No query where nothing is long.
+    To be called in the transaction that appends the events; `run_id` is whose they are. No query where nothing is long.
     """
     lean: list[JSONObject] = []
     kept: list[Kept] = []
@@ -35,31 +40,45 @@ def keep(data: Sequence[JSONObject], *, now: datetime | None = None) -> list[JSO
         slimmed, more = slim_event(one)
         lean.append(slimmed)
         kept += more
-    store(kept, now=now)
+    store(kept, run_id=run_id, now=now)
     return lean
 
 
-def store(kept: Iterable[Kept], *, now: datetime | None = None) -> None:
-    """Insert texts that are not there yet. One statement, none for an empty list; races are harmless."""
+def store(kept: Iterable[Kept], *, run_id: UUID | None = None, now: datetime | None = None) -> None:
+    """Insert texts that are not there yet, and note that this run names them. None for an empty list.
+
+    Races are harmless: a text that retention removes at this moment is inserted again.
+    """
     # In one order, so that two writers of the same texts cannot wait for each other.
     unique = sorted({one.sha256: one for one in kept}.values(), key=lambda one: one.sha256)
     if not unique:
         return
     moment = now or timezone.now()
     Payload.objects.bulk_create(
-        [Payload(sha256=one.sha256, body=one.body, size=one.size, created_at=moment) for one in unique],
-        ignore_conflicts=True,
+        [Payload(sha256=one.sha256, body=one.body, size=one.size, created_at=moment, used_at=moment) for one in unique],
+        update_conflicts=True,
+        update_fields=["used_at"],
+        unique_fields=["tenant", "sha256"],
     )
+    if run_id is not None:
+        uses = [PayloadUse(sha256=one.sha256, run_id=run_id) for one in unique]
+        PayloadUse.objects.bulk_create(uses, ignore_conflicts=True)
 
 
 def read(sha256: str) -> str:
     """Return a stored text of the open tenant scope after comparing it with its name.
 
-    Raises PayloadMissing, PayloadDamaged.
+    Raises PayloadRemoved where retention has removed it, PayloadMissing, PayloadDamaged.
     """
     row = Payload.objects.filter(sha256=sha256).first()
     if row is None:
-        raise PayloadMissing(f"There is no text sha256:{sha256[:12]}.")
+        removed = RemovedText.objects.filter(sha256=sha256).order_by("-pk").first()
+        if removed is None:
+            raise PayloadMissing(f"There is no text sha256:{sha256[:12]}.")
+        raise PayloadRemoved(
+            f"The text sha256:{sha256[:12]} ({removed.size} bytes) was removed on {removed.removed_at:%Y-%m-%d}, "
+            "because its retention period had ended."
+        )
     unpacked = zlib.decompressobj()
     try:
         raw = unpacked.decompress(bytes(row.body), MAX_TEXT)
@@ -95,8 +114,20 @@ def resolve_exchange(exchange: JSONObject) -> JSONObject:
     return whole
 
 
+def what_became_of(sha256: str) -> str:
+    """Say in a sentence why a text cannot be read; empty where it can."""
+    try:
+        read(sha256)
+    except (PayloadMissing, PayloadDamaged) as error:
+        return str(error)
+    return ""
+
+
 def damage(body: str) -> str:
-    """Say what is wrong with the texts that a row's canonical text names; empty when nothing is."""
+    """Say what is wrong with the texts that a row's canonical text names; empty when nothing is.
+
+    A text that retention has removed is no damage: its hash still stands in the event.
+    """
     if f'"payload":"{PREFIX}' not in body:
         return ""
     envelope = as_object(parse_json(body, max_bytes=MAX_TEXT))
@@ -106,6 +137,8 @@ def damage(body: str) -> str:
         for sha256 in references(data) if isinstance(data, dict) else ():
             try:
                 read(sha256)
+            except PayloadRemoved:
+                continue
             except (PayloadMissing, PayloadDamaged) as error:
                 return str(error)
     return ""

@@ -7,6 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from agentops.regression.recordings import MAX_BYTES
+from agentops.regression.rehearsing import MOST_REPEAT
 
 MASKS = (
     ("all", "secrets and personal data"),
@@ -41,6 +42,27 @@ class ImportForm(forms.Form):
             raise ValidationError(f"The file has {found.size} bytes; {MAX_BYTES} are read.")
         raw: bytes = found.read()
         return raw
+
+
+class RehearsalForm(forms.Form):
+    """Which suite is to be run, as which release, and how often each case."""
+
+    suite = forms.SlugField(max_length=64, widget=forms.HiddenInput)
+    release = forms.CharField(label="Release", required=False, max_length=120)
+    repeat = forms.IntegerField(label="Trials of each case", min_value=1, max_value=MOST_REPEAT, initial=1)
+
+
+class SuiteForm(forms.Form):
+    """A suite by its name."""
+
+    suite = forms.SlugField(max_length=64)
+
+
+class CompareForm(forms.Form):
+    """Two runs of one suite."""
+
+    before = forms.UUIDField(required=False)
+    after = forms.UUIDField(required=False)
 
 
 class QuarantineForm(forms.Form):

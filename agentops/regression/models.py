@@ -36,6 +36,29 @@ class ImportedRun(TenantModel):
         return f"{self.title or self.task_type} ({self.source})"
 
 
+class Rules(TenantModel):
+    """The rules that cases are decided by: the policy and the allowlist of a task type as they were. Never changes."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    task_type = models.SlugField(max_length=64)
+    policy_version = models.PositiveIntegerField(help_text="0 where no policy was published.")
+    policy = models.JSONField(help_text="The rules of that version, as they are stored.")
+    allowlist_version = models.PositiveIntegerField(help_text="Of the newest change of the allowlist; 0 for none.")
+    allowlist = models.JSONField(help_text="Rule by tool.")
+    digest = models.CharField(max_length=64, help_text="SHA-256 of all that but the versions.")
+    made_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant", "digest", "policy_version", "allowlist_version"), name="rules_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"policy {self.policy_version}, allowlist {self.allowlist_version}"
+
+
 class CaseSource(models.TextChoices):
     """Where a case came from."""
 
@@ -60,6 +83,15 @@ class Case(TenantModel):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField()
+    rules = models.ForeignKey(
+        Rules,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        help_text="What it is decided by; empty for the rules of the day.",
+    )
     retired_at = models.DateTimeField(null=True, blank=True, help_text="Since when it is not run any more.")
     quarantined_until = models.DateTimeField(null=True, blank=True, help_text="Until then a failure fails nothing.")
     quarantine_reason = models.CharField(max_length=300, blank=True)
@@ -143,3 +175,59 @@ class CaseResult(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.slug}: {self.passes} of {self.trials}"
+
+
+class RehearsalState(models.TextChoices):
+    """The life of a request to run a suite."""
+
+    WAITING = "waiting", "Waiting"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    CANCELLED = "cancelled", "Cancelled"
+    FAILED = "failed", "Could not be run"
+
+
+UNDER_WAY = (RehearsalState.WAITING, RehearsalState.RUNNING)
+
+
+class Rehearsal(TenantModel):
+    """A suite that somebody wants to be run, from the site: the worker takes it up (`rehearsing`)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    suite = models.SlugField(max_length=64)
+    release = models.CharField(max_length=120)
+    repeat = models.PositiveSmallIntegerField()
+    state = models.CharField(max_length=10, choices=RehearsalState, default=RehearsalState.WAITING)
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    asked_at = models.DateTimeField()
+    trials = models.PositiveIntegerField(help_text="How many there are to run.")
+    done = models.PositiveIntegerField(default=0)
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="How often a worker has begun.")
+    fence = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    problem = models.CharField(max_length=300, blank=True)
+    suite_run = models.ForeignKey(
+        SuiteRun, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=Q(state__in=RehearsalState.values), name="rehearsal_state_known"),
+            models.CheckConstraint(
+                condition=Q(state__in=UNDER_WAY, ended_at__isnull=True)
+                | (~Q(state__in=UNDER_WAY) & Q(ended_at__isnull=False)),
+                name="rehearsal_ended_once",
+            ),
+            models.CheckConstraint(
+                condition=(~Q(state="done") & Q(suite_run__isnull=True)) | Q(state="done", suite_run__isnull=False),
+                name="rehearsal_done_has_shown",
+            ),
+            models.UniqueConstraint(
+                fields=("tenant", "suite"), condition=Q(state__in=UNDER_WAY), name="rehearsal_one_under_way"
+            ),
+        )
+        indexes = (models.Index(fields=("tenant", "-asked_at"), name="rehearsal_newest"),)
+
+    def __str__(self) -> str:
+        return f"{self.suite} on {self.release}: {self.state}"

@@ -39,21 +39,25 @@ def planned_of_files(found: Sequence[tuple[Path, Suite]], *, now: datetime) -> l
     return planned
 
 
-def planned_of_tenant(found: Sequence[tuple[Path, Suite]], *, now: datetime) -> list[Planned]:
-    """Plan the suites of the open tenant scope, and those of files, against its task types.
+def planned_of_tenant(found: Sequence[tuple[Path, Suite]], *, now: datetime, only: str = "") -> list[Planned]:
+    """Plan the suites of the open tenant scope (or `only` one), and those of files, against its task types.
 
-    Raises BadCases for a row or a file that cannot be used. Two queries, and four for each task type.
+    A case that carries rules of its own runs under those. Raises BadCases for a row or a file that cannot be used. Two
+    queries, and eight for each task type and each set of rules.
     """
     kinds = {kind.slug: kind for kind in TaskType.objects.select_related("playbook", "fallback", "prompt")}
     rows: dict[tuple[str, str], list[CaseRow]] = {}
-    for row in CaseRow.objects.filter(retired_at__isnull=True).order_by("suite", "created_at", "id"):
+    active = CaseRow.objects.filter(retired_at__isnull=True).select_related("rules")
+    for row in (active.filter(suite=only) if only else active).order_by("suite", "created_at", "id"):
         rows.setdefault((row.suite, row.task_type), []).append(row)
     planned: list[Planned] = []
     for (suite, task_type), members in rows.items():
         kind = _kind(kinds, task_type, suite)
         cases = tuple(read_case(row.body) for row in members)
         resting = frozenset(r.slug for r in members if r.quarantined_until is not None and r.quarantined_until > now)
-        planned.append(Planned(suite, task_type, cases, copy_of(kind), resting))
+        sets = {row.rules_id: copy_of(kind, row.rules) for row in members if row.rules is not None}
+        pinned = {row.slug: sets[row.rules_id] for row in members if row.rules_id is not None}
+        planned.append(Planned(suite, task_type, cases, copy_of(kind), resting, pinned))
     for path, one in found:
         kind = _kind(kinds, one.task_type, str(path))
         planned.append(_planned(one, tuple(one.cases), copy_of(kind), now))

@@ -10,16 +10,20 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from agentops.audit.models import RemovedSegment
 from agentops.audit.services import Recorded
 from agentops.engine.transitions import RunState
+from agentops.payloads.services import what_became_of
 from agentops.regression.exporting import Mask, export_run, import_run, recording_of_import
 from agentops.regression.forms import MASKS, ExportForm, ImportForm, PlaceForm
+from agentops.regression.keeping import kept_of_file, kept_of_run
 from agentops.regression.models import CaseResult, ImportedRun
 from agentops.regression.recordings import BadRecording, Masked, read_recording
 from agentops.regression.steps import StepView, cause_of, recorded_of, step_at
 from agentops.regression.verdicts import Outcome, Verdict, verdict_of
 from agentops.runs import selectors
 from agentops.runs.findings import found_in, readable
+from agentops.runs.models import Run
 from agentops.runs.pages import unstored
 from agentops.runs.timeline import tell
 from agentops.runs.views import find_run
@@ -32,6 +36,9 @@ from agentops.tenancy.requests import TenantRequest
 def run_steps(request: TenantRequest, pk: UUID) -> HttpResponse:
     """Show the record of a run at one event; see `_page` for the context."""
     run = find_run(pk)
+    recorded = selectors.record_of(run)
+    if not recorded and (removed := selectors.removal_of_record(run)) is not None:
+        return _removed(request, run, removed)
     about = {
         "title": run.title or run.task_type.name,
         "id": str(run.id),
@@ -43,7 +50,14 @@ def run_steps(request: TenantRequest, pk: UUID) -> HttpResponse:
         else "",
         "export_url": reverse("run_export", args=[run.id]) if can(request.actor, "run.export") else "",
     }
-    return _page(request, selectors.record_of(run), about)
+    return _page(request, recorded, about)
+
+
+def _removed(request: TenantRequest, run: Run, removed: RemovedSegment) -> HttpResponse:
+    """Say that a record was removed, and when. Context of `regression/removed.html`: `run`, `removed`, `event_url`."""
+    url = reverse("audit_event", args=[removed.event_id]) if can(request.actor, "audit.view") else ""
+    context = {"run": run, "removed": removed, "event_url": url}
+    return unstored(render(request, "regression/removed.html", context, status=410))
 
 
 @require_safe
@@ -88,6 +102,9 @@ def export(request: TenantRequest, pk: UUID) -> HttpResponse:
     form = ExportForm(request.POST)
     if not form.is_valid():
         return HttpResponseBadRequest("Choose what to hide.", content_type="text/plain")
+    removed = selectors.removal_of_record(run)
+    if removed is not None:
+        return _removed(request, run, removed)
     wanted = form.cleaned_data["mask"]
     mask = None if wanted == "none" else Mask(wanted in ("all", "secrets"), wanted in ("all", "personal"))
     recording = export_run(run=run, actor=request.actor, mask=mask)
@@ -129,7 +146,8 @@ def _page(
     `regression/steps.html`: `about`, `step` (steps.StepView), `text` the event in words, `verdict` (verdicts.Verdict),
     `diverged_url`, `cause` and `cause_url` of a failed run, `findings` [{finding, urls [(seq, url)]}], `previous_url`,
     `next_url`, `first_url`, `last_url`,
-    `around` [{url, seq, type, here}], `masks`. A place that is not there is a 404.
+    `around` [{url, seq, type, here}], `masks`, `kept` (keeping.Kept), `masked` (recordings.Masked or
+    None). A place that is not there is a 404.
     """
     form = PlaceForm(request.GET)
     if not form.is_valid():
@@ -168,6 +186,10 @@ def _page(
             for position, one in step.around
         ],
         "masks": MASKS,
+        "kept": kept_of_run(step.event.data, what_became_of)
+        if about["kind"] == "run"
+        else kept_of_file(step.event.type, step.event.data, masked),
+        "masked": masked,
     }
     return unstored(render(request, "regression/steps.html", context))
 

@@ -90,8 +90,8 @@ class Runner:
         self.prepare = prepare
         self.tools = ScriptedTools()
 
-    def run(self, case: Case, *, seed: int = 0) -> Trial:
-        """Run one trial. `seed` throws the dice of waits."""
+    def run(self, case: Case, *, seed: int = 0, prepare: Prepare | None = None) -> Trial:
+        """Run one trial. `seed` throws the dice of waits; `prepare` is what it runs against, if not the usual."""
         began = time.monotonic()
         allowance = None
         if self.purse is not None:
@@ -104,7 +104,8 @@ class Runner:
         events: Sequence[Stamped] = ()
         record: Recording | None = None
         try:
-            with isolated(self.tools.executor, partial(self._prepare, allowance)) as place:
+            before = partial(_prepared, prepare or self.prepare, allowance)
+            with isolated(self.tools.executor, before) as place:
                 attempt = _Attempt(place, case, script, self, seed)
                 try:
                     attempt.drive()
@@ -125,10 +126,11 @@ class Runner:
             found += [one for one in problems(case.expect, events, state) if not (found and one.code == "state")]
         return Trial(case, tuple(found), state.steps_used, state.calls_used, _since(began), record)
 
-    def _prepare(self, allowance: Allowance | None) -> None:
-        self.prepare()
-        if allowance is not None:
-            bound(allowance)
+
+def _prepared(prepare: Prepare, allowance: Allowance | None) -> None:
+    prepare()
+    if allowance is not None:
+        bound(allowance)
 
 
 class _Attempt:

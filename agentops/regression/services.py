@@ -10,17 +10,19 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
 from agentops import clock
+from agentops.audit.removals import removal_of, words_of
 from agentops.audit.services import record_in_tenant_stream
 from agentops.regression.cases import BadCases
 from agentops.regression.cases import Case as WrittenCase
 from agentops.regression.models import Case, CaseResult, CaseSource, SuiteRun, Verdict
 from agentops.regression.promoting import NotPromotable, case_of_rejection, case_of_run, slug_of
+from agentops.regression.rules import of_now, told
 from agentops.regression.statistics import Outcome
 from agentops.regression.suites import Shown
-from agentops.runs.models import Run
-from agentops.runs.recording import load
+from agentops.runs.models import Run, TaskType
+from agentops.runs.recording import load, stream_of
 from agentops.tenancy.access import Actor, can
-from agentops.wire.parse import JSONObject, clean_text
+from agentops.wire.parse import JSON, JSONObject, clean_text
 from approvals.models import Proposal
 
 MAX_REASON: Final = 300
@@ -40,6 +42,7 @@ def promote_run(*, run: Run, actor: Actor, now: datetime | None = None) -> Promo
     Raises NotPromotable with the reason, and PermissionDenied.
     """
     _must(actor)
+    _still_there(run)
     slug = slug_of(run.title or run.task_type.slug, str(run.id)[-12:])
     written = case_of_run(load(run.id), case_id=slug, title=run.title or run.task_type.name)
     return _keep(written, run, CaseSource.RUN, None, actor, now)
@@ -52,6 +55,7 @@ def case_from_rejection(*, proposal: Proposal, actor: Actor, now: datetime | Non
     """
     _must(actor)
     run = Run.objects.select_related("task_type").get(pk=proposal.run_id)
+    _still_there(run)
     slug = slug_of("not", proposal.tool, str(proposal.pk)[-12:])
     title = f"Not again: {proposal.tool}, rejected in {run.title or run.task_type.name}"
     written = case_of_rejection(load(run.id), str(proposal.pk), case_id=slug, title=title)
@@ -96,6 +100,36 @@ def retire_case(*, case_id: UUID, retired: bool, actor: Actor, now: datetime | N
     return case
 
 
+def pin_rules(*, suite: str, actor: Actor, now: datetime | None = None) -> int:
+    """Let every case of a suite be decided by the rules of now, from now on; return how many were not already.
+
+    Raises PermissionDenied, and Case.DoesNotExist for a suite without cases.
+    """
+    _must(actor)
+    moment = now or clock.now()
+    with transaction.atomic():
+        rows = Case.objects.select_for_update(of=("self",)).filter(suite=suite, retired_at__isnull=True)
+        cases = list(rows.select_related("rules").order_by("pk"))
+        if not cases:
+            raise Case.DoesNotExist
+        changed = 0
+        for kind in TaskType.objects.filter(slug__in={case.task_type for case in cases}):
+            rules = of_now(kind, moment)
+            mine = [case for case in cases if case.task_type == kind.slug and case.rules_id != rules.pk]
+            if not mine:
+                continue
+            Case.objects.filter(pk__in=[case.pk for case in mine]).update(rules=rules)
+            changed += len(mine)
+            data: JSONObject = {
+                "suite": suite,
+                "cases": list[JSON](case.slug for case in mine),
+                "before": {case.slug: told(case.rules) for case in mine},
+                "after": told(rules),
+            }
+            record_in_tenant_stream("suite.rules_pinned", data, subject=("suite", suite), actor=actor)
+    return changed
+
+
 def baseline_of(suite: str, release: str, wanted: str = "") -> SuiteRun | None:
     """Return what a release is compared with: the newest run on the release that is wanted, else on any other one."""
     runs = SuiteRun.objects.filter(suite=suite).order_by("-started_at", "-id")
@@ -109,9 +143,16 @@ def outcomes_of(suite_run: SuiteRun) -> Mapping[str, Outcome]:
 
 
 def record_suite_run(
-    *, shown: Shown, release: str, baseline: SuiteRun | None, actor: Actor, started_at: datetime, now: datetime
+    *,
+    shown: Shown,
+    release: str,
+    baseline: SuiteRun | None,
+    actor: Actor,
+    started_at: datetime,
+    now: datetime,
+    asked_by: int | None = None,
 ) -> SuiteRun:
-    """Keep what a suite has shown. Raises PermissionDenied."""
+    """Keep what a suite has shown; `asked_by` is who wanted it, if not the actor. Raises PermissionDenied."""
     _must(actor)
     with transaction.atomic():
         row = SuiteRun.objects.create(
@@ -123,7 +164,7 @@ def record_suite_run(
             summary=shown.summary(),
             started_at=started_at,
             ended_at=now,
-            started_by_id=actor.user_id,
+            started_by_id=asked_by or actor.user_id,
         )
         CaseResult.objects.bulk_create(
             CaseResult(
@@ -150,7 +191,9 @@ def record_suite_run(
 def _keep(
     written: WrittenCase, run: Run, source: CaseSource, proposal: UUID | None, actor: Actor, now: datetime | None
 ) -> Promoted:
+    moment = now or clock.now()
     with transaction.atomic():
+        rules = of_now(run.task_type, moment)
         case, new = Case.objects.get_or_create(
             suite=run.task_type.slug,
             slug=written.id,
@@ -162,13 +205,21 @@ def _keep(
                 "source_run": run.id,
                 "source_proposal": proposal,
                 "created_by_id": actor.user_id,
-                "created_at": now or clock.now(),
+                "created_at": moment,
+                "rules": rules,
             },
         )
         if new:
             data: JSONObject = {"suite": case.suite, "case": case.slug, "run": str(run.id), "source": str(source)}
+            data |= told(rules)
             record_in_tenant_stream("case.promoted", data, subject=("case", str(case.pk)), actor=actor)
     return Promoted(case, new)
+
+
+def _still_there(run: Run) -> None:
+    removed = removal_of(stream_of(run.id))
+    if removed is not None:
+        raise NotPromotable(f"Its record is not there any more: {words_of(removed)}")
 
 
 def _must(actor: Actor) -> None:
@@ -183,6 +234,7 @@ __all__ = [
     "baseline_of",
     "case_from_rejection",
     "outcomes_of",
+    "pin_rules",
     "promote_run",
     "quarantine_case",
     "record_suite_run",

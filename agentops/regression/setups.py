@@ -1,14 +1,21 @@
 """What an isolated tenant starts with: the task type that is put to the test, as it is now."""
 
+import secrets
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Final
 
+from django.contrib.auth import get_user_model
+
+from agentops import clock
+from agentops.changes.models import ChangeStatus
 from agentops.prompts.models import Prompt
+from agentops.regression.models import Rules
+from agentops.regression.rules import allowlist_of, as_they_are
 from agentops.runs.models import OutputRules, Playbook, TaskType
 from agentops.worker.demo import CLINIC, SHOP, load_kinds
+from approvals.models import PolicyVersion
 from tools.allowing import seed_rules
-from tools.allowlist import rule_of
-from tools.models import AllowlistEntry
 
 _COPIED: Final = (
     *("slug", "name", "description", "planner", "planning", "instructions", "model_names", "model_parameters"),
@@ -17,12 +24,17 @@ _COPIED: Final = (
 )
 
 
-def copy_of(task_type: TaskType) -> Callable[[], None]:
-    """Read a task type of the open tenant scope; return what writes a copy of it into another one. Five queries."""
+def copy_of(task_type: TaskType, pinned: Rules | None = None) -> Callable[[], None]:
+    """Read a task type of the open tenant scope; return what writes a copy of it into another one. Eight queries.
+
+    `pinned` are the policy and the allowlist it has there; without them those of now.
+    """
     columns: dict[str, Any] = {name: getattr(task_type, name) for name in _COPIED}
     playbook, fallback = _playbook(task_type.playbook), _playbook(task_type.fallback)
     prompt = _prompt(task_type.prompt)
-    rules = [rule_of(entry) for entry in AllowlistEntry.objects.filter(task_type=task_type)]
+    rules = pinned if pinned is not None else as_they_are(task_type, clock.now())
+    allowed = allowlist_of(rules)
+    version, policy = rules.policy_version, rules.policy
     output = OutputRules.objects.values_list("rules", flat=True).first()
 
     def write() -> None:
@@ -35,9 +47,29 @@ def copy_of(task_type: TaskType) -> Callable[[], None]:
             fallback=made.get(_name(fallback)),
             prompt=Prompt.objects.create(**prompt) if prompt else None,
         )
-        seed_rules(copy.pk, rules)
+        seed_rules(copy.pk, allowed)
+        if version:
+            _publish(version, policy)
 
     return write
+
+
+def _publish(version: int, body: dict[str, Any]) -> None:
+    """Put a policy in force, as two people would have; they are gone with the transaction."""
+    users = get_user_model().objects
+    first, second = (users.create_user(f"regression-{secrets.token_hex(6)}", is_active=False) for _ in range(2))
+    now = clock.now() - timedelta(days=1)
+    PolicyVersion.objects.create(
+        version=version,
+        body=body,
+        status=ChangeStatus.ACTIVE,
+        note="Copied for a regression case.",
+        proposed_by=first,
+        proposed_at=now,
+        decided_by=second,
+        decided_at=now,
+        effective_at=now,
+    )
 
 
 def demonstration() -> None:

@@ -4,16 +4,16 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from agentops import clock
-from agentops.regression import selectors, services
+from agentops.regression import rehearsing, selectors, services, statistics
 from agentops.regression.cases import read_case, write_suite
-from agentops.regression.forms import QuarantineForm
-from agentops.regression.models import Case, SuiteRun
+from agentops.regression.forms import CompareForm, QuarantineForm, RehearsalForm, SuiteForm
+from agentops.regression.models import UNDER_WAY, Case, Rehearsal, SuiteRun
 from agentops.regression.promoting import NotPromotable
 from agentops.runs.pages import unstored
 from agentops.runs.views import find_run, run_page
@@ -51,8 +51,118 @@ def from_rejection(request: TenantRequest, pk: UUID) -> HttpResponse:
 @require_safe
 @require("regression.view")
 def suites(request: TenantRequest) -> HttpResponse:
-    """Show every suite, its newest verdict and its trend. Context of `regression/suites.html`: `suites`."""
-    return unstored(render(request, "regression/suites.html", {"suites": selectors.suites(clock.now())}))
+    """Show every suite, its newest verdict and its trend; see `_suites`."""
+    return _suites(request)
+
+
+def _suites(
+    request: TenantRequest,
+    *,
+    form: RehearsalForm | None = None,
+    notice: dict[str, str] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    """Answer with every suite.
+
+    Context of `regression/suites.html`: `suites` [selectors.SuiteRow], `form` the RehearsalForm that came back with
+    errors or None, `release` the name of this release, `most_repeat`, `may_manage`, `notice`.
+    """
+    context = {
+        "suites": selectors.suites(clock.now()),
+        "form": form,
+        "release": rehearsing.release_of_now(),
+        "most_repeat": rehearsing.MOST_REPEAT,
+        "may_manage": can(request.actor, "regression.manage"),
+        "notice": notice,
+    }
+    return unstored(render(request, "regression/suites.html", context, status=status))
+
+
+@require_POST
+@require("regression.manage")
+def rehearse(request: TenantRequest) -> HttpResponse:
+    """Ask the worker to run a suite. 404 without such a suite, 409 with the reason when it is not begun."""
+    form = RehearsalForm(request.POST)
+    if not form.is_valid():
+        return _suites(request, form=form, status=422)
+    asked = rehearsing.ask(**form.cleaned_data, actor=request.actor)
+    if isinstance(asked, rehearsing.NotAsked):
+        if asked.code == "no_suite":
+            raise Http404
+        notice = {"tone": "error", "title": "Nothing was begun.", "text": asked.message}
+        return _suites(request, notice=notice, status=409)
+    return unstored(redirect("run_rehearsal", pk=asked.rehearsal.pk))
+
+
+@require_safe
+@require("regression.view")
+def rehearsal(request: TenantRequest, pk: UUID) -> HttpResponse:
+    """Show how far a suite has come that somebody asked for. Context of `regression/rehearsal.html`: `row`, `live`."""
+    row = get_object_or_404(Rehearsal.objects.select_related("asked_by", "suite_run"), pk=pk)
+    context = {"row": row, "live": row.state in UNDER_WAY, "may_manage": can(request.actor, "regression.manage")}
+    return unstored(render(request, "regression/rehearsal.html", context))
+
+
+@require_POST
+@require("regression.manage")
+def rehearsal_stop(request: TenantRequest, pk: UUID) -> HttpResponse:
+    """Stop a suite that is under way."""
+    get_object_or_404(Rehearsal, pk=pk)
+    if rehearsing.stop(rehearsal_id=pk, actor=request.actor):
+        messages.success(request, "Stopped. What its trials have shown is not kept.")
+    else:
+        messages.info(request, "It had ended already.")
+    return unstored(redirect("run_rehearsal", pk=pk))
+
+
+@require_POST
+@require("regression.manage")
+def pin_rules(request: TenantRequest) -> HttpResponse:
+    """Let the cases of a suite be decided by the rules of now, from now on."""
+    form = SuiteForm(request.POST)
+    if not form.is_valid():
+        return HttpResponseBadRequest("This names no suite.", content_type="text/plain")
+    try:
+        changed = services.pin_rules(suite=form.cleaned_data["suite"], actor=request.actor)
+    except Case.DoesNotExist:
+        raise Http404 from None
+    told = f"{changed} case{'' if changed == 1 else 's'} will be decided by the policy and the allowlist of now."
+    messages.success(request, told if changed else "All of them were decided by these rules already.")
+    return unstored(redirect("run_suites"))
+
+
+@require_safe
+@require("regression.view")
+def compare(request: TenantRequest) -> HttpResponse:
+    """Compare two runs of a suite, case by case.
+
+    Context of `regression/compare.html`: `before` and `after` SuiteRun or None, `comparison` (statistics.Comparison),
+    `estimates` [(k, before, after)], `rows` [selectors.Pair], `others` [SuiteRun of this suite]. Without an address of
+    both, the newest run of a suite and its baseline; runs of two suites are a 400.
+    """
+    form = CompareForm(request.GET)
+    if not form.is_valid():
+        return HttpResponseBadRequest("This address names no runs.", content_type="text/plain")
+    runs = SuiteRun.objects.select_related("started_by")
+    asked = form.cleaned_data
+    newest = runs.order_by("-started_at", "-pk")
+    after = get_object_or_404(runs, pk=asked["after"]) if asked["after"] else newest.first()
+    if after is None:
+        return unstored(render(request, "regression/compare.html", {"after": None}))
+    before = get_object_or_404(runs, pk=asked["before"]) if asked["before"] else selectors.earlier_than(after)
+    if before is not None and before.suite != after.suite:
+        return HttpResponseBadRequest("These are runs of two suites.", content_type="text/plain")
+    others = newest.filter(suite=after.suite)[: selectors.CHOICES]
+    context = {"before": before, "after": after, "others": list(others), "comparison": None}
+    if before is not None:
+        pairs = selectors.pairs(before, after)
+        context |= {
+            "comparison": statistics.compare(before.release, services.outcomes_of(before), services.outcomes_of(after)),
+            "estimates": selectors.estimates_of(before, after),
+            "rows": pairs,
+            "differing": sum(one.change != "same" for one in pairs),
+        }
+    return unstored(render(request, "regression/compare.html", context))
 
 
 @require_safe
@@ -76,14 +186,14 @@ def suite_run(request: TenantRequest, pk: UUID) -> HttpResponse:
 @require("regression.view")
 def case(request: TenantRequest, pk: UUID) -> HttpResponse:
     """Show one case; see `_case_page`."""
-    return _case_page(request, get_object_or_404(Case, pk=pk))
+    return _case_page(request, get_object_or_404(Case.objects.select_related("rules"), pk=pk))
 
 
 @require_POST
 @require("regression.manage")
 def quarantine(request: TenantRequest, pk: UUID) -> HttpResponse:
     """Put a case into quarantine until a day, or take it out."""
-    found = get_object_or_404(Case, pk=pk)
+    found = get_object_or_404(Case.objects.select_related("rules"), pk=pk)
     form = QuarantineForm(request.POST)
     if not form.is_valid():
         return _case_page(request, found, form, status=422)
@@ -109,8 +219,10 @@ def _case_page(
 ) -> HttpResponse:
     """Answer with a case. Context of `regression/case.html`: `case`, `written` (YAML), `expects`, `history`, `form`."""
     written = read_case(found.body)
+    changed = selectors.rules_changed(found)
     context: dict[str, Any] = {
         "case": found,
+        "rules_changed": changed,
         "run_url": reverse("run", args=[found.source_run]) if found.source_run else "",
         "proposal_url": reverse("proposal", args=[found.source_proposal]) if found.source_proposal else "",
         "expects": written.expect,

@@ -1,7 +1,7 @@
 """Run the cases of a suite k times and say what that shows. Writes nothing."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -23,6 +23,12 @@ class Planned:
     cases: tuple[Case, ...]
     prepare: Prepare
     quarantined: frozenset[str] = frozenset()
+    pinned: Mapping[str, Prepare] = field(default_factory=dict)
+    """What single cases run against instead, by case: those that carry the rules they are decided by."""
+
+    def prepare_of(self, case: Case) -> Prepare:
+        """Return what a case runs against."""
+        return self.pinned.get(case.id, self.prepare)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +109,25 @@ def run_suite(
     before: Mapping[str, Outcome] | None = None,
     live: bool = False,
     purse: Purse | None = None,
+    after_trial: Callable[[], None] | None = None,
 ) -> Shown:
     """Run every case `repeat` times, with the models of this machine if `live`. No tenant's scope may be open.
 
-    `purse` pays for what models are asked.
-
-    `before` are the outcomes of the baseline release, by case.
+    `before` are the outcomes of the baseline release, by case. `purse` pays for what models are asked. `after_trial` is
+    called after each trial; what it raises ends the run of the suite.
     """
     if not 1 <= repeat <= MAX_REPEAT:
         raise ValueError(f"a suite is repeated 1 to {MAX_REPEAT} times")
     runner = Runner(planned.task_type, planned.prepare, live=live, purse=purse)
+
+    def trial(case: Case, number: int) -> Trial:
+        found = runner.run(case, seed=number, prepare=planned.prepare_of(case))
+        if after_trial is not None:
+            after_trial()
+        return found
+
     cases = tuple(
-        _shown(case, [runner.run(case, seed=number) for number in range(repeat)], case.id in planned.quarantined)
+        _shown(case, [trial(case, number) for number in range(repeat)], case.id in planned.quarantined)
         for case in planned.cases
     )
     shown = Shown(planned, repeat, cases)

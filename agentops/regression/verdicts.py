@@ -20,9 +20,17 @@ class Outcome(StrEnum):
     """The file is masked, and the first difference may come from that."""
 
     UNREADABLE = "unreadable"
+    REMOVED = "removed"
+    """Retention has removed it; nothing is wrong, and nothing can be compared any more."""
 
 
-EXIT: Final = {Outcome.IDENTICAL: 0, Outcome.DIVERGED: 1, Outcome.UNCHECKED: 2, Outcome.UNREADABLE: 2}
+EXIT: Final = {
+    Outcome.IDENTICAL: 0,
+    Outcome.REMOVED: 0,
+    Outcome.DIVERGED: 1,
+    Outcome.UNCHECKED: 2,
+    Outcome.UNREADABLE: 2,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class Verdict:
                 return f"not checkable from event {self.seq} on, because it is masked: {sides}"
             case Outcome.UNREADABLE:
                 return f"unreadable: {self.message}"
+            case Outcome.REMOVED:
+                return f"removed: {self.message}"
 
 
 def verdict_of(events: Sequence[Stamped], masked: Masked | None = None) -> Verdict:

@@ -340,7 +340,7 @@ def rows(run_id: UUID, events: Sequence[Stamped], after: State) -> list[NewEvent
 def _together(run_id: UUID, group: Sequence[Stamped], after: State) -> NewEvent | Packed:
     written = tuple(
         NewEvent(s.event.type, data, subject=_subject(run_id, s.event), tool=_tool(after, s.event), at=s.at)
-        for s, data in zip(group, keep([encode(s.event) for s in group]), strict=True)
+        for s, data in zip(group, keep([encode(s.event) for s in group], run_id=run_id), strict=True)
     )
     if len(written) == 1:
         return written[0]

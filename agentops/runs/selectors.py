@@ -9,6 +9,8 @@ from uuid import UUID
 from django.db.models import Q
 from django.utils import timezone
 
+from agentops.audit.models import RemovedSegment
+from agentops.audit.removals import removal_of
 from agentops.audit.services import Recorded, load
 from agentops.runs.models import Run, TaskType
 from agentops.runs.recording import stream_of
@@ -58,6 +60,11 @@ def task_types() -> Sequence[TaskType]:
 def record_of(run: Run) -> Sequence[Recorded]:
     """Return the recorded events of a run, oldest first. One query."""
     return load(stream_of(run.id))
+
+
+def removal_of_record(run: Run) -> RemovedSegment | None:
+    """Return what retention has left of the record of a run; None where it has removed nothing. One query."""
+    return removal_of(stream_of(run.id))
 
 
 def session_notes(run: Run) -> Sequence[Mapping[str, Any]]:

@@ -107,9 +107,11 @@ def run_page(
     `plan` (as recorded, a path and a value per line), `plan_steps` [timeline.PlannedStep], `answer`, `proposals` [{id,
     url, band, score, sentence_parts, status}], `denied` [{tool, step_id, code, message, off_plan}], `unknown` [{url,
     tool, message, asked}], `can_reconcile`, `can_cancel`, `cancel_url`, `holds` [see `_holds`], `paused` {since,
-    causes, stopped} or None, `last_error`, `stop_url`, `audit_url`, `live` whether it changes.
+    causes, stopped} or None, `removed` (RemovedSegment where retention has
+    removed the record, or None), `last_error`, `stop_url`, `audit_url`, `live` whether it changes.
     """
     recorded = selectors.record_of(run)
+    removed = None if recorded else selectors.removal_of_record(run)
     told = tell(recorded, _proposal_url, lambda seq: reverse("run_exchange", args=[run.id, seq]))
     state = RunState(run.state)
     may_reconcile = can(request.actor, "call.reconcile")
@@ -144,8 +146,9 @@ def run_page(
         "findings": found_in(recorded, lambda place: f"{steps_url}?at={place}"),
         "steps_url": steps_url,
         "case_url": reverse("run_promote", args=[run.id])
-        if state.terminal and can(request.actor, "regression.manage")
+        if state.terminal and removed is None and can(request.actor, "regression.manage")
         else "",
+        "removed": removed,
         "audit_url": f"{reverse('audit')}?run={run.id}" if can(request.actor, "audit.view") else "",
         "live": not state.terminal,
         "notice": notice,

@@ -18,6 +18,7 @@ from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.memory.services import expire_due as expire_facts
 from agentops.memory.session import sweep as sweep_session_notes
 from agentops.metrics import deliveries, rollup
+from agentops.retention import removal
 from agentops.runs import lease
 from agentops.runs.dispatch import ring_now
 from agentops.runs.models import Run, ToolCall
@@ -38,6 +39,9 @@ from approvals.reminders import remind_due
 from tools.contracts import Effect
 
 logger = logging.getLogger(__name__)
+
+_UPKEEP: list[Callable[[datetime], object]] = []
+"""What apps above have done in every sweep of a tenant, in its scope (`upkeep_with`)."""
 
 RING_AGAIN: Final = timedelta(seconds=5)
 BATCH: Final = 200
@@ -93,12 +97,20 @@ def _keep_up(tenant: Tenant, now: datetime) -> None:
         partial(exports.go_on, now),
         partial(rollup.sweep, now),
         partial(deliveries.send_due, now, MAILS),
+        partial(removal.go_on, now),
+        *(partial(more, now) for more in _UPKEEP),
     )
     for upkeep in tasks:
         try:
             upkeep()
         except Exception:
             logger.exception("upkeep of tenant %s failed", tenant.slug)
+
+
+def upkeep_with(task: Callable[[datetime], object]) -> None:
+    """Have this one done as well, in every sweep from now on (idempotent)."""
+    if task not in _UPKEEP:
+        _UPKEEP.append(task)
 
 
 def settle_leftovers(now: datetime) -> int:

@@ -42,9 +42,10 @@ TENANT_URLS = "agentops.tenant_urls"
 FOR_STRANGERS = {"sign in": "/sign-in", "forgot": "/account/password/reset"}
 ELSEWHERE = {
     *("values", "similar", "together", "risk", "run_exchange"),
+    *("retention", "run_compare", "run_rehearsal"),
     *("run_steps", "run_imports", "run_import_steps", "run_suites", "run_suite", "run_result_steps", "run_case"),
 }
-"""Pages whose samples are in `test_card_access` and `test_regression`.
+"""Pages whose samples are in `test_card_access`, `test_regression` and `test_records`.
 
 An exchange needs a model, and shows what an artifact does; a result is the page of a record's steps.
 """

@@ -11,10 +11,10 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentops.audit.guards import lifted
 from agentops.audit.models import Event
 from agentops.audit.services import NewEvent, append
 from agentops.audit.verify import verify_tenant
-from agentops.payloads import guards
 from agentops.payloads.models import Payload
 from agentops.payloads.references import HEAD, INLINE, reference, references, slim, slim_event
 from agentops.payloads.services import PayloadDamaged, PayloadMissing, keep, read, resolve, store
@@ -24,6 +24,7 @@ from agentops.tenancy.scope import tenant_scope
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject
 from tests.approvals.threads import at_once
+from tests.payloads.losing import lose_texts
 
 LONG: JSONObject = {"messages": ["é" * 10_000, {"deep": [1, 2.5, None, True]}]}
 SHORT: JSONObject = {"answer": "x"}
@@ -142,21 +143,15 @@ def test_a_text_that_is_gone_is_found_by_the_verifier(scoped: Tenant) -> None:
     [lean] = keep([{"exchange": exchange()}])
     with transaction.atomic():
         append("run:x", [NewEvent("plan.made", lean)], actor=WORKER)
-    Payload.objects.all().delete()
+    lose_texts()
     [finding] = verify_tenant().findings
     assert finding.reason == "payload"
 
 
 def forge(**columns: object) -> None:
     """Change rows as the owner of the table could."""
-    postgresql = connection.vendor == "postgresql"
-    with connection.cursor() as cursor:
-        for statement in guards.POSTGRESQL_DROP if postgresql else guards.SQLITE_DROP:
-            cursor.execute(statement)
-    Payload.objects.update(**columns)
-    with connection.cursor() as cursor:
-        for statement in guards.POSTGRESQL if postgresql else guards.SQLITE:
-            cursor.execute(statement)
+    with lifted(connection):
+        Payload.objects.update(**columns)
 
 
 def test_an_auditor_reads_the_text_on_the_page_of_its_event(acme: Tenant, ann: User, client: Client) -> None:

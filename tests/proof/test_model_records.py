@@ -18,6 +18,7 @@ from agentops.runs.models import Run, TaskType
 from agentops.tenancy.access import SYSTEM
 from agentops.tenancy.models import Tenant
 from agentops.worker.planners import planner_for
+from tests.payloads.losing import lose_texts
 from tests.proof.planning import STEPWISE, Answers, drive_on, events_of
 from tests.shop import Clock, drive, start
 from tests.stubs.model_server import Call, ModelServer, Raw, Says, in_turn, plan, rate_limited, support
@@ -80,7 +81,7 @@ def test_long_requests_are_kept_once_beside_the_events_and_everything_verifies(s
     assert first == second != []
     assert Payload.objects.count() == 1
     assert not verify_tenant().findings
-    Payload.objects.all().delete()
+    lose_texts()
     assert [finding.reason for finding in verify_tenant().findings] == ["payload"]
 
 
@@ -191,7 +192,7 @@ def test_a_damaged_text_is_said_and_only_the_head_is_shown(
     answers(in_turn(NOTHING))
     clock = Clock()
     run = drive_on(start("support-email", MAIL, now=clock()).id, clock)
-    Payload.objects.all().delete()
+    lose_texts()
     client.force_login(bob, backend="allauth.account.auth_backends.AuthenticationBackend")
     seq = next(
         line.split('"')[0] for line in client.get(f"/t/acme/runs/{run.id}").content.decode().split("/exchanges/")[1:]

@@ -8,13 +8,13 @@ from django.db import transaction
 from django.test import Client
 
 from agentops.audit.services import NewEvent, append
-from agentops.payloads.models import Payload
 from agentops.payloads.services import keep
 from agentops.runs.models import Run
 from agentops.tenancy.access import SYSTEM, WORKER
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.services import issue_token
+from tests.payloads.losing import lose_texts
 from tests.replaying import by_hand
 from tests.shop import start, task_type
 
@@ -54,7 +54,7 @@ def test_a_program_reads_the_whole_text_and_is_told_when_it_is_gone(run: Run, ac
     assert asked_by(acme, address.replace("/2/", "/1/")).status_code == 404
     assert asked_by(globex, address).status_code == 404
     with tenant_scope(acme):
-        Payload.objects.all().delete()
+        lose_texts()
     gone = asked_by(acme, address)
     assert (gone.status_code, gone.json()["code"]) == (410, "payload_damaged")
 

@@ -25,7 +25,8 @@ from agentops.metrics.models import Alarm, Webhook
 from agentops.prompts.services import built_in
 from agentops.providers.models import ModelPrice
 from agentops.regression.exporting import recording_of
-from agentops.regression.models import Case, CaseResult, ImportedRun, SuiteRun
+from agentops.regression.models import Case, CaseResult, ImportedRun, Rehearsal, SuiteRun
+from agentops.retention.models import Hold, Periods
 from agentops.runs.models import OutputRules, Run, TaskType, ToolCall
 from agentops.screening.models import Screening
 from agentops.tenancy.access import SYSTEM, TOKEN_SCOPES
@@ -48,6 +49,8 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "similar": Proposal,
     "together": Run,
     "risk_decide": RiskWeights,
+    "retention_decide": Periods,
+    **dict.fromkeys(("hold_ask", "hold_answer"), Hold),
     "policy_decide": PolicyVersion,
     "trust_give": Proposal,
     "trust_revoke": ScopedTrust,
@@ -76,6 +79,7 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "proposal_case": Proposal,
     "run_import_steps": ImportedRun,
     "run_suite": SuiteRun,
+    **dict.fromkeys(("run_rehearsal", "run_rehearsal_stop"), Rehearsal),
     "run_result_steps": CaseResult,
     **dict.fromkeys(("run_case", "run_case_quarantine", "run_case_retire"), Case),
     "unknown": ToolCall,
@@ -100,6 +104,9 @@ POSTED = frozenset(
         *(
             "decide",
             "risk_decide",
+            "retention_decide",
+            "hold_ask",
+            "hold_answer",
             "allowlist_decide",
             "host_decide",
             "policy_decide",
@@ -113,7 +120,7 @@ POSTED = frozenset(
         *("alarm_acknowledge", "alarm_reset"),
         *("section_seen", "step_up", "ask", "undo", "escalate", "extend", "absence_end"),
         *("run_cancel", "run_pause", "run_resume", "run_requeue", "audit_export_file"),
-        *("run_export", "run_promote", "proposal_case", "run_case_quarantine", "run_case_retire"),
+        *("run_rehearsal_stop", "run_export", "run_promote", "proposal_case", "run_case_quarantine", "run_case_retire"),
     }
 )
 """Routes that only take a form, and one about events that a playbook's run does not have (see `test_exchanges`)."""
@@ -264,6 +271,15 @@ def build(tenant: Tenant) -> World:
                 ends_at=run.created_at + timedelta(days=1),
             ),
             RiskWeights(version=1, body={}, note="n", proposed_by_id=whoever(tenant), proposed_at=run.created_at),
+            Periods(
+                version=1,
+                body={},
+                note="n",
+                shortens=True,
+                proposed_by_id=whoever(tenant),
+                proposed_at=run.created_at,
+            ),
+            Hold(kind="tenant", matter="m", reason="r", placed_by_id=whoever(tenant), placed_at=run.created_at),
             BandRule(band="low", rationale_chars=5),
             OutputRules(rules={"actions": {"card": "block"}}),
             Shift(user_id=whoever(tenant), starts_at=run.created_at, ends_at=run.created_at + timedelta(days=1)),
@@ -295,6 +311,16 @@ def build(tenant: Tenant) -> World:
                 body='{"expect":{"state":"succeeded"},"id":"c","input":{},"title":"t"}',
                 source="run",
                 created_at=run.created_at,
+            ),
+            Rehearsal(
+                suite="s",
+                release="r",
+                repeat=1,
+                asked_by_id=whoever(tenant),
+                asked_at=run.created_at,
+                trials=1,
+                state="cancelled",
+                ended_at=run.created_at,
             ),
             suite_run := SuiteRun(
                 suite="s",
@@ -455,7 +481,7 @@ def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World,
         )
     }
     unknown |= dict.fromkeys((Event, Export, Fact, ToolCall, Halt, SavedView, Absence, TaskType, CaseResult), 2**40)
-    unknown[Alarm] = uuid7()
+    unknown |= dict.fromkeys((Alarm, Periods, Hold, Rehearsal), uuid7())
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)
         if route in API_ROUTES:

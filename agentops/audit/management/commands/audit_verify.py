@@ -41,7 +41,10 @@ class Command(BaseCommand):
             for finding in report.findings:
                 self.stdout.write(f"{tenant.slug}: {finding}")
             verdict = f"{len(report.findings)} broken" if report.findings else "intact"
-            self.stdout.write(f"{tenant.slug}: {report.events} events proven in {report.streams} streams, {verdict}")
+            gone = f", {report.removed} removed by retention" if report.removed else ""
+            self.stdout.write(
+                f"{tenant.slug}: {report.events} events proven in {report.streams} streams{gone}, {verdict}"
+            )
         if broken:
             raise CommandError(
                 f"The audit trail is broken in {broken} stream{'s' if broken > 1 else ''}.", returncode=1

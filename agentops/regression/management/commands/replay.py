@@ -8,10 +8,11 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from agentops.audit.removals import removal_of, words_of
 from agentops.regression.recordings import MAX_BYTES, BadRecording, read_recording
 from agentops.regression.selectors import newest_runs, runs_named, tenants_named
 from agentops.regression.verdicts import EXIT, Outcome, Verdict, verdict_of_record, verdict_of_recording
-from agentops.runs.recording import load
+from agentops.runs.recording import load, stream_of
 from agentops.tenancy.scope import tenant_scope
 
 
@@ -80,6 +81,9 @@ class Command(BaseCommand):
 
 
 def _verdict(run_id: UUID) -> Verdict:
+    removed = removal_of(stream_of(run_id))
+    if removed is not None:
+        return Verdict(Outcome.REMOVED, 0, message=words_of(removed))
     return verdict_of_record(lambda: load(run_id))
 
 

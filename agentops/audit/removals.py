@@ -1,0 +1,66 @@
+"""What retention has removed of the record, and the events that say so, in a stream that is never removed."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from agentops.audit.models import Event, RemovedSegment
+from agentops.audit.services import read
+from agentops.wire.parse import JSON, JSONObject
+
+STREAM: Final = "retention"
+TYPE: Final = "retention.removed"
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The newest removal of one stream. `told` says that the chained event it names tells the same."""
+
+    segment: RemovedSegment
+    told: bool
+
+
+def described(segment: RemovedSegment) -> JSONObject:
+    """Return what the event says about a segment."""
+    return {
+        "stream": segment.stream.name,
+        "upto": segment.upto,
+        "events": segment.events,
+        "hash": bytes(segment.hash).hex(),
+        "newest_at": segment.newest_at.isoformat(),
+    }
+
+
+def newest_removals(stream_ids: Collection[int]) -> Mapping[int, Removal]:
+    """Return what was removed of these streams of the open tenant scope, by stream. One query, two if anything was."""
+    rows = RemovedSegment.objects.filter(stream_id__in=stream_ids).select_related("stream").order_by("upto")
+    newest = {row.stream_id: row for row in rows}
+    if not newest:
+        return {}
+    events = Event.objects.filter(
+        pk__in={row.event_id for row in newest.values()}, stream__name=STREAM, type=TYPE
+    ).values_list("pk", "body")
+    told = {pk: _segments(body) for pk, body in events}
+    return {stream_id: Removal(row, described(row) in told.get(row.event_id, [])) for stream_id, row in newest.items()}
+
+
+def removal_of(stream: str) -> RemovedSegment | None:
+    """Return the newest removal of one stream. One query."""
+    return RemovedSegment.objects.filter(stream__name=stream).order_by("-upto").first()
+
+
+def words_of(removed: RemovedSegment) -> str:
+    """Say what is not there any more, since when, and which event of the record tells of it."""
+    return (
+        f"{removed.events} events up to {removed.newest_at:%Y-%m-%d} were removed on {removed.removed_at:%Y-%m-%d}, "
+        f"because their retention period had ended (event row {removed.event_id})."
+    )
+
+
+def _segments(body: str) -> list[JSON]:
+    try:
+        [event] = read(body, b"")
+    except (ValueError, KeyError, TypeError):
+        return []
+    found = event.data.get("segments")
+    return found if isinstance(found, list) else []

@@ -1,0 +1,193 @@
+"""The narrow door in the triggers that keep the record, on both databases.
+
+A row of the record, or a text beside it, is deleted only if all of this is so, and the database itself looks: a row
+names exactly it (`RemovedSegment`, `RemovedText`), which nobody can change or delete; that row names an event
+`retention.removed` in the stream `retention`, which is chained and never deleted; it is older than 184 days by the
+clock of the database; and no hold covers it as far as its columns tell. Holds on people are also looked up in the
+program (`holds`), where the rest of a run is known.
+"""
+
+from agentops.audit.guards import Executor
+
+_DAYS = 184
+_HOLDS = """
+    select 1 from retention_hold h where h.tenant_id = old.tenant_id and h.lifted_at is null and (
+        h.kind = 'tenant'
+        or (h.kind = 'period' and old.at >= h.since and old.at < h.until)
+        or (h.run_id is not null and h.run_id = old.run_id)
+        or (h.kind = 'person' and old.actor_kind = 'user' and old.actor_id = cast(h.person_id as {text}))
+    )"""
+_TEXT_HOLDS = """
+    select 1 from retention_hold h where h.tenant_id = old.tenant_id and h.lifted_at is null and (
+        h.kind = 'tenant'
+        or (h.kind = 'period' and old.created_at < h.until and coalesce(old.used_at, old.created_at) >= h.since)
+        or exists (
+            select 1 from payloads_payloaduse u
+            where u.tenant_id = old.tenant_id and u.sha256 = old.sha256 and u.run_id = h.run_id
+        )
+    )"""
+_TOLD = """
+    join audit_event e on e.id = r.event_id and e.tenant_id = r.tenant_id and e.type = 'retention.removed'
+    join audit_stream s on s.id = e.stream_id and s.name = 'retention'"""
+_DOOR = (
+    f"select 1 from audit_removedsegment r {_TOLD}"  # noqa: S608
+    " where r.tenant_id = old.tenant_id and r.stream_id = old.stream_id and r.upto >= old.seq"
+)
+_TEXT_DOOR = (
+    f"select 1 from payloads_removedtext r {_TOLD}"  # noqa: S608
+    " where r.tenant_id = old.tenant_id and r.payload_id = old.id and r.sha256 = old.sha256"
+)
+_OWN = "select 1 from audit_stream s where s.id = old.stream_id and s.name = 'retention'"
+_KEPT_FOR_EVER = ("audit_removedsegment", "payloads_removedtext")
+_HOLD_SAME = " or ".join(
+    f"new.{name} is distinct from old.{name}"
+    for name in (
+        *("id", "tenant_id", "kind", "run_id", "proposal_id", "person_id", "since", "until"),
+        *("matter", "reason", "placed_by_id", "placed_at"),
+    )
+)
+_RAISE = "raise insufficient_privilege using message ="
+
+_POSTGRESQL = (
+    f"""create function audit_refuse_removal() returns trigger language plpgsql as $$
+    begin
+        if not exists ({_DOOR}) or exists ({_OWN}) then
+            {_RAISE} 'delete on audit_event refused: events are append-only';
+        end if;
+        if old.at > now() - interval '{_DAYS} days' then
+            {_RAISE} 'delete on audit_event refused: younger than {_DAYS} days';
+        end if;
+        if exists ({_HOLDS.format(text="text")}) then
+            {_RAISE} 'delete on audit_event refused: a hold covers it';
+        end if;
+        return old;
+    end $$""",
+    f"""create function payload_refuse_removal() returns trigger language plpgsql as $$
+    begin
+        if not exists ({_TEXT_DOOR}) then
+            {_RAISE} 'delete on payloads_payload refused: texts stay';
+        end if;
+        if coalesce(old.used_at, old.created_at) > now() - interval '{_DAYS} days' then
+            {_RAISE} 'delete on payloads_payload refused: younger than {_DAYS} days';
+        end if;
+        if exists ({_TEXT_HOLDS}) then
+            {_RAISE} 'delete on payloads_payload refused: a hold covers it';
+        end if;
+        return old;
+    end $$""",
+    f"""create function hold_refuse_change() returns trigger language plpgsql as $$
+    begin
+        if {_HOLD_SAME} or old.lifted_at is not null then
+            {_RAISE} 'update on retention_hold refused: a hold is only lifted';
+        end if;
+        return new;
+    end $$""",
+    "drop trigger event_append_only on audit_event",
+    """create trigger event_append_only before update on audit_event
+    for each row execute function audit_refuse_change()""",
+    """create trigger event_narrow_door before delete on audit_event
+    for each row execute function audit_refuse_removal()""",
+    """create trigger payload_narrow_door before delete on payloads_payload
+    for each row execute function payload_refuse_removal()""",
+    """create trigger payload_no_truncate before truncate on payloads_payload
+    for each statement execute function audit_refuse_change()""",
+    """create trigger hold_only_lifted before update on retention_hold
+    for each row execute function hold_refuse_change()""",
+    """create trigger hold_no_delete before delete on retention_hold
+    for each row execute function audit_refuse_change()""",
+    """create trigger hold_no_truncate before truncate on retention_hold
+    for each statement execute function audit_refuse_change()""",
+    *(
+        f"create trigger removed_kept before update or delete on {table} for each row"
+        " execute function audit_refuse_change()"
+        for table in _KEPT_FOR_EVER
+    ),
+    *(
+        f"create trigger removed_no_truncate before truncate on {table} for each statement"
+        " execute function audit_refuse_change()"
+        for table in _KEPT_FOR_EVER
+    ),
+)
+_POSTGRESQL_DROP = (
+    *(
+        f"drop trigger {name} on {table}"
+        for table in _KEPT_FOR_EVER
+        for name in ("removed_kept", "removed_no_truncate")
+    ),
+    "drop trigger hold_only_lifted on retention_hold",
+    "drop trigger hold_no_delete on retention_hold",
+    "drop trigger hold_no_truncate on retention_hold",
+    "drop trigger payload_no_truncate on payloads_payload",
+    "drop trigger payload_narrow_door on payloads_payload",
+    "drop trigger event_narrow_door on audit_event",
+    "drop trigger event_append_only on audit_event",
+    """create trigger event_append_only before update or delete on audit_event
+    for each row execute function audit_refuse_change()""",
+    "drop function hold_refuse_change()",
+    "drop function payload_refuse_removal()",
+    "drop function audit_refuse_removal()",
+)
+
+_OLD = f"strftime('%Y-%m-%d %H:%M:%f', 'now', '-{_DAYS} days')"
+_REPLACED = {
+    "audit_removedsegment": "id = new.id or (stream_id = new.stream_id and upto = new.upto)",
+    "payloads_removedtext": "id = new.id or (tenant_id = new.tenant_id and payload_id = new.payload_id)",
+    "payloads_payload": "id = new.id",
+    "retention_hold": "id = new.id",
+}
+_NO_REPLACE = """create trigger {table}_no_replace before insert on {table}
+    when exists (select 1 from {table} where {same})
+    begin select raise(abort, 'replace in {table} refused'); end"""
+_SQLITE = (
+    "drop trigger event_no_delete",
+    f"""create trigger event_no_delete before delete on audit_event
+    begin
+        select raise(abort, 'delete on audit_event refused: events are append-only')
+        where not exists ({_DOOR}) or exists ({_OWN});
+        select raise(abort, 'delete on audit_event refused: younger than {_DAYS} days') where old.at > {_OLD};
+        select raise(abort, 'delete on audit_event refused: a hold covers it')
+        where exists ({_HOLDS.format(text="text")});
+    end""",
+    f"""create trigger payload_narrow_door before delete on payloads_payload
+    begin
+        select raise(abort, 'delete on payloads_payload refused: texts stay') where not exists ({_TEXT_DOOR});
+        select raise(abort, 'delete on payloads_payload refused: younger than {_DAYS} days')
+        where coalesce(old.used_at, old.created_at) > {_OLD};
+        select raise(abort, 'delete on payloads_payload refused: a hold covers it') where exists ({_TEXT_HOLDS});
+    end""",
+    f"""create trigger hold_only_lifted before update on retention_hold
+    when {_HOLD_SAME.replace("is distinct from", "is not")} or old.lifted_at is not null
+    begin select raise(abort, 'update on retention_hold refused: a hold is only lifted'); end""",
+    """create trigger hold_no_delete before delete on retention_hold
+    begin select raise(abort, 'delete on retention_hold refused: holds stay'); end""",
+    *(
+        f"create trigger {table}_no_{verb} before {verb} on {table}"
+        f" begin select raise(abort, '{verb} on {table} refused: events are append-only'); end"
+        for table in _KEPT_FOR_EVER
+        for verb in ("update", "delete")
+    ),
+    # INSERT OR REPLACE deletes without a delete trigger.
+    *(_NO_REPLACE.format(table=table, same=same) for table, same in _REPLACED.items()),
+)
+_SQLITE_DROP = (
+    *(f"drop trigger {table}_no_replace" for table in _REPLACED),
+    *(f"drop trigger {table}_no_{verb}" for table in _KEPT_FOR_EVER for verb in ("update", "delete")),
+    "drop trigger hold_no_delete",
+    "drop trigger hold_only_lifted",
+    "drop trigger payload_narrow_door",
+    "drop trigger event_no_delete",
+    """create trigger event_no_delete before delete on audit_event
+    begin select raise(abort, 'delete on audit_event refused: events are append-only'); end""",
+)
+
+
+def install(executor: Executor, vendor: str) -> None:
+    """Put the door into the triggers of one database vendor (postgresql or sqlite)."""
+    for statement in _POSTGRESQL if vendor == "postgresql" else _SQLITE:
+        executor.execute(statement)
+
+
+def remove(executor: Executor, vendor: str) -> None:
+    """Close the door for good: nothing is ever deleted again."""
+    for statement in _POSTGRESQL_DROP if vendor == "postgresql" else _SQLITE_DROP:
+        executor.execute(statement)
