@@ -54,8 +54,8 @@ _FOR_A_DECISION: Final = (
     *("tenant", "run", "call_id", "task_type", "tool", "contract_version", "contract_digest", "digest", "version"),
     *("arguments", "original_arguments", "risk_band", "band_rank", "status", "requested_by", "created_at"),
     *("decide_by", "execute_by", "decided_at", "decided_by", "thawed_to", "provenance", "attacked"),
-    *("votes", "handled", "quorum", "policy_version", "needs_role", "release_at", "leased_by", "leased_until"),
-    *("run__tenant", "run__state", "run__task_type"),
+    *("votes", "handled", "quorum", "policy_version", "policy_rule", "needs_role", "release_at", "leased_by"),
+    *("leased_until", "run__tenant", "run__state", "run__task_type"),
     *("run__requested_by", "run__requested_by_token", "run__paused_at", "task_type__tenant"),
     *("task_type__execute_within_s", "task_type__allow_self_approval"),
 )

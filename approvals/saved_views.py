@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from django.db import IntegrityError, transaction
@@ -59,7 +60,7 @@ BUILT_IN: Final[Sequence[tuple[str, str]]] = (
 
 def views_of(actor: Actor) -> list[View]:
     """Return the views a person sees: everybody's, the tenant's, their own, each by name. One query."""
-    views = [View(name, query, parse(query, actor.user_id)) for name, query in BUILT_IN]
+    views = list(_built_in(actor.user_id))
     rows = SavedView.objects.filter(Q(owner=actor.user_id) | Q(owner__isnull=True)).order_by("owner", "name", "pk")
     shared = can(actor, SHARE)
     for row in sorted(rows[: 2 * MOST], key=lambda one: (one.owner_id is not None, one.name)):
@@ -70,6 +71,11 @@ def views_of(actor: Actor) -> list[View]:
         mine = row.owner_id is not None
         views.append(View(row.name, row.query, filters, row.pk, shared=not mine, removable=mine or shared))
     return views
+
+
+@lru_cache(1_000)
+def _built_in(me: int | None) -> tuple[View, ...]:
+    return tuple(View(name, query, parse(query, me)) for name, query in BUILT_IN)
 
 
 def save(*, actor: Actor, name: str, query: str, shared: bool) -> Saved | Refused:

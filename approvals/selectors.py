@@ -158,9 +158,10 @@ def next_after(proposal: Proposal, filters: Filters, *, now: datetime) -> Propos
     """
     for anchor in (proposal, None):
         for part in in_order(filters, now=now, at=now, anchor=anchor):
-            free = _with_card(part.filter(free_for(filters.me, now)).exclude(pk=proposal.pk))
-            for found in free[:1]:
-                return introduce(found)
+            free = part.filter(free_for(filters.me, now)).exclude(pk=proposal.pk)
+            # Found without what its card names: to join that, all that wait would be read and sorted to show one.
+            for pk in free.values_list("pk", flat=True)[:1]:
+                return find(pk)
     return None
 
 

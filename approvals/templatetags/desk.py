@@ -14,6 +14,7 @@
 {% sentence parts attacked %}                         the server's sentence, values in ink
 {% if request.actor|may:"audit.view" %}
 {% stopped %}                                         the banner while the line is stopped
+{% rail %}  {% keyboard %}                            the frame: where else one can go, and by which keys
 """
 
 import hashlib
@@ -22,13 +23,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django import template
 from django.conf import settings
 from django.template import loader
-from django.urls import reverse
+from django.urls import get_script_prefix, get_urlconf, reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
@@ -40,6 +41,7 @@ from agentops.tenancy.access import Actor, can
 from agentops.tenancy.scope import open_tenant_id
 from agentops.wire.money import format_money
 from approvals import inert as inert_text
+from approvals import keys
 from approvals.words import digest_words
 
 register = template.Library()
@@ -178,11 +180,11 @@ def span(delta: timedelta) -> str:
 
 
 def _time(moment: datetime, words: str, kind: str) -> SafeString:
-    utc = moment.astimezone(UTC)
-    exact = f"{utc.date().isoformat()} {utc.hour:02}:{utc.minute:02}:{utc.second:02} UTC"
+    exact = moment.isoformat(timespec="seconds")
+    utc = exact if moment.tzinfo is UTC else moment.astimezone(UTC).isoformat(timespec="seconds")
     # A list prints a hundred of these, and there is nothing in them but digits and our own words.
     return mark_safe(  # noqa: S308
-        f'<time datetime="{moment.isoformat(timespec="seconds")}" title="{exact}" data-time="{kind}">{words}</time>'
+        f'<time datetime="{exact}" title="{utc[:10]} {utc[11:19]} UTC" data-time="{kind}">{words}</time>'
     )
 
 
@@ -271,6 +273,33 @@ def _printed(template_name: str, **context: object) -> SafeString:
     return mark_safe(loader.get_template(template_name).render(context).strip())  # noqa: S308 - rendered by a template
 
 
+@lru_cache(512)
+def _frame(template_name: str, urlconf: str | None, prefix: str, **context: object) -> SafeString:
+    """Render a part of the frame around every page: it says the same wherever addresses and context are the same."""
+    return mark_safe(loader.get_template(template_name).render(context))  # noqa: S308 - rendered by a template
+
+
+@register.simple_tag(takes_context=True)
+def rail(context: dict[str, Any]) -> SafeString:
+    """Print the way to the other pages of the tenant, as far as the roles of whoever looks lead there."""
+    request = context["request"]
+    actor, match, counts = getattr(request, "actor", None), request.resolver_match, context.get("counts")
+    roles = actor.roles if isinstance(actor, Actor) else frozenset()
+    here = str(match.url_name or "") if match is not None else ""
+    waiting = str(counts["text"]) if counts else ""
+    visitor = Actor("user", "", "", roles)
+    where = (get_urlconf(), get_script_prefix())
+    return _frame("desk/_rail.html", *where, actor=visitor, here=here, waiting=waiting)
+
+
+@register.simple_tag(takes_context=True)
+def keyboard(context: dict[str, Any]) -> SafeString:
+    """Print the keys of the page, which the scripts read from there, as whoever looks has changed them."""
+    request = context.get("request")
+    found = keys.read(request.COOKIES.get(keys.COOKIE, "") if request is not None else "")
+    return _frame("desk/_keyboard.html", get_urlconf(), get_script_prefix(), keyboard=found)
+
+
 @register.simple_tag
 def band_badge(band: object, score: object = None) -> SafeString:
     """Print a risk band as shape, word and number."""
@@ -339,13 +368,14 @@ def sentence(parts: object, attacked: object = ()) -> SafeString:
         arg = part.get("arg")
         text = inert(part.get("t") if arg is None else part.get("text"))
         if arg is not None:
-            bad = str(arg).lstrip("/") in marked
-            text = format_html("<b{}><bdi>{}</bdi></b>", _BAD if bad else "", text)
-        shown.append(text)
+            bad = _BAD if marked and str(arg).lstrip("/") in marked else ""
+            shown.append(f"<b{bad}><bdi>{text}</bdi></b>")
+        else:
+            shown.append(text)
     return mark_safe("".join(shown))  # noqa: S308 - each piece is inert, or elements around an inert one
 
 
-_BAD = mark_safe(' class="bad"')
+_BAD = ' class="bad"'
 
 
 @register.filter

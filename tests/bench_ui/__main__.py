@@ -1,8 +1,8 @@
 """`make bench-ui`: what the desk costs the people at it, with a hundred thousand proposals waiting.
 
 `python -m tests.bench_ui [--scale 0.1] [--only NAME ...] [--minutes 10] [--database NAME]` fills a database of its own,
-starts the production server on it, and prints one table, which also goes to test-results/bench-ui.json. With `seed` it
-only fills the database that `--database` names, which is kept and used again.
+starts the production server on it, and prints all figures, which also go to test-results/bench-ui.json, and whether
+each is what was promised. With `seed` it only fills the database that `--database` names, which is kept and used again.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from typing import Any
 
 from tests import chromium
 from tests.bench.report import Row, number, table
+from tests.bench_ui.verdict import verdicts
 from tests.run import clean_environment
 
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
@@ -160,7 +161,7 @@ def main() -> int:
         if given.what == "seed":
             return 0
         rows = measured(deployment, given)
-    say(f"\n{table(rows)}")
+    say(f"\n{table(rows)}\n\n{verdicts(rows)}")
     given.output.mkdir(exist_ok=True)
     path = given.output / "bench-ui.json"
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}

@@ -64,7 +64,7 @@ def first_paint(browser: Browser, site: Site, place: Place, counts: Counts) -> I
             context = new_context(browser, site, place)
             page = context.new_page()
             page.goto(address)
-            page.wait_for_function(f"({PAINTED}) > 0", polling=20)
+            page.wait_for_function(f"() => ({PAINTED}) > 0", polling=20)
             painted[name].append(float(page.evaluate(PAINTED)))
             context.close()
     floor = quantile(painted["floor page"], 0.75)

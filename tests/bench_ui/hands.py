@@ -21,6 +21,8 @@ OPEN = """was => {
   const card = document.querySelector("#card[data-id][data-status=pending][data-live]");
   return Boolean(card && card.dataset.id !== was);
 }"""
+ASKED = """() => document.querySelector("#card[data-live]") &&
+  !document.querySelector("#gates .gate[data-code=not_opened]")"""
 STANDING = """was => {
   const seen = (selector) => [...document.querySelectorAll(selector)].find(one => one.getClientRects().length);
   const card = document.querySelector("#card[data-id]");
@@ -42,6 +44,9 @@ TRUE_VALUES = """() => {
   }).filter(Boolean).map(one => `input[name="${CSS.escape(one.name)}"][value="${CSS.escape(one.value)}"]`);
 }"""
 """The options of each question about a value that stand among the arguments."""
+
+UNASKED = "#gates .gate[data-code=not_opened]"
+"""What stands on a card that nobody has asked for, as on the first one of a queue."""
 
 WINDOW = "#gates .gate[data-opens]:not([data-done])"
 WHY = "Checked against the order in our own records."
@@ -88,6 +93,9 @@ class Hands:
         """Approve what is open: one stroke, or as many as the card asks for."""
         proposal, band = self.wait_for_card()
         until = time.monotonic() + PATIENCE_S
+        if self.page.locator(UNASKED).count():
+            self._press("o")
+            self.page.wait_for_function(ASKED, timeout=PATIENCE_S * 1000, polling="raf")
         self._press("a")
         pressed = time.monotonic()
         while (state := self.page.evaluate(STANDING, proposal)) not in ("gone", "agreed"):

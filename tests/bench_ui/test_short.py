@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests import chromium
+from tests.bench.report import Row
 from tests.bench_ui.desk import compare
 from tests.bench_ui.hands import Act
 from tests.bench_ui.server import unbounded
 from tests.bench_ui.site import quantile
+from tests.bench_ui.verdict import holds, verdicts
 from tests.bench_ui.world import DECIDED, WAITING
 from tests.proof.processes import ROOT
 from tests.run import LISTENING, listens
@@ -84,6 +86,18 @@ def test_counting_everything_and_skipping_rows_are_noticed() -> None:
     assert unbounded("SELECT COUNT(*) AS n FROM approvals_proposal")
     assert unbounded("SELECT id FROM approvals_proposal ORDER BY id LIMIT 50 OFFSET 100")
     assert not unbounded("SELECT COUNT(*) FROM (SELECT id FROM approvals_proposal LIMIT 1001) subquery")
+
+
+def test_a_figure_holds_when_it_is_what_was_promised() -> None:
+    slow, right, lost = (
+        Row("server", "card", 101.0, "ms", target="<= 100"),
+        Row("keyboard", "50 low", 1_000.0, "s", target="<= 1,000"),
+        Row("keyboard", "lost", 1.0, "", target="0"),
+    )
+    assert [holds(one) for one in (slow, right, lost)] == [False, True, False]
+    told = verdicts([slow, right, Row("server", "floor page", 1.0, "ms"), lost]).splitlines()
+    assert ["DOES NOT HOLD" in line for line in told] == [True, False, True, False]
+    assert told[-1] == "1 of 3 hold."
 
 
 def test_the_mixture_is_whole() -> None:

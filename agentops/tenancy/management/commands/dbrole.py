@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 # What the runtime role may not do to tables it otherwise writes. TRUNCATE is never granted.
 REVOKED = {
@@ -12,6 +12,11 @@ REVOKED = {
     "audit_stream": ("DELETE",),
     "django_migrations": ("INSERT", "UPDATE", "DELETE"),
 }
+
+# Nearly every statement reads a few rows by an index, at most some thousands. Row security hides from the planner how
+# few, so it would start parallel workers, or compile, which takes longer than the whole statement and other people's
+# processors.
+PLANNED = {"max_parallel_workers_per_gather": "0", "jit": "off"}
 
 
 class Command(BaseCommand):
@@ -75,4 +80,32 @@ class Command(BaseCommand):
                         sql.SQL(", ".join(privileges)), sql.Identifier(table), role
                     )
                 )
+            plans = self._plan(cursor, name)
         self.stdout.write(f"Role {name} may use the tables of schema {schema_name}; events it can only append.")
+        if plans:
+            self.stderr.write(f"Statements of {name} may be planned badly. As a superuser: {'; '.join(plans)}")
+
+    def _plan(self, cursor: Any, name: str) -> list[str]:
+        """Say for this database how statements of the role are planned; return what the owner is not allowed to say."""
+        from psycopg import sql
+
+        cursor.execute(
+            "select current_database(), coalesce((select setconfig from pg_db_role_setting, pg_database d, pg_roles r "
+            "where d.oid = setdatabase and r.oid = setrole and datname = current_database() and rolname = %s), '{}')",
+            [name],
+        )
+        database, known = cursor.fetchone()
+        statements = [
+            sql.SQL("alter role {} in database {} set {} to {}")
+            .format(sql.Identifier(name), sql.Identifier(database), sql.Identifier(setting), sql.Literal(value))
+            .as_string(cursor.connection)
+            for setting, value in PLANNED.items()
+            if f"{setting}={value}" not in known
+        ]
+        try:
+            with transaction.atomic():
+                for statement in statements:
+                    cursor.execute(statement)
+        except DatabaseError:
+            return statements
+        return []
