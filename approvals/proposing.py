@@ -47,7 +47,7 @@ class Frozen:
         """The role that a rule of the policy asks for, empty if none does."""
         return self.verdict.role if isinstance(self.verdict, Gate) else ""
 
-    def sooner(self, proposal: Proposal, now: datetime) -> dict[str, object]:
+    def sooner(self, proposal: Proposal, now: datetime) -> Mapping[str, datetime]:
         """Return the columns of a deadline that a rule of the policy sets earlier than the proposal's own, if one does.
 
         The time of the rule counts from `now`, when there is a version for it to be about.

@@ -170,7 +170,7 @@ class PlaybookForm(TenantModelForm):
             return cleaned
         slug = self.instance.slug or cleaned.get("slug", "")
         users = TaskType.objects.select_related("playbook", "fallback").filter(
-            Q(playbook__slug=slug) | Q(critical=True, fallback__slug=slug)
+            Q(playbook__slug=slug) | Q(fallback__slug=slug)
         )
         for task_type in users.order_by("name", "pk"):
             before = {(issue.path, issue.message) for issue in task_type_issues(task_type)}
