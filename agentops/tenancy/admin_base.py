@@ -18,6 +18,7 @@ from django.forms.utils import pretty_name
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.html import conditional_escape
 from django.utils.http import urlencode
 
 from agentops.tenancy.access import Actor, can
@@ -131,6 +132,13 @@ class _TenantOptions(_Options):
     def get_exclude(self, request: HttpRequest, obj: Any = None) -> Any:
         """Never ask for the tenant: it is the one in the path."""
         return (*(super().get_exclude(request, obj) or ()), "tenant")
+
+    def formfield_for_dbfield(self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any) -> Any:
+        """Make the field's help plain text: Django prints it as HTML, where `<name>` would be an element nobody sees."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            field.help_text = conditional_escape(field.help_text)
+        return field
 
     def formfield_for_foreignkey(
         self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
