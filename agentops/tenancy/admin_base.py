@@ -134,7 +134,7 @@ class _TenantOptions(_Options):
         return (*(super().get_exclude(request, obj) or ()), "tenant")
 
     def formfield_for_dbfield(self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any) -> Any:
-        """Make the field's help plain text: Django prints it as HTML, where `<name>` would be an element nobody sees."""
+        """Print the field's help as it is written: to Django it is HTML, where a `<name>` is an element nobody sees."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None:
             field.help_text = conditional_escape(field.help_text)
