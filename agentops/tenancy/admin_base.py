@@ -20,6 +20,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.crypto import salted_hmac
+from django.utils.html import conditional_escape
 from django.utils.http import urlencode
 
 from agentops.tenancy.access import Actor, can
@@ -151,6 +152,13 @@ class _TenantOptions(_Options):
     def get_exclude(self, request: HttpRequest, obj: Any = None) -> Any:
         """Never ask for the tenant: it is the one in the path."""
         return (*(super().get_exclude(request, obj) or ()), "tenant")
+
+    def formfield_for_dbfield(self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any) -> Any:
+        """Print the field's help as it is written: to Django it is HTML, where a `<name>` is an element nobody sees."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            field.help_text = conditional_escape(field.help_text)
+        return field
 
     def formfield_for_foreignkey(
         self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any

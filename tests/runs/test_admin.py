@@ -63,6 +63,11 @@ def test_the_page_leads_to_the_allowlist_and_does_not_change_it(
     assert AllowlistEntry.objects.get(task_type=kind).state == "auto"
 
 
+def test_what_a_field_is_for_is_printed_as_it_is_written(kind: TaskType, alice: User, signed_in: SignedIn) -> None:
+    page = signed_in(alice).get(f"/t/acme/admin/runs/tasktype/{kind.pk}/change/").content.decode()
+    assert "One model a line, &lt;provider&gt;:&lt;model&gt;, in the order" in page
+
+
 def test_a_new_task_type_may_use_nothing(scoped: Tenant, kind: TaskType, alice: User, signed_in: SignedIn) -> None:
     new = form_of(kind, slug="copy", name="Copy")
     assert signed_in(alice).post("/t/acme/admin/runs/tasktype/add/", new).status_code == 302
