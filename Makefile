@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test regression bench bench-ui chaos install install-dev lint types fmt lock clean
+.PHONY: help demo test regression bench bench-ui bench-audit chaos install install-dev lint types fmt lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -25,6 +25,9 @@ bench: install-dev ## what a run costs, relative to the least that durable steps
 
 bench-ui: install-dev ## what the desk costs with 100,000 proposals waiting, against a floor page (ARGS="--scale 0.1 --minutes 1")
 	@exec $(BIN)/python -m tests.bench_ui $(ARGS)
+
+bench-audit: install-dev ## what record and metrics cost with ten million events of a million runs (ARGS="--scale 0.1")
+	@exec $(BIN)/python -m tests.bench_audit $(ARGS)
 
 chaos: install-dev ## kill workers, connections and brokers under 1,000 runs, and see every promise kept (ARGS="--on redis")
 	@exec $(BIN)/python -m tests.chaos $(ARGS)

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from agentops.audit.forms import AuditFilter
 from agentops.audit.models import Event, Export, ExportPiece
-from agentops.audit.selectors import matching, recorded
+from agentops.audit.selectors import Search, events_of, recorded
 from agentops.audit.services import record_in_tenant_stream
 from agentops.tenancy.access import Actor
 
@@ -78,8 +78,9 @@ def go_on(now: datetime) -> int:
         form = AuditFilter({name: text for name, text in export.filters.items() if name not in ("before", "after")})
         rows: list[Event] = []
         if form.is_valid():
-            found = matching(form.cleaned_data).filter(pk__gt=export.position, pk__lte=export.upto)
-            rows = list(found.order_by("pk")[:PIECE])
+            search = Search(form.cleaned_data)
+            ahead = search.ids(above=export.position, below=export.upto + 1, newest_first=False, limit=PIECE)
+            rows = events_of(ahead)
         first = export.rows == 0
         text = _jsonl(rows) if export.format == Export.Format.JSONL else _csv(rows, export.requested_by, header=first)
         if text:

@@ -1,6 +1,7 @@
 """The append-only record: events, hash-chained per stream."""
 
 import hashlib
+from datetime import UTC, datetime
 
 from django.conf import settings
 from django.db import models
@@ -18,6 +19,11 @@ def genesis(tenant_slug: str, stream: str) -> bytes:
 def link(previous: bytes, body: str) -> bytes:
     """Return the hash of one event: SHA-256 over the previous hash and the UTF-8 canonical text."""
     return hashlib.sha256(previous + body.encode("utf-8")).digest()
+
+
+def hour_of(at: datetime) -> datetime:
+    """Return the first moment (UTC) of the hour that a moment lies in."""
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 class Stream(TenantModel):
@@ -136,6 +142,21 @@ class EventTerm(TenantModel):
 
     def __str__(self) -> str:
         return self.term
+
+
+class Hour(TenantModel):
+    """Between which row ids the events of one hour (UTC) lie: made afterwards with the terms, for finding by time."""
+
+    tenant = TenantForeignKey(db_index=False)
+    start = models.DateTimeField()
+    first = models.BigIntegerField()
+    last = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant", "start"], name="hour_once")]
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m-%d %H:00}"
 
 
 class Tail(TenantModel):

@@ -2,15 +2,16 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db import connection
+from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
 from django.urls import reverse
 
-from agentops.audit.models import Event
+from agentops.audit.models import Event, EventTerm, Hour, Stream, hour_of
 from agentops.audit.services import Recorded, first_seq, headline, read
 from agentops.payloads.references import references
 from agentops.payloads.services import PayloadDamaged, PayloadMissing
@@ -20,6 +21,8 @@ from agentops.tenancy.scope import current_tenant_id
 
 PAGE = 50
 FACT = 160
+UNINDEXED = ("", "run", "call", "step")
+"""Kinds of subjects that the index of subjects leaves out, because there are so many."""
 _DIGEST = re.compile(r"[0-9a-f]{32,}")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)")
 _UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}([0-9a-f]{12})\b")
@@ -71,15 +74,16 @@ def audit_page(filters: Mapping[str, Any], *, before: int | None = None, after: 
 
     `filters` are the cleaned values of `forms.AuditFilter`. Nothing is counted: the cost does not grow with the log.
     """
-    found_by = matching(filters)
+    search = Search(filters)
     if after is not None:
-        found = list(found_by.filter(pk__gt=after).order_by("pk")[: PAGE + 1])
-        rows, more_newer = found[:PAGE][::-1], len(found) > PAGE
-        more_older = found_by.filter(pk__lte=after).exists()
+        found = search.ids(above=after, newest_first=False, limit=PAGE + 1)
+        ids, more_newer = found[:PAGE][::-1], len(found) > PAGE
+        more_older = bool(search.ids(below=after + 1, limit=1))
     else:
-        found = list((found_by.filter(pk__lt=before) if before else found_by).order_by("-pk")[: PAGE + 1])
-        rows, more_older = found[:PAGE], len(found) > PAGE
-        more_newer = bool(before) and found_by.filter(pk__gte=before).exists()
+        found = search.ids(below=before, limit=PAGE + 1)
+        ids, more_older = found[:PAGE], len(found) > PAGE
+        more_newer = before is not None and bool(search.ids(above=before - 1, newest_first=False, limit=1))
+    rows = events_of(ids)
     return Page(
         rows=tuple(_row(event) for event in rows),
         older=rows[-1].pk if rows and more_older else None,
@@ -189,39 +193,133 @@ def _brief(value: str | float) -> str:
     return f"{text[:12]}…" if _DIGEST.fullmatch(text) else _MOMENT.sub(r"\1 \2", text)
 
 
-def matching(filters: Mapping[str, Any]) -> QuerySet[Event]:
-    """Return what `forms.AuditFilter` (its cleaned values) asks for, in no order, with the streams."""
-    events = Event.objects.select_related("stream")
+def events_of(ids: Sequence[int]) -> list[Event]:
+    """Return the rows with these ids, in this order, with their streams. One query."""
+    found = {row.pk: row for row in Event.objects.filter(pk__in=ids).select_related("stream")}
+    return [found[pk] for pk in ids]
+
+
+class Search:
+    """What `forms.AuditFilter` (its cleaned values) asks for.
+
+    Only ids are looked for, along an index that is in their order, so that what a page costs does not grow with the
+    record: rows are fetched once it is known which.
+    """
+
+    def __init__(self, filters: Mapping[str, Any]) -> None:
+        self._terms: Sequence[str] = filters.get("terms") or ()
+        self._facets, self._rest = _columns(filters)
+        self._low, self._high = _between(filters.get("since"), filters.get("until"))
+
+    def ids(
+        self, *, above: int | None = None, below: int | None = None, newest_first: bool = True, limit: int
+    ) -> list[int]:
+        """Return the ids of the matching events between two ids (not included), at most `limit`. One query."""
+        low = max((one for one in (self._low, above) if one is not None), default=None)
+        high = min((one for one in (self._high, below) if one is not None), default=None)
+        if low is not None and high is not None and high - low < 2:
+            return []
+
+        def within(rows: QuerySet[Any], name: str = "pk") -> QuerySet[Any]:
+            # Said of every index: a database does not conclude the bounds of one from those of another.
+            rows = rows if low is None else rows.filter(**{f"{name}__gt": low})
+            return rows if high is None else rows.filter(**{f"{name}__lt": high})
+
+        facets = list(self._facets)
+        found: QuerySet[Any]
+        if self._terms:
+            name, found = "event_id", within(EventTerm.objects.filter(term=self._terms[0]), "event_id")
+            facets += [self._rest] if self._rest else []
+        else:
+            name, found = "pk", within(Event.objects.filter(self._rest, *facets[:1]))
+            facets = facets[1:]
+        for term in self._terms[1:]:
+            found = found.filter(
+                Exists(within(EventTerm.objects.filter(term=term), "event_id").filter(event_id=OuterRef(name)))
+            )
+        for facet in facets:
+            found = found.filter(Exists(within(Event.objects.filter(facet)).filter(pk=OuterRef(name))))
+        return list(found.order_by(f"-{name}" if newest_first else name).values_list(name, flat=True)[:limit])
+
+
+def _columns(filters: Mapping[str, Any]) -> tuple[list[Q], Q]:
+    """Return what is asked of the columns of events: each that an index in the order of ids answers, and the rest.
+
+    One query for a prefix of types, one for a person's name, one for a run.
+    """
+    facets: list[Q] = []
+    rest = Q()
     if kind := filters.get("type"):
-        prefix = kind.rstrip("*")
-        events = events.filter(type__startswith=prefix) if kind.endswith((".", "*")) else events.filter(type=kind)
+        types = _types(kind.rstrip("*")) if kind.endswith((".", "*")) else [kind]
+        if len(types) > 1:
+            rest &= Q(type__in=types)
+        else:
+            facets.append(Q(type="".join(types)))
     if actor := filters.get("actor"):
-        events = events.filter(_actor(actor))
+        asked, alone = _actor(actor)
+        facets += [asked] if alone else []
+        rest &= Q() if alone else asked
     if tool := filters.get("tool"):
-        events = events.filter(tool=tool)
+        facets.append(Q(tool=tool))
     if run := filters.get("run"):
-        events = events.filter(stream__name=f"run:{run}")
+        stream = Stream.objects.filter(name=f"run:{run}").values_list("pk", flat=True).first()
+        rest &= Q(stream_id=stream or 0)
     if proposal := filters.get("proposal"):
-        events = events.filter(subject_kind="proposal", subject_id=str(proposal))
+        facets.append(Q(subject_kind="proposal", subject_id=str(proposal)))
     if subject := filters.get("subject"):
         subject_kind, _, subject_id = subject.partition(":")
-        events = events.filter(subject_kind=subject_kind, subject_id=subject_id)
-    for one in filters.get("terms") or ():
-        events = events.filter(terms__tenant_id=current_tenant_id(), terms__term=one)
+        asked = Q(subject_kind=subject_kind, subject_id=subject_id)
+        facets += [] if subject_kind in UNINDEXED else [asked]
+        rest &= asked if subject_kind in UNINDEXED else Q()
     if since := filters.get("since"):
-        events = events.filter(at__gte=since)
+        rest &= Q(at__gte=since)
     if until := filters.get("until"):
-        events = events.filter(at__lt=until)
-    return events
+        rest &= Q(at__lt=until)
+    return facets, rest
 
 
-def _actor(text: str) -> Q:
+def _types(prefix: str) -> list[str]:
+    """Return the types of the tenant's events that begin so: one probe of the index for each type there is."""
+    tenant = current_tenant_id()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "with recursive known(type) as (select min(type) from audit_event where tenant_id = %s union all "
+            "select (select min(e.type) from audit_event e where e.tenant_id = %s and e.type > known.type) "
+            "from known where known.type is not null) select type from known where type is not null",
+            [tenant, tenant],
+        )
+        return [kind for (kind,) in cursor.fetchall() if kind.startswith(prefix)]
+
+
+def _between(since: datetime | None, until: datetime | None) -> tuple[int | None, int | None]:
+    """Return between which ids (not included) the events of a time are, so that no others are looked at.
+
+    Hours are known of what has been indexed; what has not has higher ids than all of that. At most one query.
+    """
+    if since is None and until is None:
+        return None, None
+    found = Hour.objects.aggregate(
+        low=Min("first", filter=Q(start__gte=hour_of(since)) if since else None),
+        high=Max("last", filter=Q(start__lt=until) if until else None),
+        newest=Max("start"),
+        end=Max("last"),
+    )
+    low = None
+    if since is not None:
+        low = found["low"] - 1 if found["low"] is not None else found["end"]
+    bounded = until is not None and found["newest"] is not None and until <= found["newest"]
+    return low, (found["high"] or 0) + 1 if bounded else None
+
+
+def _actor(text: str) -> tuple[Q, bool]:
+    """Return who is asked for, and whether an index has their events in the order of ids."""
     kind, _, actor_id = text.partition(":")
     if kind in {"user", "token"} and actor_id:
-        return Q(actor_kind=kind, actor_id=actor_id)
+        return Q(actor_kind=kind, actor_id=actor_id), True
     if text in {"worker", "system"}:
-        return Q(actor_kind=text)
+        return Q(actor_kind=text), False
     # Former members keep their events; their id still finds them (user:<id>).
     people = Membership.objects.filter(Q(user__username__iexact=text) | Q(user__email__iexact=text))
-    ids = people.values_list("user_id", flat=True)
-    return Q(actor_kind="user", actor_id__in=[str(user_id) for user_id in ids.distinct()])
+    ids = [str(user_id) for user_id in people.values_list("user_id", flat=True).distinct()]
+    alone = Q(actor_kind="user", actor_id=ids[0]) if len(ids) == 1 else Q(actor_kind="user", actor_id__in=ids)
+    return alone, len(ids) == 1

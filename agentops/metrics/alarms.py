@@ -10,8 +10,8 @@ from django.db import transaction
 from django.db.models import F
 
 from agentops.metrics.drift import Chart, cleared, from_json, to_json
-from agentops.metrics.models import Alarm, AlarmStatus, DriftChart, Reader
-from agentops.metrics.watch import RIGHT
+from agentops.metrics.models import Alarm, AlarmKind, AlarmStatus, DriftChart, Reader
+from agentops.metrics.watch import RIGHT, WATCHED_BY
 from agentops.tenancy.access import Actor, can
 from agentops.tenancy.journal import record
 
@@ -88,7 +88,8 @@ def reset(*, alarm_id: UUID, reason: str, note: str, actor: Actor, now: datetime
         if not changed:
             return _lost(alarm_id)
         alarm = Alarm.objects.get(pk=alarm_id)
-        chart = DriftChart.objects.select_for_update().filter(task_type=alarm.task_type).first()
+        charts = DriftChart.objects.filter(watched=WATCHED_BY[AlarmKind(alarm.kind)], task_type=alarm.task_type)
+        chart = charts.select_for_update().first()
         if chart is not None:
             fresh = Chart() if reason == "new_baseline" else cleared(from_json(chart.body))
             DriftChart.objects.filter(pk=chart.pk).update(body=to_json(fresh))

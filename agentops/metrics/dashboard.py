@@ -9,7 +9,7 @@ from typing import Any, Final
 from agentops.metrics.cells import Grain, Kind, start_of
 from agentops.metrics.definitions import Definition
 from agentops.metrics.drift import from_json
-from agentops.metrics.models import Alarm, Change, DriftChart, Reader, Rollup, RunFact
+from agentops.metrics.models import Alarm, Change, DriftChart, Reader, Rollup, RunFact, Watched
 from agentops.metrics.statistics import Rate, added, direction
 from agentops.metrics.watch import OPEN
 
@@ -122,7 +122,7 @@ def task_types() -> list[str]:
 
 def changes(since: datetime, until: datetime, task_type: str) -> list[Change]:
     """Return what was first seen in a span, newest first, and for one task type what concerns it. One query."""
-    rows = Change.objects.filter(at__gte=since, at__lt=until)
+    rows = Change.objects.filter(at__gte=since, at__lt=until).exclude(kind="tool")
     if task_type:
         rows = rows.filter(task_type__in=("", task_type))
     return list(rows.order_by("-at")[:MOST_TICKS])
@@ -134,10 +134,13 @@ def open_alarms(task_type: str = "") -> list[Alarm]:
     return list(rows.filter(task_type=task_type) if task_type else rows)
 
 
-def drift_charts(task_type: str = "") -> list[tuple[str, Any]]:
-    """Return the drift charts by task type. One query."""
-    rows = DriftChart.objects.order_by("task_type")
-    return [(row.task_type, from_json(row.body)) for row in (rows.filter(task_type=task_type) if task_type else rows)]
+def drift_charts(task_type: str = "") -> list[tuple[Watched, str, Any]]:
+    """Return the drift charts by task type: what is watched, the task type, the chart. One query."""
+    rows = DriftChart.objects.order_by("task_type", "watched")
+    found = rows.filter(task_type=task_type) if task_type else rows
+    order = list(Watched)
+    charts = [(Watched(row.watched), row.task_type, from_json(row.body)) for row in found]
+    return sorted(charts, key=lambda one: (one[1], order.index(one[0])))
 
 
 def in_flight(task_type: str) -> int:

@@ -4,6 +4,10 @@ Failures: a Bernoulli CUSUM (Page 1954; Reynolds and Stoumbos 1999) in its risk-
 what is expected of a run depends on what was known of its task; the chart watches for odds of failing twice as high.
 Steps: a two-sided CUSUM of the logarithm of steps of completed runs, in standard deviations, k = 0.5 and h = 5.
 
+Of what people decide the same: an item is a proposal, overriding it is failing, and its size is the time it was read
+for. With a ratio below one the chart watches for what happens less often than expected: an improvement, or people who
+no longer look, and then they read for less time as well.
+
 Thresholds are solved for so many runs between false alarms; with a single expected rate they are the published ones
 (see the tests). Run lengths come from the regeneration of the chart at zero: E[items of a cycle] / P(alarm in a cycle).
 """
@@ -17,6 +21,8 @@ from typing import Any, Final
 from agentops.wire.parse import JSONObject
 
 ODDS_RATIO: Final = 2.0
+FEWER: Final = 0.5
+"""The odds ratio of a chart that watches for less than expected."""
 BETWEEN: Final = 5_000
 """Runs between false alarms of the chart of failures where the one of steps has to agree."""
 BETWEEN_ALONE: Final = 20_000
@@ -41,7 +47,10 @@ Outcome = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One run that ended: `steps` of a completed one, `stratum` what was known of its task."""
+    """One run that ended: `steps` of a completed one, `stratum` what was known of its task.
+
+    Or one proposal that was decided: `failed` if it was overridden, `steps` the milliseconds it was read for.
+    """
 
     at: datetime
     failed: bool
@@ -60,6 +69,7 @@ class Baseline:
     spread: float
     h: float
     h_alone: float
+    ratio: float = ODDS_RATIO
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +101,23 @@ class Chart:
         return self.baseline is not None and self.s >= self.baseline.h and self.up >= STEPS_H
 
     @property
+    def rubber_stamped(self) -> bool:
+        """Whether less is overridden than expected while it is read for less time."""
+        base = self.baseline
+        return base is not None and base.ratio < 1 and self.s >= base.h and self.down >= STEPS_H
+
+    @property
     def success_drifts(self) -> bool:
         """Whether success alone has gone down beyond doubt."""
         return self.baseline is not None and self.s >= self.baseline.h_alone
 
 
-def add(chart: Chart, item: Item) -> Chart:
-    """Return the charts after one more run."""
+def add(chart: Chart, item: Item, ratio: float = ODDS_RATIO) -> Chart:
+    """Return the charts after one more item. `ratio` is what a chart that still learns will watch for."""
     if chart.baseline is None:
-        return _learn(chart, item)
+        return _learn(chart, item, ratio)
     base = chart.baseline
-    up_weight, down_weight = adjusted_weights(base.rates.get(item.stratum, base.rate))
+    up_weight, down_weight = adjusted_weights(base.rates.get(item.stratum, base.rate), base.ratio)
     s = max(0.0, chart.s + (up_weight if item.failed else down_weight))
     up, down = chart.up, chart.down
     if item.steps:
@@ -127,7 +143,7 @@ def cleared(chart: Chart) -> Chart:
     return replace(chart, s=0.0, up=0.0, down=0.0, zero_at=None, since=0, failures=0)
 
 
-def _learn(chart: Chart, item: Item) -> Chart:
+def _learn(chart: Chart, item: Item, ratio: float) -> Chart:
     began = chart.began or item.at
     strata = dict(chart.strata or {})
     n, failed = strata.get(item.stratum, (0, 0))
@@ -147,10 +163,10 @@ def _learn(chart: Chart, item: Item) -> Chart:
     old_enough = item.at - began >= BASELINE_AGE and learned.runs >= BASELINE_LEAST
     if learned.runs < BASELINE and not old_enough:
         return learned
-    return Chart(began=began, runs=learned.runs, failed=learned.failed, baseline=baseline_of(learned))
+    return Chart(began=began, runs=learned.runs, failed=learned.failed, baseline=baseline_of(learned, ratio))
 
 
-def baseline_of(chart: Chart) -> Baseline:
+def baseline_of(chart: Chart, ratio: float = ODDS_RATIO) -> Baseline:
     """Freeze what was learned: Beta posterior means, each stratum drawn towards the whole."""
     strata = chart.strata or {}
     overall = _clamped((chart.failed + 1) / (chart.runs + 2))
@@ -159,8 +175,8 @@ def baseline_of(chart: Chart) -> Baseline:
     mean = total / n if n else 0.0
     spread = sqrt(max(0.0, squares / n - mean * mean)) if n else 0.0
     mix = [(count / chart.runs, rates[name]) for name, (count, _) in strata.items()]
-    outcomes = _outcomes(_grouped(mix))
-    h = threshold(outcomes, BETWEEN)
+    outcomes = _outcomes(_grouped(mix), ratio)
+    h = threshold(outcomes, BETWEEN, 2.0 if ratio > 1 else 0.1)
     return Baseline(
         runs=chart.runs,
         rate=overall,
@@ -169,6 +185,7 @@ def baseline_of(chart: Chart) -> Baseline:
         spread=max(spread, _SPREAD_LEAST),
         h=h,
         h_alone=threshold(outcomes, BETWEEN_ALONE, h),
+        ratio=ratio,
     )
 
 
@@ -193,7 +210,9 @@ def run_length(outcomes: Sequence[Outcome], h: float) -> float:
 
     Exact for two outcomes; with more the sums are put on a grid of h / 100, linearly between its points.
     """
-    unit = 1e-9 if len(outcomes) <= 2 else h / _GRID
+    if len(outcomes) > 2:
+        return _run_length_on_grid(outcomes, h)
+    unit = 1e-9
     mass: dict[int, float] = {0: 1.0}
     items = alarm = 0.0
     while mass:
@@ -209,12 +228,50 @@ def run_length(outcomes: Sequence[Outcome], h: float) -> float:
                     part = s / unit - low
                     after[low] = after.get(low, 0.0) + m * (1 - part)
                     after[low + 1] = after.get(low + 1, 0.0) + m * part
-        if len(outcomes) <= 2:
-            after = _merged(after)
+        after = _merged(after)
         # What a place on the grid below the first holds has come back to zero.
         after.pop(0, None)
         mass = {place: m for place, m in after.items() if m > 1e-10}
     return items / alarm if alarm else float("inf")
+
+
+def _run_length_on_grid(outcomes: Sequence[Outcome], h: float) -> float:
+    """Solve for how often each place of a grid is visited before the sum is zero again or over h."""
+    unit, size = h / _GRID, _GRID + 1
+    leave = [0.0] * size
+    rows = [[0.0] * size + [0.0] for _ in range(size)]
+    for place in range(size):
+        rows[place][place] += 1.0
+        for chance, weight in outcomes:
+            s = place * unit + weight
+            if s >= h - 1e-9:
+                leave[place] += chance
+            elif s > 1e-9:
+                low = int(s / unit)
+                part = s / unit - low
+                for to, m in ((low, chance * (1 - part)), (low + 1, chance * part)):
+                    if 0 < to < size:
+                        rows[to][place] -= m
+    rows[0][size] = 1.0
+    visits = _solved(rows)
+    alarm = sum(n * chance for n, chance in zip(visits, leave, strict=True))
+    return sum(visits) / alarm if alarm > 0 else float("inf")
+
+
+def _solved(rows: list[list[float]]) -> list[float]:
+    """Solve linear equations by elimination, the right sides in the last column. The diagonal dominates."""
+    size = len(rows)
+    for column in range(size):
+        pivot = rows[column]
+        for row in rows[column + 1 :]:
+            if factor := row[column] / pivot[column]:
+                row[column:] = [a - factor * b for a, b in zip(row[column:], pivot[column:], strict=True)]
+    found = [0.0] * size
+    for column in reversed(range(size)):
+        row = rows[column]
+        known = sum(a * b for a, b in zip(row[column + 1 : size], found[column + 1 :], strict=True))
+        found[column] = (row[size] - known) / row[column]
+    return found
 
 
 def _merged(mass: Mapping[int, float]) -> dict[int, float]:
@@ -264,10 +321,10 @@ def _grouped(mix: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return joined
 
 
-def _outcomes(mix: Sequence[tuple[float, float]]) -> list[Outcome]:
+def _outcomes(mix: Sequence[tuple[float, float]], ratio: float) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for share, p in mix:
-        outcomes += [(share * chance, weight) for chance, weight in two(p, adjusted_weights(p))]
+        outcomes += [(share * chance, weight) for chance, weight in two(p, adjusted_weights(p, ratio))]
     return outcomes
 
 
@@ -293,6 +350,7 @@ def to_json(chart: Chart) -> JSONObject:
             "spread": base.spread,
             "h": base.h,
             "h_alone": base.h_alone,
+            "ratio": base.ratio,
         },
         "sums": [chart.s, chart.up, chart.down],
         "zero_at": _text(chart.zero_at),

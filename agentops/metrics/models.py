@@ -47,6 +47,7 @@ class RunFact(TenantModel):
     tool_errors = models.PositiveIntegerField(default=0)
     overrides = models.PositiveIntegerField(default=0)
     watched = models.BooleanField(default=False, help_text="Has been an item of the drift charts.")
+    judged = models.PositiveIntegerField(default=0, help_text="Decided proposals that were items of the drift charts.")
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("tenant", "run_id"), name="run_fact_once"),)
@@ -84,9 +85,10 @@ class Rollup(TenantModel):
 
 
 class Change(TenantModel):
-    """When something that may move a metric was first seen: a planner, prompt or model of runs, or a rule.
+    """When something that may move a metric was first seen: a planner, prompt or model of runs, a contract, or a rule.
 
-    `event_id` names the event of a rule that was changed; 0 for what is first seen in a run.
+    `event_id` names the event of a rule, a policy or a release; 0 for what is first seen in a run. Kind `tool` is the
+    first version of a tool that was seen, which is no change.
     """
 
     tenant = TenantForeignKey(db_index=False)
@@ -106,17 +108,26 @@ class Change(TenantModel):
         return f"{self.kind}: {self.label}"
 
 
+class Watched(models.TextChoices):
+    """What the items of a drift chart are, and which way it watches."""
+
+    RUNS = "runs", "Runs that fail, and steps"
+    OVERRIDES = "more", "Proposals that are overridden"
+    RUBBER_STAMPS = "fewer", "Proposals that are overridden less often than expected, and read for less time"
+
+
 class DriftChart(TenantModel):
     """The charts of one task type (see `drift`), as they stand after the last run that was counted."""
 
+    watched = models.CharField(max_length=8, choices=Watched, default=Watched.RUNS)
     task_type = models.CharField(max_length=64)
     body = models.JSONField()
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("tenant", "task_type"), name="drift_chart_once"),)
+        constraints = (models.UniqueConstraint(fields=("tenant", "watched", "task_type"), name="drift_chart_once"),)
 
     def __str__(self) -> str:
-        return self.task_type
+        return f"{self.task_type}: {self.watched}"
 
 
 class AlarmStatus(models.TextChoices):
@@ -132,6 +143,8 @@ class AlarmKind(models.TextChoices):
 
     PLANNER = "planner", "Fewer tasks succeed, and they take more steps"
     SUCCESS = "success", "Fewer tasks succeed"
+    OVERRIDE = "override", "People override more"
+    STAMPING = "stamping", "Suspicious improvement: people override less, and look for less time"
 
 
 class Alarm(TenantModel):

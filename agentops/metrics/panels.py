@@ -14,13 +14,28 @@ from agentops.metrics.charts import Chart, Value, draw, percent, span_text, stri
 from agentops.metrics.dashboard import Cells
 from agentops.metrics.drift import BASELINE, BETWEEN_ALONE, STEPS_H
 from agentops.metrics.drift import Chart as Drift
-from agentops.metrics.models import Change
+from agentops.metrics.models import Change, Watched
 from agentops.metrics.statistics import FEW, Rate
 from agentops.wire.money import format_micros
 
 BANDS: Final = ("low", "medium", "high", "critical")
 RANKED: Final = 20
-KIND_WORDS: Final = {"planner": "Planner", "prompt": "Prompt", "model": "Model", "rule": "Rule"}
+KIND_WORDS: Final = {
+    "planner": "Planner",
+    "prompt": "Prompt",
+    "model": "Model",
+    "contract": "Contract",
+    "policy": "Policy",
+    "release": "Release",
+    "rule": "Rule",
+}
+"""Kinds of changes that are drawn."""
+DRIFT_WORDS: Final[Mapping[Watched, tuple[str, str, str]]] = {
+    Watched.RUNS: ("runs", "failures", "more steps"),
+    Watched.OVERRIDES: ("proposals", "overrides", ""),
+    Watched.RUBBER_STAMPS: ("proposals", "fewer overrides", "shorter reading"),
+}
+"""What the items of a chart are, what is counted of them, and what is watched beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,25 +349,30 @@ def change_url(one: Change) -> str:
     return reverse("audit_event", args=[one.event_id]) if one.event_id else ""
 
 
-def drift_rows(charts: Sequence[tuple[str, Drift]]) -> list[dict[str, Any]]:
-    """Return the drift charts as strips."""
+def drift_rows(charts: Sequence[tuple[Watched, str, Drift]]) -> list[dict[str, Any]]:
+    """Return the drift charts as strips: what is watched, of which task type, and both sums.
+
+    `units`, `counted` and `sized` are words: what the items are, what of them is counted, and what their size is.
+    """
     rows: list[dict[str, Any]] = []
-    for name, chart in charts:
+    for watched, name, chart in charts:
         base = chart.baseline
+        units, counted, sized = DRIFT_WORDS[watched]
         row: dict[str, Any] = {"name": name, "runs": chart.runs, "learning": base is None, "needed": BASELINE}
+        row |= {"units": units, "counted": counted, "sized": sized}
         if base is not None:
+            fewer = watched is Watched.RUBBER_STAMPS
             failures, level = strip([s for _, s, _, _ in chart.trail], base.h)
-            steps, steps_level = strip([up for _, _, up, _ in chart.trail], STEPS_H)
+            steps, steps_level = strip([down if fewer else up for _, _, up, down in chart.trail], STEPS_H)
             row |= {
                 "rate": percent(base.rate),
                 "s": f"{chart.s:.2f}",
                 "h": f"{base.h:.2f}",
-                "up": f"{chart.up:.2f}",
-                "down": f"{chart.down:.2f}",
+                "sum": f"{chart.down if fewer else chart.up:.2f}",
                 "steps_h": STEPS_H,
                 "failures": failures,
                 "level": level,
-                "steps": steps,
+                "steps": steps if sized else "",
                 "steps_level": steps_level,
             }
         rows.append(row)

@@ -18,6 +18,7 @@ from django.db import transaction
 from django.db.models import F
 
 from agentops.audit.models import Event
+from agentops.audit.selectors import recorded
 from agentops.audit.tail import oldest_writer
 from agentops.metrics import watch
 from agentops.metrics.cells import EPOCH, CellKey, Cells, cells_of, difference
@@ -25,6 +26,7 @@ from agentops.metrics.definitions import VERSION
 from agentops.metrics.models import Change, Reader, Rollup, RunFact
 from agentops.metrics.reading import Counted, read_run
 from agentops.metrics.statistics import added
+from agentops.metrics.ticks import TYPES, tick_of
 from agentops.metrics.traces import emit
 from agentops.runs.recording import load, load_many
 from agentops.tenancy.scope import current_tenant_id
@@ -37,18 +39,11 @@ RUNS: Final = 50
 """Runs counted in one turn."""
 SETTLED_AFTER: Final = timedelta(seconds=30)
 """Rows with a lower number may still appear beside a row younger than this, so they are looked at again."""
+CONTRACT: Final = "contract"
+TOOL: Final = "tool"
+"""Kinds of changes: another version of a tool's contract, and the first version of a tool, which is no change."""
 SWEEP_S: Final = 0.5
 """Seconds of one sweep after which no further turn begins."""
-
-RULES: Final[Mapping[str, str]] = {
-    "tasktype": "Task type",
-    "allowlistentry": "Allowlist",
-    "playbook": "Playbook",
-    "prompt": "Prompt",
-    "bandrule": "Friction",
-    "budget": "Budget",
-}
-"""Kinds of subjects of `admin.changed` that are rules, and what a tick calls them."""
 
 
 @dataclass(slots=True)
@@ -91,7 +86,7 @@ def roll_up(now: datetime, *, runs: int = RUNS) -> int:
         ):
             return 0
         _write_cells(counted)
-        _write_facts(counted, known, charts.watched)
+        _write_facts(counted, known, charts)
         _write_changes(counted, known, turn.rules)
         watch.write(charts, now)
     emit((one.run_id, one.events) for one in counted if one.state.state.terminal and not _ended(known.get(one.run_id)))
@@ -118,7 +113,7 @@ def _look(reader: Reader, now: datetime, limit: int, known: dict[UUID, RunFact])
     rows = list(
         Event.objects.filter(pk__gt=reader.position)
         .order_by("pk")
-        .values_list("pk", "run_id", "seq", "at", "type", "subject_kind")[:EVENTS]
+        .values_list("pk", "run_id", "seq", "at", "type")[:EVENTS]
     )
     if not rows:
         return turn
@@ -126,25 +121,31 @@ def _look(reader: Reader, now: datetime, limit: int, known: dict[UUID, RunFact])
     known |= {fact.run_id: fact for fact in RunFact.objects.filter(run_id__in={row[1] for row in rows if row[1]})}
     settled, all_settled = _settled_before(now), True
     dirty: dict[UUID, None] = {}
-    for pk, run_id, seq, at, kind, subject in rows:
+    told: list[int] = []
+    for pk, run_id, seq, at, kind in rows:
         if run_id is not None and run_id not in dirty and (run_id not in known or known[run_id].seq < seq):
             if len(dirty) == limit:
                 turn.behind_since = at
                 break
             dirty[run_id] = None
-        if run_id is None and (label := _rule(kind, subject)):
-            turn.rules.append(Change(at=at, kind="rule", label=label, event_id=pk))
+        if run_id is None and kind in TYPES:
+            told.append(pk)
         all_settled = all_settled and at < settled
         if all_settled:
             turn.position = pk
     turn.dirty = list(dirty)
+    turn.rules = _rules(told)
     return turn
 
 
-def _rule(kind: str, subject: str) -> str:
-    if kind == "risk.weights_approved":
-        return "Risk weights approved"
-    return f"{RULES[subject]} changed" if kind == "admin.changed" and subject in RULES else ""
+def _rules(events: Sequence[int]) -> list[Change]:
+    """Return the changes that these events tell of."""
+    found: list[Change] = []
+    for row in Event.objects.filter(pk__in=events).order_by("pk") if events else ():
+        if tick := tick_of(row.type, row.subject_kind, recorded(row).data):
+            kind, label = tick
+            found.append(Change(at=row.at, kind=kind, label=label[:160], event_id=row.pk))
+    return found
 
 
 def _settled_before(now: datetime) -> datetime:
@@ -207,7 +208,7 @@ def _ended(fact: RunFact | None) -> bool:
     return fact is not None and fact.ended_at is not None
 
 
-def _write_facts(counted: Sequence[Counted], known: Mapping[UUID, RunFact], watched: frozenset[UUID]) -> None:
+def _write_facts(counted: Sequence[Counted], known: Mapping[UUID, RunFact], charts: watch.Charts) -> None:
     facts: list[RunFact] = []
     for one in counted:
         before = known.get(one.run_id)
@@ -216,7 +217,8 @@ def _write_facts(counted: Sequence[Counted], known: Mapping[UUID, RunFact], watc
             run_id=one.run_id,
             seq=one.seq,
             task_type=submitted.task_type[:64] if submitted is not None else "",
-            watched=one.run_id in watched or (before is not None and before.watched),
+            watched=one.run_id in charts.watched or (before is not None and before.watched),
+            judged=charts.judged.get(one.run_id, before.judged if before is not None else 0),
         )
         if one.after is None:
             # Nothing counts it; it is not under way for the metrics either.
@@ -232,7 +234,7 @@ def _write_facts(counted: Sequence[Counted], known: Mapping[UUID, RunFact], watc
         facts.append(fact)
     columns = [
         *("seq", "task_type", "ended_at", "outcome", "counted", "checked", "code", "steps"),
-        *("latency_ms", "human_ms", "cost_micros", "tool_errors", "overrides", "watched"),
+        *("latency_ms", "human_ms", "cost_micros", "tool_errors", "overrides", "watched", "judged"),
     ]
     RunFact.objects.bulk_create(facts, update_conflicts=True, unique_fields=["tenant", "run_id"], update_fields=columns)
 
@@ -245,10 +247,43 @@ def _write_changes(counted: Iterable[Counted], known: Mapping[UUID, RunFact], ru
         for kind, value in one.after.variants:
             key = (kind, one.after.task_type, value[:160])
             first[key] = min(first.get(key, one.after.submitted_at), one.after.submitted_at)
+        for tool, version in one.after.contracts:
+            key = (CONTRACT, "", f"{tool[:120]} {version[:30]}")
+            first[key] = min(first.get(key, one.after.submitted_at), one.after.submitted_at)
+    new: list[Change] = []
     if first:
         there = Change.objects.filter(event_id=0, label__in={label for _, _, label in first})
-        for found in there.values_list("kind", "task_type", "label"):
-            first.pop(found, None)
-    new = [Change(at=at, kind=kind, task_type=task, label=label) for (kind, task, label), at in first.items()]
+        for kind, task, label in there.values_list("kind", "task_type", "label"):
+            first.pop((CONTRACT if kind == TOOL else kind, task, label), None)
+        new = [Change(at=at, kind=kind, task_type=task, label=label) for (kind, task, label), at in first.items()]
+        _tell_tools([one for one in new if one.kind == CONTRACT])
     if new or rules:
-        Change.objects.bulk_create([*new, *rules], ignore_conflicts=True)
+        Change.objects.bulk_create([*new, *_first_of_release(rules)], ignore_conflicts=True)
+
+
+def _tell_tools(new: Sequence[Change]) -> None:
+    """Mark those of new versions that are the first one of their tool: a tool that came is no contract that changed."""
+    if not new:
+        return
+    seen = {label.rpartition(" ")[0] for label in Change.objects.filter(kind=TOOL).values_list("label", flat=True)}
+    for one in sorted(new, key=lambda one: (one.at, one.label)):
+        name = one.label.rpartition(" ")[0]
+        if name not in seen:
+            one.kind = TOOL
+            seen.add(name)
+
+
+def _first_of_release(rules: Sequence[Change]) -> list[Change]:
+    """Leave out what tells again of a release that was seen before."""
+    releases = {one.label for one in rules if one.kind == "release"}
+    seen = set[str]()
+    if releases:
+        there = Change.objects.filter(kind="release", label__in=releases)
+        # The same event is looked at again until it is settled.
+        seen = set(there.values_list("label", flat=True))
+    kept: list[Change] = []
+    for one in rules:
+        if one.kind != "release" or one.label not in seen:
+            kept.append(one)
+            seen |= {one.label} if one.kind == "release" else set()
+    return kept

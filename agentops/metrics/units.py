@@ -126,13 +126,16 @@ class ProposalUnit:
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """Everything one run has contributed so far. `variants` are (kind, value) of what it was made with."""
+    """Everything one run has contributed so far. `variants` are (kind, value) of what it was made with, `contracts`
+    (tool, version) of the tools it may use.
+    """
 
     task_type: str
     run: RunUnit | None
     calls: tuple[CallUnit, ...]
     proposals: tuple[ProposalUnit, ...]
     variants: tuple[tuple[str, str], ...]
+    contracts: tuple[tuple[str, str], ...]
     submitted_at: datetime
     stratum: str
     """What was known of the task before anything was done: its origin and the size of its input, by factors of two."""
@@ -222,6 +225,7 @@ class Reading:
             calls=tuple(self._calls(state)),
             proposals=tuple(self._proposals(state)),
             variants=tuple(sorted(variants)),
+            contracts=tuple(sorted((name, str(pin.get("version", ""))) for name, pin in task.tools.items())),
             submitted_at=self.first,
             stratum=f"{task.origin}/{size}",
         )

@@ -17,7 +17,7 @@ from agentops.metrics import definitions as d
 from agentops.metrics.cells import Kind
 from agentops.metrics.charts import percent, span_text
 from agentops.metrics.forms import FactFilter, MetricsFilter
-from agentops.metrics.models import Alarm, AlarmStatus
+from agentops.metrics.models import Alarm, AlarmKind, AlarmStatus, Watched
 from agentops.metrics.panels import KIND_WORDS, Panels, change_url, drift_rows, false_alarms
 from agentops.metrics.watch import RIGHT
 from agentops.runs.pages import unstored
@@ -67,7 +67,9 @@ def metrics(request: TenantRequest) -> HttpResponse:
         "variants": panels.variants(),
         "oversight": panels.oversight(),
         "drift": drift_rows(charts),
-        "false_alarms": false_alarms(len(charts), cells.now(Kind.RUN).get("ended", 0) / days),
+        "false_alarms": false_alarms(
+            sum(one[0] == Watched.RUNS for one in charts), cells.now(Kind.RUN).get("ended", 0) / days
+        ),
         "changes": [_change(one) for one in changes],
         "in_flight": dashboard.in_flight(task_type),
         "most_in_flight": dashboard.IN_FLIGHT,
@@ -181,12 +183,15 @@ def _page(
     row = get_object_or_404(Alarm.objects.select_related("owner", "reset_by"), pk=pk)
     near = timedelta(hours=NEAR_H)
     changes = dashboard.changes(row.started_at - near, row.started_at + near, row.task_type)
-    failed = {"task_type": row.task_type, "outcome": "failed", "since": row.started_at.isoformat()}
+    asked = {"task_type": row.task_type, "since": row.started_at.isoformat()}
+    asked |= {"only": "overrides"} if _of_people(row) else {"outcome": "failed"}
     context: dict[str, Any] = {
         "alarm": row,
         "figures": _figures(row),
         "changes": [_change(one) for one in changes],
-        "runs_url": f"{reverse('metrics_runs')}?{urlencode(failed)}",
+        "of_people": _of_people(row),
+        "stamping": row.kind == AlarmKind.STAMPING,
+        "runs_url": f"{reverse('metrics_runs')}?{urlencode(asked)}",
         "metrics_url": f"{reverse('metrics')}?{urlencode({'task_type': row.task_type})}",
         "can_handle": can(request.actor, RIGHT),
         "open": row.status != AlarmStatus.RESET,
@@ -202,16 +207,28 @@ def _page(
     return unstored(render(request, "metrics/alarm.html", context, status=status))
 
 
+def _of_people(row: Alarm) -> bool:
+    return row.kind in (AlarmKind.OVERRIDE, AlarmKind.STAMPING)
+
+
 def _figures(row: Alarm) -> list[tuple[str, str]]:
     body = row.body
     low, high = body["difference"]
-    return [
-        ("Failed since it began", f"{body['failures']} of {body['since']} runs"),
-        ("Baseline", f"{percent(body['baseline_rate'])} of {body['baseline_runs']} runs"),
+    people = _of_people(row)
+    happened, unit, sums = ("Overridden", "proposals", "overrides") if people else ("Failed", "runs", "failures")
+    found = [
+        (f"{happened} since it began", f"{body['failures']} of {body['since']} {unit}"),
+        ("Baseline", f"{percent(body['baseline_rate'])} of {body['baseline_runs']} {unit}"),
         ("Difference", f"{low * 100:+.1f} to {high * 100:+.1f} points (95 %, Newcombe)"),
-        ("Sum of failures", f"{body['s']}, threshold {body['h']} ({body['h_alone']} alone)"),
-        ("Sum of steps", f"{body['steps']}, threshold {body['steps_h']:g}; usual steps {body['usual_steps']}"),
+        (f"Sum of {sums}", f"{body['s']}, threshold {body['h']} ({body['h_alone']} alone)"),
     ]
+    if not people:
+        usual = f"usual steps {body['usual_steps']}"
+        found.append(("Sum of steps", f"{body['steps']}, threshold {body['steps_h']:g}; {usual}"))
+    elif row.kind == AlarmKind.STAMPING:
+        usual = f"usual reading time {span_text(body['usual_steps'])}"
+        found.append(("Sum of shorter reading", f"{body['steps']}, threshold {body['steps_h']:g}; {usual}"))
+    return found
 
 
 def _change(one: Any) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """The drift charts of the open tenant scope, kept beside the rollups; an alarm when one goes over its threshold."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, assert_never
 from uuid import UUID
 
-from agentops.metrics.drift import STEPS_H, Chart, Item, add, from_json, to_json, usual_steps
-from agentops.metrics.models import Alarm, AlarmKind, AlarmStatus, Delivery, DriftChart, RunFact, Webhook
+from agentops.metrics.drift import FEWER, ODDS_RATIO, STEPS_H, Chart, Item, add, from_json, to_json, usual_steps
+from agentops.metrics.models import Alarm, AlarmKind, AlarmStatus, Delivery, DriftChart, RunFact, Watched, Webhook
 from agentops.metrics.reading import Counted
 from agentops.metrics.statistics import newcombe
 from agentops.tenancy.access import ACTIONS_BY_ROLE, SYSTEM
@@ -20,37 +20,68 @@ RIGHT: Final = "alarm.handle"
 MOST_PEOPLE: Final = 50
 
 
+RATIOS: Final[Mapping[Watched, float]] = {
+    Watched.RUNS: ODDS_RATIO,
+    Watched.OVERRIDES: ODDS_RATIO,
+    Watched.RUBBER_STAMPS: FEWER,
+}
+WATCHED_BY: Final[Mapping[AlarmKind, Watched]] = {
+    AlarmKind.PLANNER: Watched.RUNS,
+    AlarmKind.SUCCESS: Watched.RUNS,
+    AlarmKind.OVERRIDE: Watched.OVERRIDES,
+    AlarmKind.STAMPING: Watched.RUBBER_STAMPS,
+}
+"""Which chart an alarm came from."""
+
+JUDGED: Final = (Watched.OVERRIDES, Watched.RUBBER_STAMPS)
+
+Key = tuple[Watched, str]
+"""What is watched, and the task type."""
+
+
 @dataclass(frozen=True, slots=True)
 class Charts:
-    """Charts after some runs, by task type; `watched` are the runs that were items."""
+    """Charts after some runs; `watched` are the runs that were items, `judged` how many decided proposals of a run."""
 
-    after: Mapping[str, Chart]
-    watched: frozenset[UUID]
+    after: Mapping[Key, Chart]
+    watched: frozenset[UUID] = frozenset()
+    judged: Mapping[UUID, int] = field(default_factory=dict)
 
 
 def charts_after(counted: Sequence[Counted], known: Mapping[UUID, RunFact]) -> Charts:
-    """Add the runs that have ended for the first time to their charts, without storing anything.
+    """Add the runs that have ended for the first time, and the proposals that were decided, without storing anything.
 
-    A run is an item once, when it first ends; one that a person cancelled is none. At most one query.
+    A run is an item once, when it first ends; one that a person cancelled is none. A proposal is one when it is first
+    decided. At most one query.
     """
-    items: list[tuple[datetime, UUID, str, Item]] = []
+    items: list[tuple[datetime, str, Key, Item]] = []
+    watched: set[UUID] = set()
+    judged: dict[UUID, int] = {}
     for one in counted:
-        run = one.after.run if one.after is not None else None
-        fact = known.get(one.run_id)
-        if one.after is None or run is None or not run.counted or run.outcome == "cancelled":
+        if one.after is None:
             continue
-        if fact is not None and fact.watched:
-            continue
-        item = Item(run.at, not run.completed, run.steps if run.completed else None, one.after.stratum)
-        items.append((run.at, one.run_id, one.after.task_type, item))
+        run, fact = one.after.run, known.get(one.run_id)
+        if run is not None and run.counted and run.outcome != "cancelled" and not (fact is not None and fact.watched):
+            item = Item(run.at, not run.completed, run.steps if run.completed else None, one.after.stratum)
+            items.append((run.at, str(one.run_id), (Watched.RUNS, one.after.task_type), item))
+            watched.add(one.run_id)
+        decided = sorted((p for p in one.after.proposals if p.decided), key=lambda p: (p.at, p.proposal_id))
+        for proposal in decided[fact.judged if fact is not None else 0 :]:
+            judgement = Item(proposal.at, proposal.overridden, proposal.reading_ms, proposal.band)
+            about = (proposal.at, proposal.proposal_id)
+            items += [(*about, (kind, one.after.task_type), judgement) for kind in JUDGED]
+        judged[one.run_id] = max(len(decided), fact.judged if fact is not None else 0)
     if not items:
-        return Charts({}, frozenset())
+        return Charts({}, judged=judged)
     items.sort(key=lambda one: one[:2])
-    stored = DriftChart.objects.filter(task_type__in={task_type for _, _, task_type, _ in items})
-    charts = {row.task_type: from_json(row.body) for row in stored}
-    for _, _, task_type, item in items:
-        charts[task_type] = add(charts.get(task_type, Chart()), item)
-    return Charts(charts, frozenset(run_id for _, run_id, _, _ in items))
+    stored = DriftChart.objects.filter(task_type__in={task_type for _, _, (_, task_type), _ in items})
+    there = {(Watched(row.watched), row.task_type): row.body for row in stored}
+    charts: dict[Key, Chart] = {}
+    for _, _, key, item in items:
+        if key not in charts:
+            charts[key] = from_json(there[key]) if key in there else Chart()
+        charts[key] = add(charts[key], item, RATIOS[key[0]])
+    return Charts(charts, frozenset(watched), judged)
 
 
 def write(charts: Charts, now: datetime) -> None:
@@ -58,26 +89,38 @@ def write(charts: Charts, now: datetime) -> None:
     if not charts.after:
         return
     DriftChart.objects.bulk_create(
-        [DriftChart(task_type=task_type, body=to_json(chart)) for task_type, chart in charts.after.items()],
+        [
+            DriftChart(watched=watched, task_type=task_type, body=to_json(chart))
+            for (watched, task_type), chart in charts.after.items()
+        ],
         update_conflicts=True,
-        unique_fields=["tenant", "task_type"],
+        unique_fields=["tenant", "watched", "task_type"],
         update_fields=["body"],
     )
-    drifting = {task_type: chart for task_type, chart in charts.after.items() if _kinds(chart)}
+    drifting = {key: kinds for key, chart in charts.after.items() if (kinds := _kinds(key[0], chart))}
     if not drifting:
         return
-    there = set(Alarm.objects.filter(task_type__in=drifting, status__in=OPEN).values_list("task_type", "kind"))
-    for task_type, chart in drifting.items():
-        for kind in _kinds(chart):
-            if (task_type, kind) not in there:
-                _raise(task_type, kind, chart, now)
+    names = {task_type for _, task_type in drifting}
+    there = set(Alarm.objects.filter(task_type__in=names, status__in=OPEN).values_list("task_type", "kind"))
+    for key, kinds in drifting.items():
+        for kind in kinds:
+            if (key[1], kind) not in there:
+                _raise(key[1], kind, charts.after[key], now)
 
 
-def _kinds(chart: Chart) -> tuple[AlarmKind, ...]:
+def _kinds(watched: Watched, chart: Chart) -> tuple[AlarmKind, ...]:
     """Return the alarms a chart asks for; the one that knows more makes the other unnecessary."""
-    if chart.planner_drifts:
-        return (AlarmKind.PLANNER,)
-    return (AlarmKind.SUCCESS,) if chart.success_drifts else ()
+    match watched:
+        case Watched.RUNS:
+            if chart.planner_drifts:
+                return (AlarmKind.PLANNER,)
+            return (AlarmKind.SUCCESS,) if chart.success_drifts else ()
+        case Watched.OVERRIDES:
+            return (AlarmKind.OVERRIDE,) if chart.success_drifts else ()
+        case Watched.RUBBER_STAMPS:
+            return (AlarmKind.STAMPING,) if chart.rubber_stamped else ()
+        case _:
+            assert_never(watched)
 
 
 def _raise(task_type: str, kind: AlarmKind, chart: Chart, now: datetime) -> None:
@@ -124,7 +167,7 @@ def figures(chart: Chart) -> JSONObject:
         "s": round(chart.s, 2),
         "h": base.h,
         "h_alone": base.h_alone,
-        "steps": round(chart.up, 2),
+        "steps": round(chart.down if base.ratio < 1 else chart.up, 2),
         "steps_h": STEPS_H,
         "usual_steps": round(usual_steps(base), 2),
     }

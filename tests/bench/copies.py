@@ -22,6 +22,7 @@ from django.apps import apps
 
 from agentops.audit.models import genesis, link
 from agentops.audit.packing import PackedTextField, pack, unpack
+from agentops.audit.terms import DIGEST
 from agentops.wire.canonical import canonical
 
 CHUNK = 1_000
@@ -29,6 +30,8 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _STAMP = r"(?P<stamp>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)"
 _BEFORE = timedelta(minutes=1)
 _ESCAPED = str.maketrans({"%": "%%"})
+_NUMBERED = ("audit_stream", "audit_event")
+"""Tables whose rows others name by number; everywhere else the database gives out the numbers."""
 
 Values = Mapping[str, str]
 Vary = Callable[[random.Random], Values]
@@ -50,6 +53,7 @@ class Template:
     rows: dict[str, list[list[str]]] = field(default_factory=dict)
     packed: set[tuple[str, str]] = field(default_factory=set)
     streams: list[int] = field(default_factory=list)
+    events: list[int] = field(default_factory=list)
     vary: Vary = field(default=lambda rng: {})
 
     def column(self, table: str, name: str) -> list[str]:
@@ -80,12 +84,14 @@ def read_template(connection: Any, run_id: UUID, vary: Vary | None = None) -> Te
             where = f"run_id = '{run_id}'"
         elif "stream_id" in columns:
             where = f"stream_id = any('{{{','.join(map(str, template.streams))}}}')"
+        elif table == "audit_eventterm":
+            streams = f"stream_id = any('{{{','.join(map(str, template.streams))}}}')"
+            where = f"event_id in (select id from audit_event where {streams})"
         elif columns.get("proposal_id") == "uuid":
             where = f"proposal_id in (select id from approvals_proposal where run_id = '{run_id}')"
         else:
             continue
-        # Numbers that count rows are given out by the database, except where another row names them.
-        kept = [name for name in columns if name != "id" or columns[name] != "bigint" or table == "audit_stream"]
+        kept = [name for name in columns if name != "id" or columns[name] != "bigint" or table in _NUMBERED]
         order = " order by seq" if "seq" in columns else ""
         with connection.cursor().copy(
             f"copy (select {', '.join(kept)} from {table} where {where}{order}) to stdout"
@@ -95,6 +101,7 @@ def read_template(connection: Any, run_id: UUID, vary: Vary | None = None) -> Te
             packed = [place for place, name in enumerate(kept) if (table, name) in template.packed]
             template.columns[table] = kept
             template.rows[table] = [_plain(line.split("\t"), packed) for line in lines]
+    template.events = [int(number) for number in template.column("audit_event", "id")]
     return template
 
 
@@ -152,7 +159,12 @@ class _Pattern:
         self.ids = sorted(set(_UUID.findall(everything)))
         self.keys = sorted({key for key in self._columns("idempotency_key") if key and key != r"\N"} - set(self.ids))
         self.digested = dict(self._digested())
-        literals = sorted({*self.ids, *self.keys, *self.varied, *self.digested}, key=lambda one: (-len(one), one))
+        # As the terms of events have them: of a digest the beginning, of anything else small letters.
+        self.derived = {one[:DIGEST]: (one, DIGEST) for one in self.digested}
+        self.derived |= {one.casefold(): (one, None) for one in self.varied if one.casefold() != one}
+        literals = sorted(
+            {*self.ids, *self.keys, *self.varied, *self.digested, *self.derived}, key=lambda one: (-len(one), one)
+        )
         # A number is not a part of a longer one.
         words = (rf"(?<!\d){re.escape(one)}(?!\d)" if one.isdigit() else re.escape(one) for one in literals)
         self.search = re.compile("|".join([*words, _STAMP]))
@@ -190,6 +202,8 @@ class _Pattern:
             if found["stamp"] and datetime.fromisoformat(f"{found['stamp']}+00:00") < self.earliest:
                 continue
             form += [text[end : found.start()].translate(_ESCAPED), "%s"]
+            if found.group() in self.derived:
+                self.slots.setdefault(self.derived[found.group()][0], len(self.slots))
             places.append(self.slots.setdefault(found.group(), len(self.slots)))
             end = found.end()
         form.append(text[end:].translate(_ESCAPED))
@@ -200,6 +214,10 @@ class _Pattern:
         made = {number for name, number in place.items() if (table, name) in self.template.packed}
         if "stream_id" in place:
             made |= {place[name] for name in ("stream_id", "hash") if name in place}
+        if table == "audit_event":
+            made.add(place["id"])
+        if table == "audit_eventterm":
+            made = {place["event_id"]}
         if table == "audit_stream":
             made = {place["id"], place["head"]}
         kept = "\t".join("\0" if number in made else cell for number, cell in enumerate(cells))
@@ -210,16 +228,23 @@ class _Pattern:
         stream = (
             cells[place["id"]] if table == "audit_stream" else cells[place["stream_id"]] if "stream_id" in place else ""
         )
-        return _Row(self._text(kept), tuple(named.values()), texts, int(stream) if stream else 0, tuple(named))
+        about = (
+            cells[place["id"]] if table == "audit_event" else cells[place["event_id"]] if "event_id" in place else ""
+        )
+        numbers = int(stream) if stream else 0, int(about) if table in ("audit_event", "audit_eventterm") else 0
+        return _Row(self._text(kept), tuple(named.values()), texts, *numbers, tuple(named))
 
     # --- making one copy ---------------------------------------------------------------------------------------------
 
     def _prepare(self) -> list[tuple[int, str, Any]]:
-        """Return for each slot how a copy fills it in; digests last, because they are of what others hold."""
+        """Return for each slot how a copy fills it in; last what is made of what others hold."""
         makers: list[tuple[int, str, Any]] = []
         for text, slot in self.slots.items():
             if text in self.digests:
                 makers.append((slot, "digest", self.digests[text]))
+            elif text in self.derived:
+                of, length = self.derived[text]
+                makers.append((slot, "derived", (self.slots[of], length)))
             elif text in self.varied:
                 makers.append((slot, "varied", text))
             elif text in self.keys:
@@ -231,7 +256,7 @@ class _Pattern:
             else:
                 lag_of = datetime.fromisoformat(f"{text}+00:00") - self.template.created_at.replace(microsecond=0)
                 makers.append((slot, "stamp", (lag_of, text[10])))
-        return sorted(makers, key=lambda one: one[1] == "digest")
+        return sorted(makers, key=lambda one: {"digest": 1, "derived": 2}.get(one[1], 0))
 
     def own(self, created_at: datetime, rng: random.Random) -> list[str]:
         """Return the values of one copy. `created_at` counts in whole seconds: fractions stay as they were."""
@@ -245,6 +270,8 @@ class _Pattern:
                 values[slot] = (whole + given[0]).isoformat(given[1], "seconds")[:19]
             elif kind == "varied":
                 values[slot] = varied[given]
+            elif kind == "derived":
+                values[slot] = values[given[0]].casefold()[: given[1]]
             elif kind == "key":
                 values[slot] = f"{rng.getrandbits(4 * given):0{given}x}"
             else:
@@ -263,6 +290,7 @@ class _Row:
     made: tuple[str, ...]
     packed: dict[int, _Text]
     stream: int
+    event: int
     places: tuple[int, ...]
 
 
@@ -294,8 +322,12 @@ def _uuid7(at: float, rng: random.Random) -> str:
 class Copies:
     """Writes copies of templates of one tenant."""
 
-    def __init__(self, connection: Any, templates: Sequence[Template], *, seed: int = 1) -> None:
+    def __init__(
+        self, connection: Any, templates: Sequence[Template], *, seed: int = 1, tables: frozenset[str] | None = None
+    ) -> None:
+        """Take what is copied; `tables`: only into these, where nothing else is looked at."""
         self.connection = connection
+        self.tables = tables
         self.rng = random.Random(seed)
         self.patterns = [_Pattern(template) for template in templates]
         columns = [(table, names) for one in templates for table, names in one.columns.items()]
@@ -314,44 +346,53 @@ class Copies:
 
     def _chunk(self, pairs: Sequence[tuple[int, datetime]]) -> list[UUID]:
         lines: dict[str, list[str]] = {table: [] for table in self.columns}
-        stream = self._stream_ids(sum(len(self.patterns[number].template.streams) for number, _ in pairs))
+        templates = [self.patterns[number].template for number, _ in pairs]
+        streams_free = self._numbers("audit_stream", sum(len(one.streams) for one in templates))
+        events_free = self._numbers("audit_event", sum(len(one.events) for one in templates))
         made = []
         for number, created_at in pairs:
             pattern = self.patterns[number]
             values = pattern.own(created_at, self.rng)
             run = pattern.run_id(values)
             made.append(UUID(run))
-            streams = {}
-            for one in pattern.template.streams:
-                streams[one], stream = stream, stream + 1
-            _one_copy(pattern, values, run, streams, lines)
+            streams = {one: next(streams_free) for one in pattern.template.streams}
+            events = {one: next(events_free) for one in pattern.template.events}
+            _one_copy(pattern, values, run, streams, events, lines, self.tables)
         with self.connection.transaction():
             for table, columns in self.columns.items():
-                if lines[table]:
+                if lines[table] and (self.tables is None or table in self.tables):
                     with self.connection.cursor().copy(f"copy {table} ({', '.join(columns)}) from stdin") as copy:
                         copy.write("".join(lines[table]))
         return made
 
-    def _stream_ids(self, count: int) -> int:
-        """Return the first of so many numbers; several processes may ask at once."""
-        self.connection.execute("select pg_advisory_lock(4711)")
-        [(first,)] = self.connection.execute(
-            "select setval(s, nextval(s) + %s) - %s from pg_get_serial_sequence('audit_stream', 'id') s", (count, count)
+    def _numbers(self, table: str, count: int) -> Iterator[int]:
+        """Return so many numbers of rows, ascending; others may take some meanwhile."""
+        rows = self.connection.execute(
+            "select nextval(s) from pg_get_serial_sequence(%s, 'id') s, generate_series(1, %s)", (table, count)
         ).fetchall()
-        self.connection.execute("select pg_advisory_unlock(4711)")
-        return int(first)
+        return iter([number for (number,) in rows])
 
 
 def _one_copy(
-    pattern: _Pattern, values: Sequence[str], run: str, streams: Mapping[int, int], lines: dict[str, list[str]]
+    pattern: _Pattern,
+    values: Sequence[str],
+    run: str,
+    streams: Mapping[int, int],
+    events: Mapping[int, int],
+    lines: dict[str, list[str]],
+    tables: frozenset[str] | None,
 ) -> None:
     heads = {stream: genesis(pattern.template.slug, f"run:{run}") for stream in streams}
     for table, rows in reversed(pattern.rows.items()):
+        if tables is not None and table not in tables:
+            continue
         for row in rows:
             texts = {place: text.of(values) for place, text in row.packed.items()}
             cells: list[str] = []
             for name, place in zip(row.made, row.places, strict=True):
-                if name in ("stream_id", "id"):
+                if name == "event_id" or (name == "id" and row.event):
+                    cells.append(str(events[row.event]))
+                elif name in ("stream_id", "id"):
                     cells.append(str(streams[row.stream]))
                 elif name == "hash":
                     heads[row.stream] = link(heads[row.stream], next(iter(texts.values())))

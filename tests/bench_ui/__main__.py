@@ -10,65 +10,26 @@ import json
 import os
 import platform
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests import chromium
+from tests.bench.opening import deployed, say
 from tests.bench.report import Row, number, table
 from tests.bench_ui.verdict import verdicts
-from tests.run import clean_environment
 
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
 NAMES = ("audit", "server", "statements", "paint", "keyboard", "shift", "weight", "streams")
 IN_BROWSER = {"paint", "keyboard", "shift", "weight"}
 
 
-def say(text: str) -> None:
-    """Print at once."""
-    print(text, flush=True)
-
-
 def shown(row: Row) -> Row:
     """Say a figure as soon as it is there."""
     say(f"  {row.group}: {row.name}: {number(row.value)} {row.unit}  {row.target}  {row.note}")
     return row
-
-
-@contextmanager
-def deployed(keep: str) -> Iterator[Any]:
-    """Give a deployment whose database is migrated, with this process a part of it."""
-    from tests.bench.deployment import Deployment
-    from tests.bench.servers import servers
-    from tests.proof.databases import own_database
-
-    files = tempfile.TemporaryDirectory(prefix="agentops-bench-ui-", ignore_cleanup_errors=True)
-    with files as directory, servers() as found:
-        for name, origin in found.origins.items():
-            say(f"{name} is {origin}.")
-        _forget_configuration()
-        with own_database(found.postgresql, Path(directory) / "owner", keep=keep) as database:
-            place = Deployment(database, found.redis, Path(directory))
-            place.become()
-            try:
-                yield place
-            finally:
-                from django.db import connections
-
-                connections.close_all()
-                place.sql.close()
-
-
-def _forget_configuration() -> None:
-    """Drop what configures the product in the environment; the browser works beside the database here."""
-    kept = clean_environment()
-    for name in set(os.environ) - set(kept):
-        del os.environ[name]
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
 
 
 def filled(deployment: Any, given: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.bench.copies import Copies, Template, spread
+from tests.bench.indexes import drop_indexes
 from tests.bench.report import Row
 from tests.bench_ui.world import DECIDED, WAITING, Place, Scene, open_place, play
 
@@ -72,7 +73,7 @@ def seed(size: Size, connect: Callable[[], Any], say: Callable[[str], None]) -> 
         say(f"{size.tenants} tenants and {sum(len(one.templates) for one in places)} real runs: {_since(began)}")
         connections.close_all()
         jobs = list(_jobs(size, places))
-        indexes = _drop_indexes(sql)
+        indexes = drop_indexes(sql, "(approvals|audit|runs)_%")
     began = time.monotonic()
     # Largest last would leave one process alone with it.
     jobs.sort(key=lambda job: -job.count)
@@ -220,19 +221,3 @@ def _copy(number: int) -> int:
     moments = spread(job.count, since=job.since, until=job.until, rng=rng)
     chosen = rng.choices(range(len(job.templates)), job.weights, k=job.count)
     return len(Copies(_here["sql"], job.templates, seed=job.seed).write(zip(chosen, moments, strict=True)))
-
-
-# --- indexes ---------------------------------------------------------------------------------------------------------
-
-
-def _drop_indexes(sql: Any) -> list[str]:
-    """Drop what serves no constraint on the tables that are about to grow; return how to make it again."""
-    rows = sql.execute(
-        "select i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid) from pg_index i "
-        "join pg_class c on c.oid = i.indrelid join pg_namespace n on n.oid = c.relnamespace "
-        "where n.nspname = 'public' and not i.indisunique and c.relname similar to '(approvals|audit|runs)_%' "
-        "and not exists (select 1 from pg_constraint k where k.conindid = i.indexrelid)"
-    ).fetchall()
-    for name, _ in rows:
-        sql.execute(f"drop index {name}")
-    return [definition for _, definition in rows]

@@ -14,10 +14,11 @@ from django.db import connection, transaction
 from django.test import Client
 
 from agentops.audit.services import load
+from agentops.engine.events import ProposalDecided
 from agentops.metrics import alarms, watch
 from agentops.metrics.drift import Chart, Item, add, from_json, to_json
-from agentops.metrics.models import Alarm, Delivery, DriftChart, RunFact, Webhook
-from agentops.metrics.rollup import roll_up
+from agentops.metrics.models import Alarm, Delivery, DriftChart, Rollup, RunFact, Watched, Webhook
+from agentops.metrics.rollup import roll_up, start_again
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
@@ -50,7 +51,7 @@ def raise_one(kind_of: Chart | None = None) -> Alarm:
     """Let the chart of a task type go over its threshold."""
     chart = kind_of or drifted(learned())
     with transaction.atomic():
-        watch.write(watch.Charts({"support": chart}, frozenset()), NOW)
+        watch.write(watch.Charts({(Watched.RUNS, "support"): chart}), NOW)
     return Alarm.objects.get()
 
 
@@ -64,7 +65,7 @@ def test_an_alarm_is_raised_once_and_everybody_who_can_act_is_told(
     hook = Webhook.objects.create(name="ops", url="https://hooks.example.com/a")
     Webhook.objects.create(name="off", url="https://hooks.example.com/b", enabled=False)
     alarm = raise_one()
-    watch.write(watch.Charts({"support": drifted(learned(), 80)}, frozenset()), NOW)
+    watch.write(watch.Charts({(Watched.RUNS, "support"): drifted(learned(), 80)}), NOW)
     assert Alarm.objects.count() == 1
     assert alarm.kind == "planner"
     assert set(Delivery.objects.values_list("user_id", "webhook_id")) == {
@@ -83,9 +84,96 @@ def test_the_runs_that_end_are_the_items_once_each(scoped: Tenant) -> None:
     while roll_up(LATER):
         pass
     items = RunFact.objects.filter(counted=True, outcome__in=("succeeded", "failed")).count()
-    chart = from_json(DriftChart.objects.get().body)
+    chart = from_json(DriftChart.objects.get(watched=Watched.RUNS).body)
     assert chart.runs == 500 + items
     assert RunFact.objects.filter(watched=True).count() == items > 10
+
+
+def judged(chart: Chart, n: int, *, overridden: float, read_ms: int, seed: int, ratio: float) -> Chart:
+    """Return the chart after so many decisions."""
+    rng = Random(seed)
+    for i in range(n):
+        took = round(read_ms * rng.uniform(0.5, 2))
+        chart = add(chart, Item(NOW + timedelta(minutes=i), rng.random() < overridden, took, "medium"), ratio)
+    return chart
+
+
+def usual(watched: Watched) -> Chart:
+    """Return a chart of people who override one in six, and look for a quarter of a minute."""
+    ratio = watch.RATIOS[watched]
+    chart = judged(Chart(), 500, overridden=0.17, read_ms=15_000, seed=1, ratio=ratio)
+    assert chart.baseline is not None
+    assert chart.baseline.ratio == ratio
+    return chart
+
+
+@pytest.mark.parametrize(
+    ("watched", "overridden", "read_ms", "raised"),
+    [
+        (Watched.RUBBER_STAMPS, 0.0, 2_000, ["stamping"]),
+        (Watched.RUBBER_STAMPS, 0.0, 15_000, []),  # a planner that has become better is still looked at
+        (Watched.RUBBER_STAMPS, 0.17, 2_000, []),  # people who have become quicker still say no
+        (Watched.OVERRIDES, 0.5, 15_000, ["override"]),
+        (Watched.OVERRIDES, 0.0, 2_000, []),
+    ],
+)
+def test_fewer_overrides_are_suspicious_only_with_less_reading(
+    scoped: Tenant, watched: Watched, overridden: float, read_ms: int, raised: list[str]
+) -> None:
+    ratio = watch.RATIOS[watched]
+    chart = judged(usual(watched), 150, overridden=overridden, read_ms=read_ms, seed=2, ratio=ratio)
+    watch.write(watch.Charts({(watched, "support"): chart}), NOW)
+    assert list(Alarm.objects.values_list("kind", flat=True)) == raised
+
+
+@pytest.mark.parametrize("watched", [Watched.OVERRIDES, Watched.RUBBER_STAMPS])
+def test_people_who_decide_as_ever_raise_nothing_in_two_thousand_decisions(scoped: Tenant, watched: Watched) -> None:
+    ratio = watch.RATIOS[watched]
+    chart = usual(watched)
+    for seed in range(20):
+        chart = judged(chart, 100, overridden=0.17, read_ms=15_000, seed=seed, ratio=ratio)
+        watch.write(watch.Charts({(watched, "support"): chart}), NOW)
+    assert not Alarm.objects.exists()
+
+
+def test_every_decision_of_the_record_is_an_item_once(scoped: Tenant) -> None:
+    decided_ones = [
+        events for events in map(history, range(300)) if any(isinstance(one.event, ProposalDecided) for one in events)
+    ]
+    runs = {uuid7(): events for events in decided_ones[:40]}
+    for run_id, events in runs.items():
+        half = len(events) // 2
+        put(run_id, events[:half])
+    while roll_up(LATER):
+        pass
+    for run_id, events in runs.items():
+        put(run_id, events[len(events) // 2 :])
+    while roll_up(LATER):
+        pass
+    decided = sum(row.counts.get("decided", 0) for row in Rollup.objects.filter(grain="all", kind="band"))
+    for watched in (Watched.OVERRIDES, Watched.RUBBER_STAMPS):
+        assert from_json(DriftChart.objects.get(watched=watched).body).runs == decided > 10
+    start_again()
+    while roll_up(LATER):
+        pass
+    assert from_json(DriftChart.objects.get(watched=Watched.OVERRIDES).body).runs == decided
+
+
+def test_the_page_of_a_suspicious_improvement_says_what_to_look_at(
+    scoped: Tenant, sam: User, signed_in: Signed
+) -> None:
+    ratio = watch.RATIOS[Watched.RUBBER_STAMPS]
+    chart = judged(usual(Watched.RUBBER_STAMPS), 150, overridden=0.0, read_ms=2_000, seed=2, ratio=ratio)
+    watch.write(watch.Charts({(Watched.RUBBER_STAMPS, "support"): chart}), NOW)
+    alarm = Alarm.objects.get()
+    page = signed_in(sam).get(f"/t/{scoped.slug}/metrics/alarms/{alarm.pk}")
+    text = page.content.decode()
+    assert "before celebrating" in text
+    assert "Sum of shorter reading" in text
+    assert "only=overrides" in page.context["runs_url"]
+    outcome = alarms.reset(alarm_id=alarm.pk, reason="fixed", note="Looked at.", actor=actor(sam, "senior"), now=NOW)
+    assert isinstance(outcome, alarms.Handled)
+    assert from_json(DriftChart.objects.get(watched=Watched.RUBBER_STAMPS).body).s == 0
 
 
 def test_a_regression_in_the_record_raises_the_alarm(scoped: Tenant) -> None:
@@ -132,11 +220,11 @@ def test_a_reset_sets_the_sums_to_zero(scoped: Tenant, sam: User, reason: str, l
     alarm = raise_one()
     outcome = alarms.reset(alarm_id=alarm.pk, reason=reason, note="Seen.", actor=actor(sam, "senior"), now=NOW)
     assert isinstance(outcome, alarms.Handled)
-    chart = from_json(DriftChart.objects.get().body)
+    chart = from_json(DriftChart.objects.get(watched=Watched.RUNS).body)
     assert (chart.s, chart.up) == (0, 0)
     assert (chart.baseline is None) == learns
     assert [event.type for event in load("tenant")][-1] == "alarm.reset"
-    watch.write(watch.Charts({"support": drifted(learned())}, frozenset()), NOW)
+    watch.write(watch.Charts({(Watched.RUNS, "support"): drifted(learned())}), NOW)
     assert Alarm.objects.count() == 2, "the next time is another alarm"
 
 
@@ -157,7 +245,7 @@ def test_a_reset_is_not_undone_by_a_reader_that_was_at_work(
     with monkeypatch.context() as patched:
         patched.setattr(watch, "charts_after", slow)
         assert roll_up(LATER) == 0
-    assert from_json(DriftChart.objects.get().body).s == 0
+    assert from_json(DriftChart.objects.get(watched=Watched.RUNS).body).s == 0
     assert roll_up(LATER) == 1
 
 

@@ -2,23 +2,29 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from agentops.audit.models import Event
-from agentops.engine.events import Stamped
+from agentops.audit.services import record_in_tenant_stream
+from agentops.engine.events import RunSubmitted, Stamped
 from agentops.metrics import rollup, watch
 from agentops.metrics.cells import CellKey, Grain
+from agentops.metrics.dashboard import changes
 from agentops.metrics.models import Change, Reader, Rollup, RunFact
 from agentops.metrics.rollup import roll_up, start_again, sweep
+from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.wire.ids import uuid7
+from agentops.wire.parse import JSONObject
 from tests.approvals.threads import at_once
 from tests.metrics.histories import history
 from tests.metrics.oracle import by_day
@@ -107,11 +113,58 @@ def test_what_changed_is_first_seen_once(scoped: Tenant) -> None:
     until_nothing_is_new()
     seen = list(Change.objects.values_list("kind", "task_type", "label"))
     assert len(seen) == len(set(seen))
-    assert {kind for kind, _, _ in seen} == {"planner", "prompt", "model"}
+    assert {kind for kind, _, _ in seen} == {"planner", "prompt", "model", "tool"}
     until_nothing_is_new()
     start_again()
     until_nothing_is_new()
     assert Change.objects.count() == len(seen)
+
+
+def test_a_new_version_of_a_tool_is_a_change_and_a_new_tool_is_none(scoped: Tenant) -> None:
+    submitted, *rest = history(2)
+    event = submitted.event
+    assert isinstance(event, RunSubmitted)
+    put(uuid7(), [replace(submitted, event=replace(event, origin="api")), *rest])
+    until_nothing_is_new()
+    tools = {**event.tools, "put": {**event.tools["put"], "version": "1.1.0"}, "new": {"version": "1.0.0"}}
+    put(uuid7(), [replace(submitted, event=replace(event, origin="api", tools=tools)), *rest])
+    until_nothing_is_new()
+    seen = Change.objects.filter(kind__in=["tool", "contract"]).values_list("kind", "label")
+    first = {("tool", f"{name} 1.0.0") for name in ("read", "put", "pay", "new")}
+    assert set(seen) == first | {("contract", "put 1.1.0")}
+    drawn = changes(datetime(2020, 1, 1, tzinfo=UTC), LATER, "")
+    assert [one.label for one in drawn if one.kind in ("tool", "contract")] == ["put 1.1.0"]
+
+
+def test_policies_releases_and_rules_are_changes(scoped: Tenant, alice: User) -> None:
+    told: list[tuple[str, str, JSONObject]] = [
+        ("policy.proposed", "policy", {"version": 3}),
+        ("policy.approved", "policy", {"version": 3}),
+        ("allowlist.approved", "allowlistchange", {"version": 7}),
+        ("allowlist.refused", "allowlistchange", {"version": 8}),
+        ("suite.run", "suite", {"release": "1.4", "suite": "support"}),
+        ("suite.run", "suite", {"release": "1.4", "suite": "refunds"}),
+        ("suite.run", "suite", {"release": "1.5", "suite": "support"}),
+        ("trust.given", "trust", {}),
+        ("host.allowed", "allowedhost", {}),
+        ("admin.changed", "tasktype", {}),
+        ("admin.changed", "webhook", {}),
+        ("member.added", "user", {}),
+    ]
+    with transaction.atomic():
+        for kind, subject, data in told:
+            record_in_tenant_stream(kind, data, subject=(subject, "1"), actor=Actor.user(alice, ["admin"]))
+    roll_up(datetime(2020, 1, 1, tzinfo=UTC))
+    until_nothing_is_new()
+    assert list(Change.objects.order_by("event_id").values_list("kind", "label")) == [
+        ("policy", "version 3"),
+        ("rule", "Allowlist change 7"),
+        ("release", "1.4"),
+        ("release", "1.5"),
+        ("rule", "Trusted calls widened"),
+        ("rule", "Host allowed"),
+        ("rule", "Task type changed"),
+    ]
 
 
 def test_a_row_that_appears_late_is_found(scoped: Tenant) -> None:
