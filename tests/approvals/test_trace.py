@@ -305,8 +305,9 @@ def test_what_is_no_trace_at_all_is_a_bad_trace(raw: bytes) -> None:
 def test_where_a_text_is_no_json_is_said_by_line_and_column() -> None:
     with pytest.raises(BadTrace) as refused:
         read_trace('{"version": 1,\n  "task" {}}')
-    [issue] = refused.value.to_json()["error"]["issues"]  # type: ignore[index,call-overload]
-    assert (issue["code"], issue["line"], issue["column"]) == ("invalid_json", 2, 10)  # type: ignore[index,call-overload]
+    told: Any = refused.value.to_json()
+    [issue] = told["error"]["issues"]
+    assert (issue["code"], issue["line"], issue["column"]) == ("invalid_json", 2, 10)
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

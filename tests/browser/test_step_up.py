@@ -39,11 +39,11 @@ def test_a_policy_is_published_with_the_password_and_the_note_that_was_typed_bef
     expect(page.get_by_role("heading", level=1)).to_have_text("Say who you are")
     if scripts:
         assert faults_here(page) == []
-    page.get_by_label("Password").fill("not this one")
+    page.get_by_label("Password of").fill("not this one")
     page.get_by_role("button", name="Go on").click()
     expect(page.get_by_role("alert")).to_contain_text("That is not your password.")
     assert PolicyVersion.objects.get().status == "proposed"
-    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Password of").fill(PASSWORD)
     page.get_by_role("button", name="Go on").click()
     expect(page.get_by_role("heading", name="Version 1 is in force")).to_be_visible()
     row = PolicyVersion.objects.get()
