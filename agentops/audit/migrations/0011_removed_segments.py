@@ -8,7 +8,7 @@ import agentops.tenancy.scope
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("audit", "0006_browser_row_security"),
+        ("audit", "0007_hours"),
         ("tenancy", "0002_row_security"),
     ]
 
