@@ -8,6 +8,7 @@ On SQLite it is the time of this machine, except that a jump is believed only on
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final
 
 from django.db import Error, connection
@@ -95,4 +96,9 @@ _of_machine = Clock(lambda: timezone.now(), believed_after_s=BELIEVED_AFTER_S)
 
 def now() -> datetime:
     """Return the time all workers of this database go by. One query a minute on PostgreSQL."""
-    return _of_server() if connection.vendor == "postgresql" else _of_machine()
+    return _followed()()
+
+
+@cache
+def _followed() -> Clock:
+    return _of_server if connection.vendor == "postgresql" else _of_machine
