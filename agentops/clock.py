@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -216,4 +217,9 @@ def keep_note(path: Path) -> None:
 
 def now() -> datetime:
     """Return the time all workers of this database go by. One query a minute on PostgreSQL."""
-    return _of_server() if connection.vendor == "postgresql" else _of_machine()
+    return _followed()()
+
+
+@cache
+def _followed() -> Clock:
+    return _of_server if connection.vendor == "postgresql" else _of_machine

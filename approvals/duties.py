@@ -1,13 +1,16 @@
 """Separation of duties: who may not approve this, whatever they have read."""
 
 from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
 
-from django.db.models import CharField, Q
+from django.db.models import CharField, Q, QuerySet
 from django.db.models.functions import Cast
 
 from agentops.audit.models import Event
 from agentops.changes.models import TOOK_EFFECT, ChangeStatus
 from agentops.tenancy.access import Actor
+from agentops.tenancy.prepared import Query
 from approvals.ladder import POLICY_REST, Rung
 from approvals.models import Handling, PolicyVersion, Proposal
 from tools.allowing import differences_of
@@ -45,23 +48,39 @@ def lacks_role(proposal: Proposal, actor: Actor) -> bool:
 
 def _changed_the_rules(proposal: Proposal, actor: Actor, now: datetime) -> bool:
     since = now - POLICY_REST
-    entries = AllowlistEntry.objects.filter(task_type_id=proposal.task_type_id, tool=proposal.tool)
-    named = entries.values(name=Cast("pk", CharField()))
-    rules = Q(type="admin.changed", subject_kind="tasktype", subject_id=str(proposal.task_type_id))
-    rules |= Q(type="allowlist.changed", subject_kind="allowlistentry", subject_id__in=named)
-    # What the whole tenant lets out, and what its guardrails look for, is said for this kind of work as well.
-    rules |= Q(type="admin.changed", subject_kind__in=("outputrules", "screening"))
-    if Event.objects.filter(rules, actor_kind="user", actor_id=actor.id, at__gt=since).exists():
+    kind = proposal.task_type_id
+    if _CHANGED(kind, str(kind), proposal.tool, actor.id, since):
         return True
-    widened = AllowlistChange.objects.filter(
-        proposed_by=actor.user_id, status=ChangeStatus.ACTIVE, decided_at__gt=since
-    )
-    cell = (proposal.task_type_id, proposal.tool)
+    cell = (kind, proposal.tool)
+    widened = _WIDENED(actor.user_id, since)
     if any(cell == (one.task_type_id, one.tool) for row in widened for one in differences_of(row)):
         return True
-    # Of a policy both who proposed it and who published it; the rules of it that apply to the call may be any.
+    return bool(_PUBLISHED(actor.user_id, since, now))
+
+
+def _changed(kind: Any, named: Any, tool: Any, who: Any, since: Any) -> "QuerySet[Event, tuple[int]]":
+    """Changes that somebody made of what applies to a kind of work, or to a tool in it."""
+    entries = AllowlistEntry.objects.filter(task_type_id=kind, tool=tool).values(name=Cast("pk", CharField()))
+    rules = Q(type="admin.changed", subject_kind="tasktype", subject_id=named)
+    rules |= Q(type="allowlist.changed", subject_kind="allowlistentry", subject_id__in=entries)
+    # What the whole tenant lets out, and what its guardrails look for, is said for this kind of work as well.
+    rules |= Q(type="admin.changed", subject_kind__in=("outputrules", "screening"))
+    return Event.objects.filter(rules, actor_kind="user", actor_id=who, at__gt=since).values_list("pk")[:1]
+
+
+def _widened(who: Any, since: Any) -> "QuerySet[AllowlistChange]":
+    return AllowlistChange.objects.filter(proposed_by=who, status=ChangeStatus.ACTIVE, decided_at__gt=since)
+
+
+def _published(who: Any, since: Any, now: Any) -> "QuerySet[PolicyVersion, tuple[UUID]]":
+    """Of a policy both who proposed it and who published it; the rules of it that apply to the call may be any."""
     policies = PolicyVersion.objects.filter(status__in=TOOK_EFFECT, effective_at__gt=since, effective_at__lte=now)
-    return policies.filter(Q(proposed_by=actor.user_id) | Q(decided_by=actor.user_id)).exists()
+    return policies.filter(Q(proposed_by=who) | Q(decided_by=who)).values_list("pk")[:1]
+
+
+_CHANGED: Final = Query(_changed)
+_WIDENED: Final = Query(_widened)
+_PUBLISHED: Final = Query(_published)
 
 
 def _listed_a_host(proposal: Proposal, actor: Actor, now: datetime) -> bool:

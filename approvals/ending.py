@@ -12,6 +12,7 @@ from agentops.engine.transitions import CallState, RunState
 from agentops.runs.recording import record_outside, state_of
 from agentops.runs.statements import Change, change_of
 from agentops.tenancy.access import SYSTEM
+from agentops.tenancy.prepared import Query
 from approvals import freezing
 from approvals.locking import lock_run, lock_run_of
 from approvals.models import Proposal, Status
@@ -47,19 +48,27 @@ def withdraw_proposals(run_id: UUID, *, reason: str, now: datetime) -> int:
 def locked(proposal_id: UUID) -> Proposal:
     """Hold everybody off a proposal's run until the transaction ends, and return it. Raises `Proposal.DoesNotExist`."""
     lock_run_of(proposal_id)
-    return Proposal.objects.select_related("task_type", "run").only(*_FOR_A_DECISION).get(pk=proposal_id)
+    found = _TO_DECIDE(proposal_id)
+    if not found:
+        raise Proposal.DoesNotExist
+    return found[0]
 
 
 _FOR_A_DECISION: Final = (
     *("tenant", "run", "call_id", "task_type", "tool", "contract_version", "contract_digest", "digest", "version"),
     *("arguments", "original_arguments", "risk_band", "band_rank", "status", "requested_by", "created_at"),
     *("decide_by", "execute_by", "decided_at", "decided_by", "thawed_to", "provenance", "attacked"),
-    *("votes", "handled", "quorum", "policy_version", "policy_rule", "needs_role", "release_at", "leased_by"),
-    *("leased_until", "run__tenant", "run__state", "run__task_type"),
+    *("votes", "handled", "quorum", "policy_version", "policy_rule", "needs_role", "release_at", "consequence"),
+    *("leased_by", "leased_until"),
+    *("run__tenant", "run__state", "run__task_type"),
     *("run__requested_by", "run__requested_by_token", "run__paused_at", "task_type__tenant"),
     *("task_type__execute_within_s", "task_type__allow_self_approval"),
 )
 """What a decision looks at; the rest is read when it is asked for."""
+
+_TO_DECIDE: Final = Query(
+    lambda pk: Proposal.objects.select_related("task_type", "run").only(*_FOR_A_DECISION).filter(pk=pk)
+)
 
 
 def close(proposal: Proposal, changes: Mapping[str, object]) -> bool:

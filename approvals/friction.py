@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from agentops.tenancy.access import Actor
+from agentops.tenancy.prepared import Query
 from agentops.wire.parse import JSONObject
 from approvals.attest import Question, questions
 from approvals.ladder import RECENT, SECTIONS, Rung
@@ -75,8 +76,16 @@ def words_to_read(proposal: Proposal) -> int:
 
 def opened_sections(sight: Sight) -> Mapping[str, str]:
     """Return which sections of a card its reader has opened, and when."""
-    found = Viewing.objects.filter(pk=sight.id, user_id=sight.user_id, proposal_id=sight.proposal_id).first()
-    return found.opened if found is not None and found.version == sight.version else {}
+    for version, opened in _OPENED(sight.id, sight.user_id, sight.proposal_id):
+        return opened if version == sight.version else {}
+    return {}
+
+
+_OPENED: Final = Query(
+    lambda view, user, proposal: Viewing.objects.filter(pk=view, user_id=user, proposal_id=proposal).values_list(
+        "version", "opened"
+    )
+)
 
 
 def open_section(proposal: Proposal, actor: Actor, token: str, section: str, *, now: datetime) -> Sight | None:

@@ -6,6 +6,7 @@ At most the last 200 decisions about the tool are looked at, by their facets. No
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
 from uuid import UUID
 
@@ -69,7 +70,8 @@ def signals_of(
     changed_after_question: bool = False,
 ) -> Signals:
     """Return what the record says about a call. Pure."""
-    similar = [one for one in past if distance(facets, one.facets) <= _SIMILAR_WITHIN][:_SIMILAR_MOST]
+    alike = (one for one in past if distance(facets, one.facets) <= _SIMILAR_WITHIN)
+    similar = list(islice(alike, _SIMILAR_MOST))
     moment = now.astimezone(UTC)
     return Signals(
         look_alike=_look_alike(facets, past, consequence),

@@ -6,7 +6,7 @@ from django.db import connection
 
 from agentops.audit.models import Stream
 from agentops.runs.recording import stream_of
-from agentops.runs.statements import fetch
+from agentops.tenancy.prepared import fetch
 from agentops.tenancy.scope import current_tenant_id
 from approvals.models import Proposal
 

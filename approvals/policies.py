@@ -9,6 +9,8 @@ from functools import lru_cache, partial
 from typing import Any, Final
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from agentops import clock
 from agentops.changes import services as changes
 from agentops.changes.models import TOOK_EFFECT
@@ -17,6 +19,7 @@ from agentops.guardrails.provenance import Provenance
 from agentops.runs.models import Run
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
+from agentops.tenancy.prepared import Query
 from agentops.tenancy.scope import current_tenant_id
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject, as_object, parse_json
@@ -35,9 +38,17 @@ MAX_STORED: Final = 4_000_000
 
 def in_force(now: datetime | None = None) -> Policy:
     """Return the policy of the open tenant at a moment. One query; compiled once for each version."""
-    rows = PolicyVersion.objects.filter(status__in=TOOK_EFFECT, effective_at__lte=now or clock.now())
-    found = rows.order_by("-version").values_list("version", "body").first()
-    return NONE if found is None else compiled(current_tenant_id(), found[0], found[1])
+    for version, body in _IN_FORCE(now or clock.now()):
+        return compiled(current_tenant_id(), version, body)
+    return NONE
+
+
+def _in_force(now: Any) -> "QuerySet[PolicyVersion, tuple[int, Any]]":
+    rows = PolicyVersion.objects.filter(status__in=TOOK_EFFECT, effective_at__lte=now)
+    return rows.order_by("-version").values_list("version", "body")[:1]
+
+
+_IN_FORCE: Final = Query(_in_force)
 
 
 def compiled(tenant_id: int, version: int, body: Mapping[str, Any]) -> Policy:

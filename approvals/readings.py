@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from agentops.audit.services import record_in_tenant_stream
-from agentops.runs.statements import fetch
 from agentops.tenancy.access import Actor
+from agentops.tenancy.prepared import fetch
 from agentops.tenancy.scope import current_tenant_id
 from approvals.models import Proposal, Reading
 

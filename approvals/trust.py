@@ -7,15 +7,17 @@ alone: never a sensitive class, an untrusted target, readers, or a rule of the p
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
 from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
 from agentops.tenancy import proof
 from agentops.tenancy.access import Actor, can
+from agentops.tenancy.prepared import Query
 from agentops.tenancy.proof import StepUpNeeded
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON
@@ -69,9 +71,16 @@ class Refused:
 
 def in_force(now: datetime) -> tuple[Trust, ...]:
     """Return the trusts of the open tenant that count now. One query."""
-    rows = ScopedTrust.objects.filter(revoked_at__isnull=True, ends_at__gt=now)
+    return tuple(Trust(*row) for row in _IN_FORCE(now))
+
+
+def _in_force(now: Any) -> "QuerySet[ScopedTrust, tuple[Any, ...]]":
     columns = ("id", "task_type_id", "run_id", "tool", "contract_digest", "authority", "ends_at")
-    return tuple(Trust(*row) for row in rows.order_by("id").values_list(*columns))
+    rows = ScopedTrust.objects.filter(revoked_at__isnull=True, ends_at__gt=now)
+    return rows.order_by("id").values_list(*columns)
+
+
+_IN_FORCE: Final = Query(_in_force)
 
 
 def trusted_by(rule: str) -> str:

@@ -15,6 +15,7 @@ from agentops import clock
 from agentops.engine.events import CallStarted, CallUnknown, Event, RunClaimed, RunWaiting
 from agentops.runs.recording import record_outside, state_of
 from agentops.tenancy.access import Actor
+from agentops.tenancy.prepared import Query
 from approvals import friction, services
 from approvals.friction import Evidence
 from approvals.ladder import SECTIONS, rung_of
@@ -54,10 +55,16 @@ def evidence(proposal: Proposal, actor: Actor, *, now: datetime | None = None, *
     )
 
 
+_SHOWN: Final = Query(lambda pk: Proposal.objects.filter(pk=pk))
+
+
 def _ready(
     proposal_id: UUID, actor: Actor, version: int, digest: str, note: str, now: datetime | None
 ) -> tuple[Evidence, str]:
-    proposal = Proposal.objects.get(pk=proposal_id)
+    found = _SHOWN(proposal_id)
+    if not found:
+        raise Proposal.DoesNotExist
+    proposal = found[0]
     long_enough = note or (WHY if rung_of(proposal.risk_band).approvers > 1 else "")
     return evidence(proposal, actor, now=now, version=version, digest=digest), long_enough
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from agentops.tenancy.prepared import Query
 from agentops.wire import expressions
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject, as_object, parse_json
@@ -105,7 +106,10 @@ def allowed_tools(task_type_id: int) -> list[AllowlistRule]:
 
 def all_rules() -> dict[tuple[int, str], AllowlistRule]:
     """Return every rule of the tenant by task type and tool. One query."""
-    return {(entry.task_type_id, entry.tool): rule_of(entry) for entry in AllowlistEntry.objects.all()}
+    return {(entry.task_type_id, entry.tool): rule_of(entry) for entry in _ALL()}
+
+
+_ALL: Final = Query(lambda: AllowlistEntry.objects.all())
 
 
 def rule_of(entry: AllowlistEntry) -> AllowlistRule:

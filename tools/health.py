@@ -16,6 +16,7 @@ from django.db.models import F, Q
 
 from agentops.audit.services import TENANT_STREAM, NewEvent, append
 from agentops.tenancy.access import WORKER, Actor
+from agentops.tenancy.prepared import Query
 from agentops.wire.parse import JSONObject
 
 from . import breaker
@@ -76,8 +77,11 @@ def admit(
 
 def ailing() -> frozenset[str]:
     """Return the tools of the open tenant scope that `admit` has to be asked about even without a rate limit."""
-    unwell = ~Q(window="") | ~Q(state=BreakerState.CLOSED.value)
-    return frozenset(ToolHealth.objects.filter(unwell).values_list("tool", flat=True))
+    return frozenset(tool for (tool,) in _AILING())
+
+
+_UNWELL: Final = ~Q(window="") | ~Q(state=BreakerState.CLOSED.value)
+_AILING: Final = Query(lambda: ToolHealth.objects.filter(_UNWELL).values_list("tool"))
 
 
 def report(

@@ -11,7 +11,7 @@ from django.db.models import F, Q
 from agentops.engine.transitions import RunState
 from agentops.runs.models import Run, TaskType
 from agentops.runs.recording import History, Lease, history
-from agentops.runs.statements import fetch
+from agentops.tenancy.prepared import Query, fetch
 from agentops.tenancy.scope import current_tenant_id
 
 LEASE: Final = timedelta(seconds=90)
@@ -87,7 +87,7 @@ def claim_due(*, owner: str, now: datetime, limit: int, kinds: dict[int, TaskTyp
     known = {} if kinds is None else kinds
     missing = {run.task_type_id for run in taken} - set(known)
     if missing:
-        known |= TaskType.objects.in_bulk(missing)
+        known |= {kind.pk: kind for task_type_id in missing for kind in _KIND(task_type_id)}
     for run in taken:
         run.task_type = known[run.task_type_id]
     return [
@@ -95,6 +95,8 @@ def claim_due(*, owner: str, now: datetime, limit: int, kinds: dict[int, TaskTyp
         for run, known_so_far in zip(taken, histories, strict=True)
     ]
 
+
+_KIND: Final = Query(lambda pk: TaskType.objects.filter(pk=pk))
 
 _CLAIM: Final = """
 with due as (

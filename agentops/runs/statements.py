@@ -6,20 +6,17 @@ row-level security on PostgreSQL, and ids that the caller read inside its tenant
 """
 
 import json
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from typing import Any, Final, cast
+from functools import lru_cache
+from typing import Any, cast
 from uuid import UUID
 
-import psycopg
 from django.db import connection, models
 
+from agentops.tenancy.prepared import cursor_of_plans, fetch, watched
 from agentops.tenancy.scope import TenantForeignKey
-
-_NEVER: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,61 +57,6 @@ Writing = Table | Change | Upsert
 
 def _table(one: Writing) -> Table:
     return one if isinstance(one, Table) else one.table
-
-
-def fetch(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Run a statement with `%s` places, prepared on PostgreSQL, and return its rows, if it has any."""
-    if connection.vendor != "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(sql, [_lite(value) for value in params])
-            return cast("list[tuple[Any, ...]]", cursor.fetchall() if cursor.description else [])
-    prepared = _prepared()
-
-    def execute(sql: str, params: Sequence[Any], many: bool, context: Any) -> None:
-        with connection.wrap_database_errors:
-            prepared.execute(cast(Any, sql), params, prepare=True)
-
-    _watched(execute, prepared, sql, params)
-    return prepared.fetchall() if prepared.description else []
-
-
-def _watched(
-    execute: Callable[..., Any], cursor: "psycopg.Cursor[tuple[Any, ...]]", sql: str, params: Sequence[Any]
-) -> None:
-    """Execute through the wrappers that whoever watches this connection has installed, as the ORM does."""
-    for wrapper in reversed(connection.execute_wrappers):
-        execute = partial(wrapper, execute)
-    execute(sql, params, False, {"connection": connection, "cursor": cursor})
-
-
-def _prepared() -> "psycopg.Cursor[tuple[Any, ...]]":
-    connection.ensure_connection()
-    raw = cast("psycopg.Connection[tuple[Any, ...]]", connection.connection)
-    plans: _Plans | None = getattr(raw, "agentops_plans", None)
-    if plans is None:
-        # Django switches preparing off. Only what asks for it is prepared here, never what the ORM sends.
-        raw.prepare_threshold = _NEVER
-        # Planning these again and again would cost more than running them; the ORM prepares nothing.
-        raw.execute("set plan_cache_mode = force_generic_plan")
-        raw.agentops_plans = _Plans(time.monotonic() + _FIRST_PLANS_S, _FIRST_PLANS_S)  # type: ignore[attr-defined]
-    elif time.monotonic() >= plans.until:
-        # What was planned for small tables is wrong for large ones, and tables grow fastest in the beginning.
-        raw.execute("discard plans")
-        plans.lasting = min(2 * plans.lasting, _PLANS_S)
-        plans.until = time.monotonic() + plans.lasting
-    return psycopg.Cursor(raw)
-
-
-@dataclass(slots=True)
-class _Plans:
-    """Until when the plans of a session are used, and for how long they were meant to be."""
-
-    until: float
-    lasting: float
-
-
-_FIRST_PLANS_S: Final = 0.5
-_PLANS_S: Final = 120.0
 
 
 def lock_streams(ids: Iterable[int]) -> dict[int, int]:
@@ -313,7 +255,7 @@ def _after(lock: tuple[str, Sequence[Any]], sql: str, params: Sequence[Any]) -> 
     if connection.in_atomic_block:
         fetch(*lock)
         return fetch(sql, params)
-    first, then = _prepared(), _prepared()
+    first, then = cursor_of_plans(), cursor_of_plans()
     raw = first.connection
 
     def in_one_go(sql: str, params: Sequence[Any], many: bool, context: Any) -> None:
@@ -327,22 +269,36 @@ def _after(lock: tuple[str, Sequence[Any]], sql: str, params: Sequence[Any]) -> 
             raw.rollback()
             raise
 
-    _watched(in_one_go, then, sql, params)
+    watched(in_one_go, then, sql, params)
     return then.fetchall()
 
 
 def table_of(rows: Sequence[models.Model]) -> Table:
     """Return new rows of one model as a table to be written, all columns as they are."""
-    fields = [field for field in rows[0]._meta.concrete_fields if not isinstance(field, models.AutoField)]
-    columns = [Column(str(field.column), _kind(field)) for field in fields]
+    fields, columns = _columns_of(type(rows[0]), connection.vendor)
     return Table(rows[0]._meta.db_table, columns, [tuple(_value(field, row) for field in fields) for row in rows])
 
 
 def change_of(row: models.Model, names: Iterable[str]) -> Change:
     """Return the change of these fields of a row to what its object says."""
-    fields = [row._meta.pk, *(cast("models.Field[Any, Any]", row._meta.get_field(name)) for name in names)]
-    columns = [Column(str(field.column), _kind(field)) for field in fields]
+    fields, columns = _chosen_of(type(row), tuple(names), connection.vendor)
     return Change(Table(row._meta.db_table, columns, [tuple(getattr(row, field.attname) for field in fields)]))
+
+
+Fields = tuple["models.Field[Any, Any]", ...]
+
+
+@lru_cache(maxsize=256)
+def _columns_of(model: type[models.Model], vendor: str) -> tuple[Fields, tuple[Column, ...]]:
+    fields = tuple(field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField))
+    return fields, tuple(Column(str(field.column), _kind(field)) for field in fields)
+
+
+@lru_cache(maxsize=256)
+def _chosen_of(model: type[models.Model], names: tuple[str, ...], vendor: str) -> tuple[Fields, tuple[Column, ...]]:
+    named = (cast("models.Field[Any, Any]", model._meta.get_field(name)) for name in names)
+    fields = (model._meta.pk, *named)
+    return fields, tuple(Column(str(field.column), _kind(field)) for field in fields)
 
 
 def _value(field: "models.Field[Any, Any]", row: models.Model) -> Any:
@@ -432,14 +388,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     return str(value)
-
-
-def _lite(value: Any) -> Any:
-    """Return a value as Django stores it in SQLite."""
-    if isinstance(value, UUID):
-        return value.hex
-    if isinstance(value, datetime):
-        return connection.ops.adapt_datetimefield_value(value)
-    if isinstance(value, list | dict):
-        return json.dumps(value)
-    return value

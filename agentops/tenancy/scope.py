@@ -148,6 +148,10 @@ async def run_in_tenant(tenant: "Tenant | int", func: Callable[P, R], /, *args: 
     return await sync_to_async(call, thread_sensitive=True)()
 
 
+class OpenTenantId(int):
+    """The id of the open tenant, as a parameter that a statement which is kept can tell from other numbers."""
+
+
 class OpenTenant(models.Expression):
     """The tenant whose scope is open when the statement is compiled; `NoTenantScope` when there is none."""
 
@@ -155,7 +159,7 @@ class OpenTenant(models.Expression):
 
     def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[int, ...]]:
         """Return a placeholder and the id."""
-        return "%s", (current_tenant_id(),)
+        return "%s", (OpenTenantId(current_tenant_id()),)
 
 
 class TenantManager(models.Manager[M]):

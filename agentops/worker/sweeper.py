@@ -49,23 +49,23 @@ MAILS: Final = 20
 """E-mails of one tenant in one sweep; a mail server that is slow holds nothing else up for long."""
 
 
-def sweep(now: datetime | None = None) -> int:
+def sweep(now: datetime | None = None, *, upkeep: bool = True) -> int:
     """Ring for due runs, expire overdue proposals and facts of every tenant, taking turns; return how often it rang.
 
     Safe to run anywhere at any time: claiming and expiring are conditional updates. One tenant's error does not keep
-    the others waiting.
+    the others waiting. `upkeep` is what nobody waits for as well: indexes, figures, checks, exports, alarms.
     """
     moment = now or clock.now()
     rings = 0
     for tenant in Tenant.objects.order_by("pk"):
         try:
-            rings += sweep_tenant(tenant, moment)
+            rings += sweep_tenant(tenant, moment, upkeep=upkeep)
         except Exception:
             logger.exception("sweeping tenant %s failed", tenant.slug)
     return rings
 
 
-def sweep_tenant(tenant: Tenant, now: datetime) -> int:
+def sweep_tenant(tenant: Tenant, now: datetime, *, upkeep: bool = True) -> int:
     """Sweep one tenant; return the number of rings."""
     with tenant_scope(tenant):
         settle_lifted(now, BATCH)
@@ -85,7 +85,8 @@ def sweep_tenant(tenant: Tenant, now: datetime) -> int:
             Run.objects.filter(pk__in=run_ids).update(rung_at=now)
         for run_id in run_ids:
             ring_now(tenant.pk, run_id)
-        _keep_up(tenant, now)
+        if upkeep:
+            _keep_up(tenant, now)
     return len(run_ids)
 
 
@@ -100,9 +101,9 @@ def _keep_up(tenant: Tenant, now: datetime) -> None:
         partial(removal.go_on, now),
         *(partial(more, now) for more in _UPKEEP),
     )
-    for upkeep in tasks:
+    for task in tasks:
         try:
-            upkeep()
+            task()
         except Exception:
             logger.exception("upkeep of tenant %s failed", tenant.slug)
 

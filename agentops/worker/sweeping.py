@@ -3,14 +3,20 @@
 import logging
 import os
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
 
 from agentops.tenancy.scope import give_back_connection
 from agentops.worker.sweeper import sweep
 
 logger = logging.getLogger(__name__)
 
+UPKEEP_EVERY_S: Final = 3.0
+"""Each pass reads what is new as a whole, so a run that is under way is read again in every one."""
+
 _lock = threading.Lock()
+_kept_up_at = -UPKEEP_EVERY_S
 _thread: ThreadPoolExecutor | None = None
 _under_way: "Future[None] | None" = None
 
@@ -37,8 +43,12 @@ def stop() -> None:
 
 
 def _sweep() -> None:
+    global _kept_up_at
+    upkeep = time.monotonic() - _kept_up_at >= UPKEEP_EVERY_S
     try:
-        sweep()
+        if upkeep:
+            _kept_up_at = time.monotonic()
+        sweep(upkeep=upkeep)
     except Exception:
         logger.exception("a sweep failed; the next one tries again")
     finally:

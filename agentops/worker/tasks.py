@@ -5,8 +5,9 @@ import socket
 from typing import Final
 
 from celery import shared_task
-from celery.signals import worker_process_shutdown, worker_shutdown
+from celery.signals import worker_process_shutdown, worker_ready, worker_shutdown
 
+from agentops.runs import bell
 from agentops.worker import conductor, sweeping
 from agentops.worker.driver import Driver
 
@@ -22,7 +23,21 @@ def worker_name() -> str:
 @shared_task(name="agentops.worker.tasks.drive", ignore_result=True)  # type: ignore[untyped-decorator]
 def drive(tenant_id: int, run_id: str) -> None:
     """Say that a run is due; a ring for one that is not does nothing."""
+    _heard(tenant_id)
+
+
+def _heard(tenant_id: int) -> None:
     conductor.conductor(lambda: Driver(worker_name())).ring(tenant_id)
+
+
+_listener: Final = bell.Listener(_heard)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _listen(**_: object) -> None:
+    """Hear the rings that take the short way as well."""
+    if bell.exists():
+        _listener.start()
 
 
 @shared_task(name="agentops.worker.tasks.sweep", ignore_result=True)  # type: ignore[untyped-decorator]
@@ -35,5 +50,6 @@ def sweep() -> None:
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator]
 def _leave(**_: object) -> None:
     """Give back what this process drives, before it ends."""
+    _listener.stop()
     sweeping.stop()
     conductor.stop(STOP_WITHIN_S)

@@ -131,10 +131,12 @@ class Deployment:
 
     def release(self) -> None:
         """Hand every message that is held to the workers, in order and at once."""
-        waiting = int(self.redis.llen(self.held))
+        from agentops.runs.bell import key_of
+
         with self.redis.pipeline(transaction=True) as pipe:
-            for _ in range(waiting):
-                pipe.rpoplpush(self.held, self.queue)
+            for held, queue in ((self.held, self.queue), (key_of(self.held), key_of(self.queue))):
+                for _ in range(int(self.redis.llen(held))):
+                    pipe.rpoplpush(held, queue)
             pipe.execute()
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:

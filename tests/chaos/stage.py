@@ -145,6 +145,13 @@ class Stage:
     def lose_messages(self) -> None:
         with suppress(Exception), self._app() as app, app.connection_for_write() as connection:
             connection.default_channel.queue_purge(self.queue)
+        if self.broker.startswith("redis"):
+            import redis
+
+            from agentops.runs.bell import key_of
+
+            with suppress(redis.RedisError), redis.Redis.from_url(self.broker) as client:
+                client.delete(key_of(self.queue))
 
     def ring_all(self, tenant_id: int) -> None:
         """Ring twice for runs that have not ended, in any order."""

@@ -1,0 +1,177 @@
+"""Statements that PostgreSQL prepares once for each connection, because somebody waits for them all the time.
+
+`fetch` runs one that is written out, `Query` one that the ORM writes: that is compiled and planned once then, instead
+of each time. On SQLite, where both cost little, they go the ordinary way.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any, Final, Generic, TypeVar, cast
+from uuid import UUID
+
+import psycopg
+from django.db import connection, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.query import ModelIterable, get_related_populators
+from django.db.models.sql.compiler import SQLCompiler
+
+from agentops.tenancy.scope import OpenTenantId, current_tenant_id, scope_is_lifted
+
+_NEVER: Final = 1_000_000_000
+_FIRST_PLANS_S: Final = 0.5
+_PLANS_S: Final = 120.0
+
+R = TypeVar("R")
+
+
+def fetch(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Run a statement with `%s` places, prepared on PostgreSQL, and return its rows, if it has any."""
+    if connection.vendor != "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [_lite(value) for value in params])
+            return cast("list[tuple[Any, ...]]", cursor.fetchall() if cursor.description else [])
+    prepared = cursor_of_plans()
+
+    def execute(sql: str, params: Sequence[Any], many: bool, context: Any) -> None:
+        with connection.wrap_database_errors:
+            prepared.execute(cast(Any, sql), params, prepare=True)
+
+    watched(execute, prepared, sql, params)
+    return prepared.fetchall() if prepared.description else []
+
+
+def watched(
+    execute: Callable[..., Any], cursor: "psycopg.Cursor[tuple[Any, ...]]", sql: str, params: Sequence[Any]
+) -> None:
+    """Execute through the wrappers that whoever watches this connection has installed, as the ORM does."""
+    for wrapper in reversed(connection.execute_wrappers):
+        execute = partial(wrapper, execute)
+    execute(sql, params, False, {"connection": connection, "cursor": cursor})
+
+
+def cursor_of_plans() -> "psycopg.Cursor[tuple[Any, ...]]":
+    """Return a cursor of this thread's connection on which statements can be prepared. PostgreSQL only."""
+    connection.ensure_connection()
+    raw = cast("psycopg.Connection[tuple[Any, ...]]", connection.connection)
+    plans: _Plans | None = getattr(raw, "agentops_plans", None)
+    if plans is None:
+        # Django switches preparing off. Only what asks for it is prepared here, never what the ORM sends.
+        raw.prepare_threshold = _NEVER
+        # Planning these again and again would cost more than running them; the ORM prepares nothing.
+        raw.execute("set plan_cache_mode = force_generic_plan")
+        raw.agentops_plans = _Plans(time.monotonic() + _FIRST_PLANS_S, _FIRST_PLANS_S)  # type: ignore[attr-defined]
+    elif time.monotonic() >= plans.until:
+        # What was planned for small tables is wrong for large ones, and tables grow fastest in the beginning.
+        raw.execute("discard plans")
+        plans.lasting = min(2 * plans.lasting, _PLANS_S)
+        plans.until = time.monotonic() + plans.lasting
+    return psycopg.Cursor(raw)
+
+
+@dataclass(slots=True)
+class _Plans:
+    """Until when the plans of a session are used, and for how long they were meant to be."""
+
+    until: float
+    lasting: float
+
+
+def _lite(value: Any) -> Any:
+    """Return a value as Django stores it in SQLite."""
+    if isinstance(value, UUID):
+        return value.hex
+    if isinstance(value, datetime):
+        return connection.ops.adapt_datetimefield_value(value)
+    if isinstance(value, list | dict):
+        return json.dumps(value)
+    return value
+
+
+# --- what the ORM writes ----------------------------------------------------------------------------------------------
+
+
+class _Place(models.Expression):
+    """Where a value goes in that is not known yet."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
+        """Return a placeholder and itself, to be found again among the parameters."""
+        return "%s", (self,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """What a query has become. `model` is None for one of values; `converters` are by column."""
+
+    sql: str
+    params: tuple[Any, ...]
+    converters: tuple[tuple[int, tuple[Sequence[Callable[..., Any]], Any]], ...]
+    model: Any = None
+    names: tuple[str, ...] = ()
+    begin: int = 0
+    end: int = 0
+    related: tuple[Any, ...] = ()
+
+
+class Query(Generic[R]):
+    """A query of tenant rows that is asked again and again with other values.
+
+    `build` returns it for given values; it must not look at them, only pass them to filters: not as `__in`, and not
+    compared with None.
+    """
+
+    def __init__(self, build: "Callable[..., models.QuerySet[Any, R]]") -> None:
+        self._build = build
+        self._compiled: _Compiled | None = None
+
+    def __call__(self, *values: object) -> list[R]:
+        """Return the rows of the open tenant scope."""
+        if connection.vendor != "postgresql" or scope_is_lifted():
+            return list(self._build(*values))
+        known = self._compiled
+        if known is None:
+            known = self._compiled = _compiled(self._build(*map(_Place, range(len(values)))))
+        return list(_read(known, fetch(known.sql, [_filled(one, values) for one in known.params])))
+
+
+def _filled(param: Any, values: Sequence[object]) -> Any:
+    if isinstance(param, _Place):
+        return values[param.number]
+    return current_tenant_id() if isinstance(param, OpenTenantId) else param
+
+
+def _compiled(rows: "models.QuerySet[Any, Any]") -> _Compiled:
+    compiler = rows.query.get_compiler(using=connection.alias)
+    sql, params = compiler.as_sql()
+    converters = compiler.get_converters([column[0] for column in compiler.select])
+    known = _Compiled(sql, tuple(params), tuple(converters.items()))
+    told = compiler.klass_info
+    of_models = issubclass(rows._iterable_class, ModelIterable)  # noqa: SLF001
+    if told is None or not of_models:
+        return known
+    begin, end = told["select_fields"][0], told["select_fields"][-1] + 1
+    names = tuple(column[0].target.attname for column in compiler.select[begin:end])
+    related = tuple(cast(Any, get_related_populators)(told, compiler.select, connection.alias))
+    return replace(known, model=told["model"], names=names, begin=begin, end=end, related=related)
+
+
+def _read(known: _Compiled, found: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+    for row in found:
+        cells = list(row)
+        for column, (converters, expression) in known.converters:
+            for convert in converters:
+                cells[column] = convert(cells[column], expression, connection)
+        if known.model is None:
+            yield tuple(cells)
+            continue
+        one = known.model.from_db(connection.alias, known.names, cells[known.begin : known.end])
+        for populator in known.related:
+            populator.populate(cells, one)
+        yield one

@@ -1,0 +1,90 @@
+"""What is compiled once answers like the ORM: same rows, each tenant its own, values as they are now."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db.models import QuerySet
+from django.utils import timezone
+from django_scopes import scopes_disabled
+
+from agentops.runs.models import Run, TaskType
+from agentops.tenancy.access import SYSTEM
+from agentops.tenancy.models import Tenant
+from agentops.tenancy.prepared import Query
+from agentops.tenancy.scope import NoTenantScope, tenant_scope
+from agentops.tenancy.services import create_tenant
+
+pytestmark = pytest.mark.django_db
+
+
+def _named(slug: Any) -> "QuerySet[TaskType]":
+    return TaskType.objects.filter(slug=slug)
+
+
+def _kinds(since: Any, until: Any) -> "QuerySet[TaskType, tuple[str, Any]]":
+    rows = TaskType.objects.filter(created_at__gt=since, created_at__lte=until, critical=False)
+    return rows.order_by("-slug").values_list("slug", "limits")[:2]
+
+
+@pytest.fixture
+def two() -> tuple[Tenant, Tenant]:
+    """Two tenants with task types of the same names."""
+    tenants = tuple(create_tenant(slug=slug, name=slug, environment="test", actor=SYSTEM) for slug in ("one", "two"))
+    for tenant in tenants:
+        with tenant_scope(tenant):
+            for slug in ("a", "b", "c"):
+                TaskType.objects.create(
+                    slug=slug, name=f"{slug} of {tenant.slug}", input_schema={}, limits={"steps": 3}
+                )
+    return tenants[0], tenants[1]
+
+
+def test_rows_are_those_of_the_tenant_whose_scope_is_open(two: tuple[Tenant, Tenant]) -> None:
+    named = Query(_named)
+    for tenant in (*two, *two):
+        with tenant_scope(tenant):
+            [found] = named("b")
+            assert found == TaskType.objects.get(slug="b")
+            assert (found.name, found.limits, found.tenant_id) == (f"b of {tenant.slug}", {"steps": 3}, tenant.pk)
+            assert named("nothing") == []
+
+
+def test_values_are_those_of_the_call(two: tuple[Tenant, Tenant]) -> None:
+    kinds = Query(_kinds)
+    now = timezone.now()
+    with tenant_scope(two[0]):
+        for _ in range(2):
+            assert kinds(now - timedelta(hours=1), now) == [("c", {"steps": 3}), ("b", {"steps": 3})]
+            assert kinds(now, now + timedelta(hours=1)) == []
+
+
+def test_what_is_selected_along_and_what_is_left_out(two: tuple[Tenant, Tenant]) -> None:
+    runs = Query(
+        lambda steps: Run.objects.select_related("task_type").only("state", "task_type__slug").filter(pk=steps)
+    )
+    with tenant_scope(two[0]):
+        kind = TaskType.objects.get(slug="a")
+        made = Run.objects.create(task_type=kind, input="{}", created_at=timezone.now(), not_before=timezone.now())
+        [found] = runs(made.pk)
+        assert found.task_type.slug == "a"
+        assert found.get_deferred_fields() >= {"input", "answer"}
+        assert found.input == "{}"
+
+
+def test_without_a_scope_there_are_no_rows(two: tuple[Tenant, Tenant]) -> None:
+    named = Query(_named)
+    with pytest.raises(NoTenantScope):
+        named("a")
+    with tenant_scope(two[0]):
+        assert len(named("a")) == 1
+    with pytest.raises(NoTenantScope):
+        named("a")
+
+
+def test_where_the_scope_is_lifted_it_is_an_ordinary_query(two: tuple[Tenant, Tenant]) -> None:
+    named = Query(_named)
+    with tenant_scope(two[0]):
+        named("a")
+    with scopes_disabled():
+        assert {row.tenant_id for row in named("a")} <= {tenant.pk for tenant in two}
