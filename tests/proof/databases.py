@@ -51,7 +51,7 @@ def own_database(server_url: str, files: Path, *, keep: str = "") -> Iterator[Da
         try:
             env = environment(files, {"DATABASE_URL": database.owner, "RUNTIME_ROLE_PASSWORD": password})
             for words in (["migrate", "--verbosity", "0"], ["dbrole", runtime]):
-                done = manage(*words, env=env, within_s=120 if not keep else 1800)
+                done = manage(*words, env=env, within_s=600 if not keep else 1800)
                 assert done.returncode == 0, done.stderr
             yield database
         finally:

@@ -91,7 +91,7 @@ class Process:
         return self._popen.wait(within_s)
 
 
-def manage(*words: str, env: Mapping[str, str], within_s: float = 120) -> subprocess.CompletedProcess[str]:
+def manage(*words: str, env: Mapping[str, str], within_s: float = 600) -> subprocess.CompletedProcess[str]:
     """Run a management command to its end."""
     return subprocess.run(
         [sys.executable, "manage.py", *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=within_s
@@ -106,7 +106,7 @@ def prepared(*words: str, env: Mapping[str, str]) -> Any:
         env=env,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
