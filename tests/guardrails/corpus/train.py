@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentops.guardrails.detectors import credentials, exfiltration, forgery, instructions, weights
+from agentops.guardrails.detectors.matching import Rule
 from agentops.guardrails.scan import ENGINE, scan
 from agentops.guardrails.score import LENGTH, NEAR, SHORT
 from tests.guardrails.corpus.__main__ import carriers_of, hidden_in, own, sample
@@ -67,7 +68,7 @@ def main() -> None:
     path.write_text(json.dumps({"engine": ENGINE, "weights": rounded}, indent=1) + "\n", "utf-8")
 
 
-def _rules() -> Iterable[instructions.Rule]:
+def _rules() -> Iterable[Rule]:
     return (*instructions.rules(), *forgery.rules(), *exfiltration.rules(), *credentials.rules())
 
 
