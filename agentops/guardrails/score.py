@@ -19,6 +19,8 @@ SHORT: Final = 3_000
 """Characters up to which a text's length says nothing."""
 LENGTH: Final = 0.25
 """Evidence (`-ln(1 - weight)`) that every further power of e in length takes away."""
+LONG: Final = 50_000
+"""Characters from which on more length takes nothing more away: what is plain is flagged however long the text is."""
 
 
 class Family(StrEnum):
@@ -106,9 +108,13 @@ def score_of(findings: Sequence[Finding], settings: Settings = DEFAULT, length: 
                 del left[counted[first].weight]
             first += 1
         best = max(best, _together(near))
-    if length > SHORT:
-        best = max(0.0, 1.0 - (1.0 - best) * math.exp(LENGTH * math.log(length / SHORT)))
+    best = max(0.0, 1.0 - (1.0 - best) * math.exp(taken_by(length)))
     return int(100 * best + 1e-9)
+
+
+def taken_by(length: int) -> float:
+    """Return the evidence that the length of a text takes away."""
+    return LENGTH * math.log(min(max(length, SHORT), LONG) / SHORT)
 
 
 def _group(finding: Finding) -> str:

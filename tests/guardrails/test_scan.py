@@ -136,7 +136,9 @@ def test_a_long_text_is_read_to_its_end() -> None:
 def test_the_longer_a_text_is_the_more_it_takes() -> None:
     weak = [Finding(Family.INSTRUCTION, "agent", "", 0, 1, "raw", 0.5)]
     assert score_of(weak, length=2_000) == score_of(weak) == 50
-    assert score_of(weak, length=2_000) > score_of(weak, length=50_000) > score_of(weak, length=5_000_000) >= 0
+    assert score_of(weak, length=2_000) > score_of(weak, length=6_000) > score_of(weak, length=50_000) == 0
+    plain = [Finding(Family.INSTRUCTION, "override", "", 0, 1, "raw", 0.8)]
+    assert score_of(plain, length=50_000) == score_of(plain, length=5_000_000) > 50
 
 
 def test_words_torn_apart_are_read_and_told_where_they_stand() -> None:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentops.guardrails.detectors import credentials, exfiltration, forgery, instructions, weights
+from agentops.guardrails.detectors.matching import Rule
 from agentops.guardrails.scan import ENGINE, scan
-from agentops.guardrails.score import LENGTH, NEAR, SHORT
+from agentops.guardrails.score import NEAR, taken_by
 from tests.guardrails.corpus.__main__ import carriers_of, hidden_in, own, sample
 from tests.guardrails.corpus.sources import SOURCES, exists, texts_of
 from tests.guardrails.corpus.transforms import TRANSFORMS
@@ -67,7 +68,7 @@ def main() -> None:
     path.write_text(json.dumps({"engine": ENGINE, "weights": rounded}, indent=1) + "\n", "utf-8")
 
 
-def _rules() -> Iterable[instructions.Rule]:
+def _rules() -> Iterable[Rule]:
     return (*instructions.rules(), *forgery.rules(), *exfiltration.rules(), *credentials.rules())
 
 
@@ -92,7 +93,7 @@ def _seen(name: str, attack: bool, text: str, priors: dict[str, float]) -> Seen:
             window[group][near.code] = max(window[group].get(near.code, 0.0), times)
         windows.append(dict(window))
         fixed.append(sum(other.values()))
-    return Seen(name, attack, windows, fixed, LENGTH * math.log(max(1.0, len(text) / SHORT)))
+    return Seen(name, attack, windows, fixed, taken_by(len(text)))
 
 
 def _evidence(one: Seen, weight: dict[str, float]) -> float:
