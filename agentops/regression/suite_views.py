@@ -153,7 +153,7 @@ def compare(request: TenantRequest) -> HttpResponse:
     if before is not None and before.suite != after.suite:
         return HttpResponseBadRequest("These are runs of two suites.", content_type="text/plain")
     others = newest.filter(suite=after.suite)[: selectors.CHOICES]
-    context = {"before": before, "after": after, "others": list(others), "comparison": None}
+    context: dict[str, Any] = {"before": before, "after": after, "others": list(others), "comparison": None}
     if before is not None:
         pairs = selectors.pairs(before, after)
         context |= {

@@ -103,7 +103,12 @@ def test_the_sweep_has_it_run_in_a_thread_of_its_own(
     acme: Tenant, case: Case, enzo: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[int] = []
-    monkeypatch.setattr(rehearsing._thread, "begin", lambda tenant_id: not begun.append(tenant_id))
+
+    def begin(tenant_id: int) -> bool:
+        begun.append(tenant_id)
+        return True
+
+    monkeypatch.setattr(rehearsing._thread, "begin", begin)
     with tenant_scope(acme):
         assert not rehearsing.take_up(timezone.now())
     asked(acme, enzo)
@@ -295,7 +300,7 @@ def test_a_case_without_rules_of_its_own_is_decided_by_those_of_the_day(acme: Te
 def test_a_suite_is_run_stopped_and_compared_from_the_site(
     acme: Tenant, case: Case, enzo: Actor, bob: User, signed_in: Callable[[User], Client]
 ) -> None:
-    engineer = signed_in(User.objects.get(pk=enzo.user_id))
+    engineer = signed_in(User.objects.get(username="enzo"))
     operator = signed_in(bob)
     home = "/t/acme/regression"
     page = engineer.get(home).content.decode()
@@ -329,7 +334,7 @@ def test_a_suite_is_run_stopped_and_compared_from_the_site(
 def test_quarantine_is_seen_and_ended_on_the_page_of_suites(
     acme: Tenant, case: Case, enzo: Actor, signed_in: Callable[[User], Client]
 ) -> None:
-    engineer = signed_in(User.objects.get(pk=enzo.user_id))
+    engineer = signed_in(User.objects.get(username="enzo"))
     day = (timezone.now() + timedelta(days=3)).date().isoformat()
     engineer.post(f"/t/acme/regression/cases/{case.pk}/quarantine", {"until": day, "reason": "flaky since 1.1"})
     page = engineer.get("/t/acme/regression").content.decode()

@@ -40,7 +40,7 @@ def old_run(
     moment = timezone.now() - timedelta(days=days)
     kind = TaskType.objects.filter(slug="old").first()
     if kind is None:
-        playbook = Playbook.objects.create(slug="old", version=1, body={})
+        playbook = Playbook.objects.create(slug="old", version=1, body="{}")
         kind = TaskType.objects.create(slug="old", name="Old", planner="playbook", input_schema={}, playbook=playbook)
     run = Run.objects.create(
         pk=uuid7(),

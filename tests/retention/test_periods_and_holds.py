@@ -79,6 +79,7 @@ def test_a_change_meanwhile_voids_what_waits(scoped: Tenant, admin: Actor, secon
 
 
 def test_the_database_refuses_a_shortening_by_one(scoped: Tenant, admin: Actor) -> None:
+    assert admin.user_id is not None
     with pytest.raises(IntegrityError), transaction.atomic():
         Periods.objects.create(
             version=1,

@@ -20,10 +20,10 @@ from agentops.audit.models import Event, EventTerm, RemovedSegment, Stream, Veri
 from agentops.audit.removals import STREAM
 from agentops.audit.services import TENANT_STREAM, NewEvent, append, load
 from agentops.audit.verify import verify_stream, verify_tenant
-from agentops.changes.outcomes import Settled
+from agentops.changes.outcomes import Proposed, Settled
 from agentops.payloads.models import Payload, PayloadUse, RemovedText
 from agentops.payloads.services import PayloadRemoved, read
-from agentops.retention import classes, services
+from agentops.retention import classes
 from agentops.retention.models import Hold, Pass
 from agentops.retention.services import Wanted, change_periods, decide_periods, place_hold
 from agentops.runs.models import Run
@@ -249,7 +249,7 @@ def test_nothing_held_or_young_ever_goes_and_the_record_verifies(
 ) -> None:
     with undone():
         proposed = change_periods(days={**SHORTEST, "record": record, "bodies": bodies}, note=NOTE, actor=admin)
-        if isinstance(proposed, services.Proposed):
+        if isinstance(proposed, Proposed):
             decide_periods(change_id=proposed.change_id, verdict="approve", note="", actor=second)
         now = timezone.now()
         since, until = (now - timedelta(days=one) for one in (max(window), min(window)))

@@ -1,5 +1,6 @@
 """Removal against those who hold, and against those who write (PostgreSQL)."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -45,7 +46,8 @@ def test_a_hold_comes_before_a_removal_or_after_it(acme: Tenant, admin: Actor, s
             with tenant_scope(acme):
                 return place_hold(wanted=Wanted("run", run_id=run_id), matter="M", reason=NOTE, actor=admin)
 
-        _, held = at_once([lambda: pieces(acme), hold])
+        work: list[Callable[[], object]] = [lambda: pieces(acme), hold]
+        _, held = at_once(work)
         assert isinstance(held, Hold)
         with tenant_scope(acme):
             there = Event.objects.filter(stream__name=stream_of(run.pk)).exists()
