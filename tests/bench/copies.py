@@ -160,7 +160,7 @@ class _Pattern:
         self.keys = sorted({key for key in self._columns("idempotency_key") if key and key != r"\N"} - set(self.ids))
         self.digested = dict(self._digested())
         # As the terms of events have them: of a digest the beginning, of anything else small letters.
-        self.derived = {one[:DIGEST]: (one, DIGEST) for one in self.digested}
+        self.derived: dict[str, tuple[str, int | None]] = {one[:DIGEST]: (one, DIGEST) for one in self.digested}
         self.derived |= {one.casefold(): (one, None) for one in self.varied if one.casefold() != one}
         literals = sorted(
             {*self.ids, *self.keys, *self.varied, *self.digested, *self.derived}, key=lambda one: (-len(one), one)

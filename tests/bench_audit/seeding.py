@@ -138,7 +138,8 @@ def _units(place: Place, template: Template) -> Units:
         units = read_run(template.run_id, load(template.run_id), 0).after
     assert units is not None
     began = template.created_at
-    ends = [one.at for one in (*units.calls, *units.proposals)] + ([units.run.at] if units.run is not None else [])
+    ends = [call.at for call in units.calls] + [proposal.at for proposal in units.proposals]
+    ends += [units.run.at] if units.run is not None else []
     assert all(began - timedelta(seconds=1) < at < began + LONGEST for at in ends), f"{template.run_id} took too long"
     by = start_of(Grain.HOUR, began) - began.replace(microsecond=0)
     return replace(

@@ -54,7 +54,7 @@ def _same_again() -> None:
     assert report.findings == ()
     assert report.events > 100
     filled = _derived()
-    assert Tail.objects.get(reader="terms").position == Event.objects.latest("pk").pk == Reader.objects.get().position
+    assert Tail.objects.get(reader="terms").position == Reader.objects.get().position >= Event.objects.latest("pk").pk
     EventTerm.objects.all().delete()
     Hour.objects.all().delete()
     Tail.objects.update(position=0, horizon=0)

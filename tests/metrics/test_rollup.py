@@ -126,7 +126,11 @@ def test_a_new_version_of_a_tool_is_a_change_and_a_new_tool_is_none(scoped: Tena
     assert isinstance(event, RunSubmitted)
     put(uuid7(), [replace(submitted, event=replace(event, origin="api")), *rest])
     until_nothing_is_new()
-    tools = {**event.tools, "put": {**event.tools["put"], "version": "1.1.0"}, "new": {"version": "1.0.0"}}
+    tools: dict[str, JSONObject] = {
+        **event.tools,
+        "put": {**event.tools["put"], "version": "1.1.0"},
+        "new": {"version": "1.0.0"},
+    }
     put(uuid7(), [replace(submitted, event=replace(event, origin="api", tools=tools)), *rest])
     until_nothing_is_new()
     seen = Change.objects.filter(kind__in=["tool", "contract"]).values_list("kind", "label")
