@@ -1,4 +1,4 @@
-"""The web process: `uvicorn agentops.asgi:application --timeout-graceful-shutdown 3 --lifespan off`."""
+"""The web process: `uvicorn agentops.asgi:application --http agentops.connections:Connection --lifespan off`."""
 
 import logging
 import os

@@ -151,7 +151,10 @@ class Hands:
         self._press("x")
         self.page.wait_for_function("document.activeElement?.matches('.draft select')")
         self.page.keyboard.type("Duplicate")
-        self._press("Tab")
+        for _ in range(8):
+            self._press("Tab")
+            if self.page.evaluate("document.activeElement?.name") == "note":
+                break
         self.page.keyboard.type(note)
         self._press("Control+Enter")
         assert self._gone(proposal, PATIENCE_S), f"{proposal} ({band}) was not rejected: {self._told()}"

@@ -15,6 +15,7 @@ from django.db import ProgrammingError, connection, models, transaction
 
 from agentops.audit.services import NewEvent, append, load
 from agentops.tenancy.access import SYSTEM
+from agentops.tenancy.management.commands.dbrole import Command
 from agentops.tenancy.models import Membership, Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.selectors import membership_of, tenants_of
@@ -249,6 +250,33 @@ def test_the_role_command_can_be_repeated_and_sets_what_matters(role: str, monke
         "select rolsuper, rolbypassrls, rolcanlogin from pg_roles where rolname = %s", [role]
     )
     assert (super_user, bypass, login) == (False, False, True)
+    assert planned(role) == {"max_parallel_workers_per_gather=0", "jit=off"}
+
+
+def planned(role: str) -> set[str]:
+    """Return how statements of the role are planned in this database."""
+    rows = query(
+        "select unnest(setconfig) from pg_db_role_setting s, pg_roles r, pg_database d where r.oid = s.setrole "
+        "and d.oid = s.setdatabase and d.datname = current_database() and r.rolname = %s",
+        [role],
+    )
+    return {setting for (setting,) in rows}
+
+
+def test_an_owner_who_may_not_say_how_statements_are_planned_is_told_who_may(role: str) -> None:
+    query(f'alter role "{role}" in database "{connection.settings_dict["NAME"]}" reset all')
+    owner = f"{role}_plain"
+    query(f'create role "{owner}"')
+    query(f'set local role "{owner}"')
+    told = Command(stderr=StringIO())
+    with connection.cursor() as cursor:
+        statements = told._plan(cursor, role)
+    query("reset role")
+    assert [one.rpartition(" set ")[2] for one in statements] == [
+        "\"max_parallel_workers_per_gather\" to '0'",
+        "\"jit\" to 'off'",
+    ]
+    assert planned(role) == set()
 
 
 def test_the_role_command_refuses_the_owner() -> None:

@@ -97,7 +97,7 @@ class Command(BaseCommand):
         database, known = cursor.fetchone()
         statements = [
             sql.SQL("alter role {} in database {} set {} to {}")
-            .format(sql.Identifier(name), sql.Identifier(database), sql.Identifier(setting), sql.Literal(value))
+            .format(*map(sql.Identifier, (name, database, setting)), sql.Literal(value))
             .as_string(cursor.connection)
             for setting, value in PLANNED.items()
             if f"{setting}={value}" not in known
