@@ -12,10 +12,21 @@ from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
 from agentops.changes import services as changes
 from agentops.changes.models import ChangeStatus
-from agentops.changes.outcomes import Decided, Forbidden, Invalid, NotFound, Proposed, Stale, TooLate, Waiting
+from agentops.changes.outcomes import (
+    Decided,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Proposed,
+    Stale,
+    StepUpNeeded,
+    TooLate,
+    Waiting,
+)
 from agentops.retention import classes
 from agentops.retention.models import Door, Hold, HoldKind, Periods
 from agentops.runs.models import Run
+from agentops.tenancy import proof
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Membership
 from agentops.wire.parse import JSONObject, clean_text
@@ -108,10 +119,10 @@ def decide_periods(*, change_id: UUID, verdict: str, note: str, actor: Actor, no
 def _put_in_force(row: Periods, actor: Actor, now: datetime) -> JSONObject | Stale:
     wanted, before = _days(row.body), in_force()
     if classes.problems(wanted):
-        return Stale("These periods are not allowed any more.")
+        return Stale("What may be kept for how long")
     newer = Periods.objects.filter(status=ChangeStatus.ACTIVE, version__gt=row.version).exists()
     if newer:
-        return Stale("The periods were changed since this was proposed. It has to be proposed anew.")
+        return Stale("What is in force")
     changes.retire(KIND)
     return {"before": dict(before.days), "after": dict(wanted), "proposed_by": row.proposed_by.get_username()}
 
@@ -187,12 +198,14 @@ def ask_to_lift(
 
 def answer_lift(
     *, hold_id: UUID, verdict: str, actor: Actor, now: datetime | None = None
-) -> Hold | Forbidden | Invalid | NotFound | TooLate:
+) -> Hold | Forbidden | Invalid | NotFound | TooLate | StepUpNeeded:
     """Lift a hold that somebody else asked to lift (`lift`), or leave it in force (`keep`)."""
     if (refused := changes.may_not(actor)) is not None:
         return refused
     if verdict not in ("lift", "keep"):
         return Invalid({"verdict": "Choose what to do."})
+    if verdict == "lift" and (unproved := proof.missing(actor)) is not None:
+        return unproved
     with transaction.atomic():
         open_door()
         found = _locked(hold_id)

@@ -12,16 +12,20 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from agentops.changes import outcomes
+from agentops.changes.answers import Words, decided
 from agentops.changes.models import ChangeStatus
 from agentops.changes.services import RIGHT
 from agentops.retention import classes, selectors, services
 from agentops.retention.forms import HoldForm
 from agentops.retention.models import Hold, Periods
 from agentops.runs.pages import unstored
+from agentops.tenancy import step_up
 from agentops.tenancy.access import can, require
 from agentops.tenancy.requests import TenantRequest
+from agentops.tenancy.step_up import resumes
 
 HISTORY = 20
+WORDS = Words("version", "the periods")
 _FORBIDDEN: Mapping[str, str] = {
     "role": "Only admins change this.",
     "own": "You asked for this. Another admin has to decide on it.",
@@ -65,29 +69,17 @@ def change(request: TenantRequest) -> HttpResponse:
 
 @require_POST
 @require(RIGHT)
+@resumes
 def decide(request: TenantRequest, pk: UUID) -> HttpResponse:
-    """Put proposed periods in force, refuse them or take them back. 403 with the rule, 409 when somebody was faster."""
+    """Put proposed periods in force, refuse them or take them back: see `agentops.changes.answers.decided`."""
     verdict, note = str(request.POST.get("verdict", ""))[:20], str(request.POST.get("note", ""))[:20_000]
     outcome = services.decide_periods(change_id=pk, verdict=verdict, note=note, actor=request.actor)
-    match outcome:
-        case outcomes.Settled(version=version, status=status):
-            words = {"active": "is in force", "refused": "is refused", "withdrawn": "is withdrawn"}[status]
-            messages.success(request, f"Version {version} {words}.")
-            return unstored(redirect("retention"))
-        case outcomes.NotFound():
-            raise Http404
-        case outcomes.Invalid(problems=problems):
-            errors = {f"decision_{name}": why for name, why in problems.items()}
-            return _page(request, errors=errors, decision_note=note, status=422)
-        case outcomes.Forbidden(rule=rule):
-            return _page(request, notice=_error(_FORBIDDEN[rule]), status=403)
-        case outcomes.TooLate(by=by, status=status):
-            title = f"{by} was faster: it is {ChangeStatus(status).label.lower()}."
-            return _page(request, notice=_error(title), status=409)
-        case outcomes.Stale(what=what):
-            return _page(request, notice=_error(what), status=409)
-        case _:
-            assert_never(outcome)
+
+    def page(problems: Mapping[str, str], wrong: str, status: int) -> HttpResponse:
+        errors = {f"decision_{name}": why for name, why in problems.items()}
+        return _page(request, errors=errors, notice=_error(wrong) if wrong else None, decision_note=note, status=status)
+
+    return unstored(decided(request, outcome, WORDS, page=page, to="retention"))
 
 
 @require_POST
@@ -127,6 +119,7 @@ def hold_ask(request: TenantRequest, pk: UUID) -> HttpResponse:
 
 @require_POST
 @require(RIGHT)
+@resumes
 def hold_answer(request: TenantRequest, pk: UUID) -> HttpResponse:
     """Lift a hold that somebody else asked to lift, or keep it."""
     get_object_or_404(Hold, pk=pk)
@@ -145,6 +138,8 @@ def _held(request: TenantRequest, outcome: Any, done: str, pk: UUID, reason: str
         case outcomes.Invalid(problems=problems):
             lifting = {"id": pk, "reason": reason, "error": " ".join(problems.values())}
             return _page(request, lifting=lifting, status=422)
+        case outcomes.StepUpNeeded():
+            return step_up.ask(request)
         case outcomes.TooLate(by=by, status=status):
             said = {"lifted": f"{by} has lifted it.", "asked": f"{by} has asked for it already."}
             return _page(request, notice=_error(said.get(status, "Nobody has asked to lift it.")), status=409)
