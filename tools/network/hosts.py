@@ -197,7 +197,8 @@ def decide(*, change_id: UUID, verdict: str, note: str, actor: Actor, now: datet
 def seed(rule: HostRule, *, secret: str = "", actor: Actor = SYSTEM) -> AllowedHost:
     """List a host that is not listed yet, as the system itself: for set-ups without people, and for tests.
 
-    Raises PermissionError for anybody but the system, ValidationError for a rule that is none or is there already.
+    Raises PermissionError for anybody but the system, ValidationError for a rule that is none, IntegrityError for a
+    host that is listed.
     """
     if actor.kind != "system":
         raise PermissionError("Only the system seeds the list of hosts; people change it with `change`.")

@@ -39,6 +39,7 @@ class World:
 
     def list(self, host: str = "api.example.com", *, secret: str | None = None, **rule: Any) -> AllowedHost:
         rule.setdefault("plain_http", True)
+        AllowedHost.objects.filter(host=host).delete()
         return hosts.seed(hosts.HostRule(host, **rule), secret=secret or "")
 
     def call(self, tool: str, *, deadline: datetime | None = None, **arguments: Any) -> Any:
