@@ -284,6 +284,7 @@ def _put_last(sql: Any, upto: int) -> None:
 
 def _all_read(sql: Any) -> None:
     """Say that everything has been indexed and counted, and between which ids each hour lies."""
+    sql.execute("delete from audit_hour")
     sql.execute(
         "insert into audit_hour as h (tenant_id, start, first, last) select tenant_id, "
         "date_trunc('hour', at at time zone 'UTC') at time zone 'UTC', min(id), max(id) from audit_event "

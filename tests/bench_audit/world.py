@@ -16,6 +16,7 @@ from agentops.metrics.rollup import roll_up
 from agentops.tenancy.access import Actor
 from agentops.tenancy.scope import tenant_scope
 from agentops.wire.parse import JSONObject
+from tests.bench.copies import read_template
 from tests.bench_ui.world import DECIDED, WAITING, Place, Scene, open_place, play
 from tests.proof.processes import eventually
 
@@ -48,6 +49,8 @@ def make_place(number: int, records: int, sql: Any) -> Place:
         play(place, scenes, sql)
     with tenant_scope(place.tenant):
         eventually(_is_read, within_s=60)
+    # Once more, with the facts and terms that were made of their ends since.
+    place.templates = {name: read_template(sql, one.run_id, one.vary) for name, one in place.templates.items()}
     return place
 
 
