@@ -15,9 +15,10 @@ from typing import Final
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import QuerySet
 
 from agentops.halts.models import Halt, Scope
+from agentops.tenancy.prepared import Query
 from agentops.tenancy.scope import current_tenant_id
 
 FRESH_S: Final = 0.5
@@ -81,19 +82,23 @@ def first(stops: Iterable[Stop], work: Work) -> Stop | None:
 
 _COLUMNS: Final = ("id", "scope", "target", "label", "reason", "started_at", "lifted_at")
 
+# Every call and every effect asks these.
+_OPEN: Final = Query(lambda: _unsettled().filter(lifted_at__isnull=True).values_list(*_COLUMNS))
+_UNSETTLED: Final = Query(lambda: _unsettled().values_list(*_COLUMNS))
+
+
+def _unsettled() -> QuerySet[Halt]:
+    return Halt.objects.filter(settled_at__isnull=True).order_by("pk")
+
 
 def open_stops() -> tuple[Stop, ...]:
     """Return the stops of the open tenant that hold now, oldest first. One query over a partial index."""
-    return _read(Q(settled_at__isnull=True, lifted_at__isnull=True))
+    return tuple(Stop(*row) for row in _OPEN())
 
 
 def unsettled_stops() -> tuple[Stop, ...]:
     """Return those that hold, and those that were lifted and whose deadlines are still being moved, oldest first."""
-    return _read(Q(settled_at__isnull=True))
-
-
-def _read(which: Q) -> tuple[Stop, ...]:
-    return tuple(Stop(*row) for row in Halt.objects.filter(which).order_by("pk").values_list(*_COLUMNS))
+    return tuple(Stop(*row) for row in _UNSETTLED())
 
 
 def hold_line() -> tuple[Stop, ...]:

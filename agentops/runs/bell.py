@@ -88,7 +88,11 @@ class Listener:
                 continue
             if found is None:
                 continue
-            tenant_id = int(found[1])
+            try:
+                tenant_id = int(found[1])
+            except ValueError:
+                logger.warning("the bell was rung with what is no number of a tenant")
+                continue
             if self._stopping.is_set():
                 ring(tenant_id)
             else:

@@ -39,11 +39,12 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
     return sent
 
 
-def test_a_ring_is_heard_by_one_of_those_who_listen(broker: "redis.Redis") -> None:
+def test_a_ring_is_heard_by_one_of_those_who_listen_and_nonsense_by_nobody(broker: "redis.Redis") -> None:
     heard: queue.Queue[int] = queue.Queue()
     listeners = [bell.Listener(heard.put) for _ in range(2)]
     for one in listeners:
         one.start()
+    broker.rpush("rings.bell", "seven")
     for tenant in (7, 8, 7):
         assert bell.ring(tenant)
     assert sorted(heard.get(timeout=10) for _ in range(3)) == [7, 7, 8]
