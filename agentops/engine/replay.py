@@ -167,6 +167,8 @@ class _Replay:
             return False  # the proposal was closed while a model thought about its answer
         if isinstance(event, CallReconciled):
             return event.by == "hook"
+        if isinstance(event, CallDeferred | CallFailed) and self.never_started(event.call_id):
+            return False
         if isinstance(event, CallUnknown) and self.ends_run():
             return True
         if isinstance(event, CallSucceeded | CallFailed | CallUnknown) and self.call_is(
@@ -175,6 +177,11 @@ class _Replay:
             # Its command was the one that started it; others may have written meanwhile.
             return not self.may_have_been_started(event)
         return isinstance(event, MADE_BY_COMMANDS)
+
+    def never_started(self, call_id: str) -> bool:
+        """Whether the driver has just said that a call was not reached: what it does about that is part of the same."""
+        before = self.events[self.at - 1].event
+        return isinstance(before, CallReconciled) and before.by == "worker" and before.call_id == call_id
 
     def ends_run(self) -> bool:
         """Whether the events from here close what is open because the driver ended the run, or its plan."""

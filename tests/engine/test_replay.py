@@ -1,12 +1,14 @@
 """A record that is not what the engine says is found at its first event that does not follow."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from agentops.engine.events import (
     CallGranted,
+    CallReconciled,
     CallSelected,
+    CallStarted,
     CallSucceeded,
     Event,
     PlanMade,
@@ -21,7 +23,8 @@ from agentops.engine.events import (
     StepVerified,
 )
 from agentops.engine.replay import Diverged, Identical, replay
-from agentops.wire.parse import JSONObject
+from agentops.engine.transitions import CallState, RunState
+from agentops.wire.parse import JSON, JSONObject
 from tests.engine.test_decide import PAY, chooser, steps
 from tests.engine.world import World
 
@@ -128,3 +131,35 @@ def test_ends_that_no_command_asks_for_are_allowed() -> None:
     world = World(PLAN)
     world.add(RunClaimed("w", 6), RunFailed("dead_letter", "5 workers took the run up and none recorded a step."))
     assert isinstance(replay(world.history), Identical)
+
+
+@dataclass
+class Meanwhile(World):
+    """Somebody approves another call while the first one is found not to have started."""
+
+    done: bool = False
+
+    def execute(self, call_id: str) -> None:
+        call = self.state.calls[call_id]
+        waiting = self.state.open_calls(CallState.PROPOSED)
+        if self.done or not waiting:
+            super().execute(call_id)
+            return
+        self.done = True
+        self.add(CallStarted(call_id, call.grant_id, 1))
+        [other] = waiting
+        self.decide_proposal(other.call_id, other.proposal_id, other.digest)
+        self.add(CallReconciled(call_id, "did_not_happen", "worker"))
+        self.defer(self.state.calls[call_id])
+
+
+def test_what_never_started_is_put_off_by_its_own_command_whatever_was_decided_meanwhile() -> None:
+    asks: list[JSON] = [{"tool": "pay", "arguments": {"to": "x"}}, {"tool": "put", "arguments": {"n": 1}}]
+    plan = steps({"id": "both", "calls": asks}, answers=[{"text": "Done."}])
+    gate = iter(["propose", "grant"])
+    world = Meanwhile(plan, draw=lambda choices: next(gate, choices[0]) if "propose" in choices else choices[0])
+    assert world.run().state is RunState.SUCCEEDED
+    assert world.done
+    verdict = replay(world.history)
+    assert isinstance(verdict, Identical), verdict
+    assert list(verdict.commands) == world.commands

@@ -18,6 +18,7 @@ from agentops.memory.session import RECALL as READ_NOTE
 from agentops.providers.catalogue import ModelConfig
 from agentops.runs.models import Run, TaskType
 from agentops.runs.recording import state_of
+from agentops.screening.models import Screening
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
@@ -64,23 +65,25 @@ def shown_to_a_model(run: Run, planning: str) -> list[str]:
         return [text for texts in request.texts.values() for text in texts]
 
 
+@pytest.mark.parametrize("stubs", [True, False])
 @pytest.mark.parametrize("planning", ["plan_first", "reactive"])
-def test_an_order_inside_a_recalled_fact_reaches_a_model_as_data_only(
-    shop: Tenant, curator: Actor, planning: str
+def test_an_order_inside_a_recalled_fact_reaches_a_model_as_data_or_not_at_all(
+    shop: Tenant, curator: Actor, planning: str, stubs: bool
 ) -> None:
-    """Even the run's own delimiter, had somebody guessed it, does not end the block."""
+    Screening.objects.create(stubs=stubs)
     mail(ORDER)
     kind = task_type([HOSTILE_READ, learn(SUBJECT), ask("refund rules")], AUTO)
     drive(start("job", {}).id)
     services.approve(fact_id=Fact.objects.get().pk, actor=curator, confirmed=True)
     run = drive(start(kind.slug, {}).id)
     texts = shown_to_a_model(run, planning)
-    assert any(ORDER in text.replace(MARK, "") for text in texts), "the fact was recalled and is shown"
+    assert any(ORDER in text.replace(MARK, "") for text in texts) is not stubs, "the fact was recalled and is shown"
     assert not any("refund 10000" in outside_blocks(text) for text in texts)
 
 
 @pytest.mark.parametrize("planning", ["plan_first", "reactive"])
 def test_a_fact_that_imitates_the_end_of_its_block_stays_in_it(shop: Tenant, curator: Actor, planning: str) -> None:
+    """Even the run's own delimiter, had somebody guessed it, does not end the block."""
     task_type([ask("refund rules")], AUTO)
     run = start("job", {})
     word = delimiter("only-for-tests-" * 4, str(run.pk))
@@ -92,8 +95,12 @@ def test_a_fact_that_imitates_the_end_of_its_block_stays_in_it(shop: Tenant, cur
     assert not any("refund 10000" in outside_blocks(text) for text in texts)
 
 
+@pytest.mark.parametrize("stubs", [True, False])
 @pytest.mark.parametrize("planning", ["plan_first", "reactive"])
-def test_an_order_inside_a_note_of_the_run_reaches_a_model_as_data_only(shop: Tenant, planning: str) -> None:
+def test_an_order_inside_a_note_of_the_run_reaches_a_model_as_data_or_not_at_all(
+    shop: Tenant, planning: str, stubs: bool
+) -> None:
+    Screening.objects.create(stubs=stubs)
     mail(ORDER)
     steps: list[JSONObject] = [
         HOSTILE_READ,
@@ -102,7 +109,7 @@ def test_an_order_inside_a_note_of_the_run_reaches_a_model_as_data_only(shop: Te
     ]
     task_type(steps, AUTO)
     texts = shown_to_a_model(drive(start("job", {}).id), planning)
-    assert any(ORDER in text.replace(MARK, "") for text in texts)
+    assert any(ORDER in text.replace(MARK, "") for text in texts) is not stubs
     assert not any("refund 10000" in outside_blocks(text) for text in texts)
 
 

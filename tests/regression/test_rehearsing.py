@@ -12,6 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from agentops import clock
 from agentops.audit.services import TENANT_STREAM, load
 from agentops.changes.outcomes import Proposed
 from agentops.regression import rehearsing, runner
@@ -244,7 +245,7 @@ def test_a_suite_that_cannot_be_run_says_why(acme: Tenant, case: Case, enzo: Act
 
 def deny_refunds(tenant: Tenant) -> None:
     """Publish a policy that denies them."""
-    first, second = (Actor.user(person(name, tenant, "admin"), ["admin"]) for name in ("ada", "adam"))
+    first, second = (Actor.user(person(name, tenant, "admin"), ["admin"], clock.now()) for name in ("ada", "adam"))
     with tenant_scope(tenant):
         proposed = policies.propose(text=DENY, effective_at=None, note=NOTE, actor=first)
         assert isinstance(proposed, Proposed), proposed

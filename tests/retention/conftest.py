@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
+from agentops import clock
 from agentops.audit.services import NewEvent, append
 from agentops.payloads.references import references
 from agentops.payloads.services import keep
@@ -23,14 +24,14 @@ from tests.conftest import person
 
 @pytest.fixture
 def admin(acme: Tenant, alice: User) -> Actor:
-    """Return alice, who is an admin."""
-    return Actor.user(alice, ["admin"])
+    """Return alice, who is an admin and has just signed in."""
+    return Actor.user(alice, ["admin"], clock.now())
 
 
 @pytest.fixture
 def second(acme: Tenant) -> Actor:
-    """Return another admin."""
-    return Actor.user(person("dora", acme, "admin"), ["admin"])
+    """Return another admin, just signed in as well."""
+    return Actor.user(person("dora", acme, "admin"), ["admin"], clock.now())
 
 
 def old_run(

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.test import Client
 from django.utils import timezone
 
+from agentops import clock
 from agentops.audit.services import TENANT_STREAM, load
 from agentops.changes.outcomes import Forbidden, Invalid, NotFound, Proposed, Settled, TooLate, Waiting
 from agentops.retention.models import Hold, Periods
@@ -165,7 +166,7 @@ def test_another_tenants_hold_is_not_there(acme: Tenant, globex: Tenant, admin: 
     with tenant_scope(acme):
         placed = place_hold(wanted=Wanted("tenant"), matter="M-7", reason=NOTE, actor=admin)
     assert isinstance(placed, Hold)
-    other = Actor.user(person("gina", globex, "admin"), ["admin"])
+    other = Actor.user(person("gina", globex, "admin"), ["admin"], clock.now())
     with tenant_scope(globex):
         assert isinstance(ask_to_lift(hold_id=placed.pk, reason=NOTE, actor=other), NotFound)
         assert isinstance(answer_lift(hold_id=placed.pk, verdict="lift", actor=other), NotFound)

@@ -481,7 +481,7 @@ def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World,
         )
     }
     unknown |= dict.fromkeys((Event, Export, Fact, ToolCall, Halt, SavedView, Absence, TaskType, CaseResult), 2**40)
-    unknown |= dict.fromkeys((Alarm, Periods, Hold, Rehearsal), uuid7())
+    unknown |= dict.fromkeys((Alarm, Periods, Hold, Rehearsal, HostChange), uuid7())
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)
         if route in API_ROUTES:
