@@ -10,6 +10,7 @@ from django.db import connection
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
+from agentops import clock
 from agentops.audit import verification
 from agentops.regression.models import Case, Rehearsal, SuiteRun
 from agentops.regression.rehearsing import ask, work_off
@@ -20,7 +21,7 @@ from agentops.tenancy.access import SYSTEM, Actor
 from agentops.tenancy.models import Tenant
 from tests.browser.access import faults
 from tests.browser.conftest import OpenBrowser
-from tests.conftest import person
+from tests.conftest import PASSWORD, person
 from tests.retention.conftest import old_run, remove_all
 from tests.retention.test_removal import NOTE, SHORTEST, shorten
 from tests.shop import drive, start
@@ -94,13 +95,16 @@ def test_a_hold_is_placed_and_lifted_by_two_without_scripts(shop: Tenant, open_b
     expect(first.get_by_text("Another admin has to lift it.").last).to_be_visible()
     second.goto("retention")
     second.get_by_role("button", name="Lift the hold").click()
+    assert Hold.objects.get().lifted_by is None
+    second.get_by_label("Password of").fill(PASSWORD)
+    second.get_by_role("button", name="Go on").click()
     expect(second.get_by_text("Nothing is held.")).to_be_visible()
     assert Hold.objects.get().lifted_by == User.objects.get(username="adam")
 
 
 def fill(shop: Tenant, dana: User) -> dict[str, str]:
     """Fill the pages of this file; return their addresses by name."""
-    admin, second = Actor.user(dana, ["admin"]), Actor.user(person("ada", shop, "admin"), ["admin"])
+    admin, second = (Actor.user(user, ["admin"], clock.now()) for user in (dana, person("ada", shop, "admin")))
     shorten(second, admin)
     gone, held = old_run(300, text="gone"), old_run(320, text="held")
     hold = place_hold(wanted=Wanted("run", run_id=held.pk), matter="M-2026-4", reason=NOTE, actor=admin)
