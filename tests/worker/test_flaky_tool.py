@@ -646,7 +646,7 @@ def test_what_an_earlier_attempt_may_have_done_is_not_said_to_have_not_happened(
 def test_a_worker_that_was_away_for_longer_than_its_lease_does_not_start_the_effect_any_more(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executor._executor, "_now", provider.clock)  # noqa: SLF001 - its clock is the workers' here
+    monkeypatch.setattr(executor._executor, "_now", provider.clock)
     task_type([PAY_STEP], {"lab.pay": AUTO}, limits={"wall_time_s": 86_400})
     run = start("job", {}, now=provider.clock())
 
