@@ -85,6 +85,8 @@ def _catch_up(proposal: Proposal, now: datetime) -> None:
     wanted = as_it_stands(proposal, now=now)
     if isinstance(wanted, Invalid):
         return
+    if wanted.role and proposal.votes:
+        quorum.void_without(proposal, wanted.role, now=now)
     more: dict[str, object] = {}
     if wanted.quorum > proposal.quorum:
         more["quorum"] = wanted.quorum

@@ -51,10 +51,17 @@ def enough(proposal: Proposal, *, people: int, role: str) -> bool:
     approved = set(given.exclude(verdict=Verdict.REJECT).values_list("user_id", flat=True))
     if len(approved) < people:
         return False
-    if not role or proposal.needs_role == role:
+    if not role:
         return True
     of_role = Membership.objects.filter(user__in=approved, role=role).values_list("user_id", flat=True)
     return approved <= set(of_role)
+
+
+def void_without(proposal: Proposal, role: str, *, now: datetime) -> None:
+    """Void the approvals of people without a role that the policy asks for by now. Must run inside `atomic`."""
+    of_role = Membership.objects.filter(role=role).values("user_id")
+    given = Decision.objects.filter(proposal=proposal, undone_at__isnull=True).exclude(verdict=Verdict.REJECT)
+    given.exclude(user__in=of_role).update(undone_at=now)
 
 
 def second(

@@ -16,6 +16,7 @@ from agentops.audit.services import record_in_tenant_stream
 from agentops.engine.events import ProposalUndone
 from agentops.runs.recording import record_outside
 from agentops.tenancy.access import Actor, can
+from approvals import quorum
 from approvals.ending import locked, run_ended
 from approvals.gate import Gate
 from approvals.ladder import Rung
@@ -93,12 +94,14 @@ def undo(*, proposal_id: UUID, actor: Actor, now: datetime | None = None) -> Und
 def reopen(proposal: Proposal, wanted: Gate, *, now: datetime) -> None:
     """Put an approved call before people again, because the policy asks for more of them, or others, than approved it.
 
-    The approval that closed it is void; those of others before it count on. Must run in the transaction that records
-    the `proposal.undone` event, under the run's lock.
+    The approval that closed it is void; those of others before it count on, if they have the role that is asked for.
+    Must run in the transaction that records the `proposal.undone` event, under the run's lock.
     """
     if not Grant.objects.filter(proposal=proposal, consumed_at__isnull=True).delete()[0]:
         raise GrantUsed
     Decision.objects.filter(proposal=proposal, final=True, undone_at__isnull=True).update(undone_at=now)
+    if wanted.role:
+        quorum.void_without(proposal, wanted.role, now=now)
     waited = now - proposal.decided_at if proposal.decided_at is not None else timedelta(0)
     left = proposal.decide_by + waited - now
     within = timedelta(seconds=wanted.decide_within_s) if wanted.decide_within_s is not None else left

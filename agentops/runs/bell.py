@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 MOST: Final = 10_000
 """Rings that are kept while no worker listens."""
 
+MAX_ID: Final = 2**63 - 1
+"""The highest number that a tenant can have; a database that is asked for a higher one refuses for ever."""
+
 WAIT_S: Final = 5
 PAUSE_S: Final = 0.5
 """Between two attempts to reach a broker that is away."""
@@ -91,6 +94,8 @@ class Listener:
             try:
                 tenant_id = int(found[1])
             except ValueError:
+                tenant_id = 0
+            if not 0 < tenant_id <= MAX_ID:
                 logger.warning("the bell was rung with what is no number of a tenant")
                 continue
             if self._stopping.is_set():

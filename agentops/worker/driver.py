@@ -248,10 +248,14 @@ class Crew:
         leases.hand_back(one.session.lease)
 
     def abandon(self, error: Exception) -> None:
-        """Give everything back after an error that nobody foresaw; effects under way are settled by whoever is next."""
+        """Give everything back after an error that nobody foresaw; effects under way are settled by whoever is next.
+
+        What is inside a handler now is not given back: nobody may ask what became of it before its lease has ended.
+        """
         for one in list(self.active):
             self.active.remove(one)
-            self._postpone(one.session.run, one.session.lease, error)
+            if one.parked is None or one.parked.cancel() or one.parked.done():
+                self._postpone(one.session.run, one.session.lease, error)
 
     def _postpone(self, run: Run, lease: Lease, error: Exception) -> None:
         told = mishap.told(error, worker=self.driver.owner, now=self.driver.now())

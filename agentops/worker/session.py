@@ -802,7 +802,7 @@ class Session:
         try:
             permit = yield from self.permit(call, contract, attempt)
             reached("before_effect")
-            outcome = yield Invoke(request_of(self.run, call, self.driver.now()), permit)
+            outcome = yield Invoke(self.in_time(call), permit)
             reached("after_effect")
         except grants.LineStopped as refusal:
             self.forgo(call, admission)
@@ -831,7 +831,10 @@ class Session:
         started = self.state.calls[call.call_id].state is CallState.EXECUTING
         if isinstance(outcome, executor.Failed) and not outcome.reached and started:
             self.forgo(call, admission)
-            yield from self.unstarted(call, outcome)
+            if call.state is CallState.GRANTED:
+                yield from self.unstarted(call, outcome)
+            else:
+                yield from self.keep(self.outcome(call, contract, _as_before(call, outcome), attempt))
             spending.after_call(held, contract, reached=False, unknown=False, now=self.driver.now())
             return True
         try:
@@ -841,6 +844,13 @@ class Session:
             raise
         self.ended(call, contract, admission, outcome, held)
         return True
+
+    def in_time(self, call: ToolCall) -> executor.CallRequest:
+        """Return the request of a call. Its effect does not start once another worker may have taken the run over."""
+        request = request_of(self.run, call, self.driver.now())
+        if self.state.calls[call.call_id].state is not CallState.EXECUTING:
+            return request
+        return replace(request, deadline=min(request.deadline, self.lease.until))
 
     def ended(
         self,
@@ -1069,6 +1079,13 @@ class _Unreviewed(Exception):
         self.call_id = call_id
         self.message = message
         self.rule = rule
+
+
+def _as_before(call: ToolCall, failure: executor.Failed) -> executor.Outcome:
+    """Say what is known of a call that was tried before and could not be repeated: no more than before."""
+    if call.state is CallState.RETRYING:
+        return failure
+    return executor.Unknown(f"It was interrupted, and repeating it did not start: {failure.message}")
 
 
 def _save(drafts: Sequence[Proposal]) -> list[Event]:

@@ -44,7 +44,7 @@ def test_a_ring_is_heard_by_one_of_those_who_listen_and_nonsense_by_nobody(broke
     listeners = [bell.Listener(heard.put) for _ in range(2)]
     for one in listeners:
         one.start()
-    broker.rpush("rings.bell", "seven")
+    broker.rpush("rings.bell", "seven", "0", "-7", str(2**63), "7" * 5_000)
     for tenant in (7, 8, 7):
         assert bell.ring(tenant)
     assert sorted(heard.get(timeout=10) for _ in range(3)) == [7, 7, 8]

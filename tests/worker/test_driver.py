@@ -1,6 +1,7 @@
 """A run from its submission to its end, against the real gate, tools and database."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -34,6 +35,7 @@ from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
 from agentops.worker import driver
 from agentops.worker.driver import ConnectionBroken, Crew, Driver
+from agentops.worker.session import Invoke
 from agentops.worker.sweeper import settle_leftovers
 from approvals.intervention import Answered, NotUnknown, Paused, cancel_run, pause_run, reconcile_call
 from approvals.models import Grant, Proposal
@@ -144,6 +146,29 @@ def test_what_cannot_be_committed_for_one_run_is_no_trouble_of_those_beside_it(
     assert [found[run.pk].state for run in runs] == ["awaiting_approval", "queued", "awaiting_approval"]
     assert [found[run.pk].last_error.partition(" in ")[0] for run in runs] == ["", "ValueError", ""]
     assert {run.lease_owner for run in found.values()} == {""}
+
+
+def test_an_effect_under_way_keeps_its_lease_when_its_worker_has_to_give_everything_up(
+    shop: Tenant, reviewer: Actor
+) -> None:
+    run = drive(start("goodwill-refund", {"order_ref": "A-1002", "amount_minor": 5, "reason": "Late"}).id)
+    approved(only_proposal(), reviewer)
+    inside: Future[object] = Future()
+
+    def slow(need: object) -> "Future[object] | None":
+        return inside if isinstance(need, Invoke) else None
+
+    crew = Crew(Driver("w1"), slow)
+    crew.take(claim_due(owner="w1", now=clock.now(), limit=10))
+    while crew.ready:
+        crew.round()
+    assert inside.set_running_or_notify_cancel()
+    crew.abandon(ValueError("a bug"))
+    assert not crew.busy
+    found = Run.objects.get(pk=run.pk)
+    assert found.lease_owner == "w1"
+    assert found.lease_until is not None
+    assert found.lease_until > clock.now()
 
 
 @pytest.mark.parametrize("nth", range(1, 9))

@@ -21,6 +21,7 @@ from agentops.engine.events import CallDeferred, CallFailed, CallStarted, RunFel
 from agentops.engine.replay import Identical
 from agentops.engine.replay import replay as replayed
 from agentops.runs.models import Playbook, Run, TaskType, ToolCall
+from agentops.runs.points import install, installed
 from agentops.runs.recording import load
 from agentops.runs.timeline import tell
 from agentops.tenancy.access import SYSTEM, Actor
@@ -624,4 +625,40 @@ def test_what_could_not_start_is_on_record_although_somebody_paused_the_run_mean
     run = drive_late(run, provider, tools)
     assert run.state == "succeeded"
     assert len(provider.keys) == 1
+    assert isinstance(replayed(load(run.id)), Identical)
+
+
+def test_what_an_earlier_attempt_may_have_done_is_not_said_to_have_not_happened(provider: Provider) -> None:
+    task_type([PUT_STEP], {"lab.put": AUTO}, limits={"attempts": 3, "wall_time_s": 86_400})
+    provider.crashes = 1
+    run = drive(start("job", {}, now=provider.clock()), provider)
+    assert ToolCall.objects.get().state == "unknown"
+    tools = LateExecutor(provider, late=100)
+    for _ in range(8):
+        provider.clock.forward(minutes=2)
+        run = drive_late(run, provider, tools)
+    assert "call.reconciled" not in kinds(run)
+    assert run.state == "awaiting_reconciliation"
+    assert len(provider.keys) == 1
+    assert isinstance(replayed(load(run.id)), Identical)
+
+
+def test_a_worker_that_was_away_for_longer_than_its_lease_does_not_start_the_effect_any_more(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor._executor, "_now", provider.clock)
+    task_type([PAY_STEP], {"lab.pay": AUTO}, limits={"wall_time_s": 86_400})
+    run = start("job", {}, now=provider.clock())
+
+    def sleep(point: str) -> None:
+        if point == "before_effect":
+            install(None)
+            provider.clock.forward(minutes=10)
+            assert drive(run, provider, owner="w2").state == "succeeded"
+
+    with installed(sleep):
+        drive(run, provider)
+    assert sum(provider.paid.values()) == 1
+    assert len(provider.keys) == 1
+    assert Run.objects.get(pk=run.pk).state == "succeeded"
     assert isinstance(replayed(load(run.id)), Identical)

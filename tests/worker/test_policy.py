@@ -286,6 +286,42 @@ def test_a_role_and_a_number_of_people_that_are_asked_for_later_both_count(
     assert not Refund.objects.exists()
 
 
+def test_of_those_who_approved_before_only_people_of_the_role_that_is_asked_for_count_on(
+    shop: Tenant, reviewer: Actor, sam: User, actor_of: Callable[[User, Tenant], Actor], publish: Callable[[str], None]
+) -> None:
+    def say(actor: Actor) -> object:
+        now = only_proposal()
+        return approve(proposal_id=now.pk, actor=actor, version=now.version, digest=now.digest)
+
+    publish(TWO.replace("role: senior, ", ""))
+    run = drive(start("goodwill-refund", REFUND).id)
+    assert isinstance(say(reviewer), Seconded)
+    assert isinstance(say(actor_of(person("olga", shop, "operator"), shop)), Decided)
+    publish(TWO)
+    assert drive(run.id).state == "awaiting_approval"
+    assert isinstance(say(actor_of(sam, shop)), Seconded), "nobody of the role has approved it before"
+    assert not Refund.objects.exists()
+    assert isinstance(say(actor_of(person("selma", shop, "senior"), shop)), Decided)
+    assert drive(run.id).state == "succeeded"
+    assert isinstance(replay(load(run.id)), Identical)
+
+
+def test_a_vote_from_before_the_policy_asked_for_a_role_does_not_count_without_it(
+    shop: Tenant, reviewer: Actor, sam: User, actor_of: Callable[[User, Tenant], Actor], publish: Callable[[str], None]
+) -> None:
+    def say(actor: Actor) -> object:
+        now = only_proposal()
+        return approve(proposal_id=now.pk, actor=actor, version=now.version, digest=now.digest)
+
+    publish(TWO.replace("role: senior, ", ""))
+    run = drive(start("goodwill-refund", REFUND).id)
+    assert isinstance(say(reviewer), Seconded)
+    publish(TWO)
+    assert isinstance(say(actor_of(sam, shop)), Seconded)
+    assert isinstance(say(actor_of(person("selma", shop, "senior"), shop)), Decided)
+    assert drive(run.id).state == "succeeded"
+
+
 def test_a_policy_that_cannot_be_read_denies_everything(shop: Tenant, publish: Callable[[str], None]) -> None:
     publish(TWO)
     PolicyVersion.objects.update(body={"policy": 1, "rules": [{"id": "x", "when": "((", "effect": "gate"}]})
