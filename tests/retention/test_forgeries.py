@@ -8,9 +8,8 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from agentops.audit import verify
 from agentops.audit.models import Event, RemovedSegment, Stream
-from agentops.audit.removals import STREAM, TYPE, described
+from agentops.audit.removals import STREAM, TYPE, described, newest_removals
 from agentops.audit.services import NewEvent, append
 from agentops.audit.verify import verify_stream, verify_tenant
 from agentops.payloads.models import Payload, RemovedText
@@ -104,7 +103,7 @@ def test_a_removal_while_the_record_is_walked_is_no_tampering(
     short: Tenant, monkeypatch: pytest.MonkeyPatch, whole: bool
 ) -> None:
     run, other = old_run(300), old_run(10)
-    monkeypatch.setattr(verify, "newest_removals", Once(verify.newest_removals, before=whole))
+    monkeypatch.setattr("agentops.audit.verify.newest_removals", Once(newest_removals, before=whole))
     if whole:
         report = verify_tenant()
         assert (report.findings, report.removed) == ((), 2)
