@@ -164,8 +164,8 @@ def cancel_run(
             return NotYours()
         lock_run(run_id)
         state = state_of(run_id)
-        if state.state.terminal:
-            return AlreadyEnded(state.state.value)
+        if ended := _ended(run_id, state):
+            return AlreadyEnded(ended)
         events: list[Event] = [
             ProposalWithdrawn(call.proposal_id, call.call_id, "The run was cancelled.")
             for call in state.calls.values()
@@ -197,8 +197,8 @@ def pause_run(
             return NotYours()
         lock_run(run_id)
         state = state_of(run_id)
-        if state.state.terminal:
-            return AlreadyEnded(state.state.value)
+        if ended := _ended(run_id, state):
+            return AlreadyEnded(ended)
         if state.paused_by:
             return AlreadyPaused(state.paused_by)
         record_outside(run_id, [RunPaused(_name(actor), clean_text(reason.strip()))], actor=actor, now=moment)
@@ -220,8 +220,8 @@ def resume_run(
             return NotFound()
         lock_run(run_id)
         state = state_of(run_id)
-        if state.state.terminal:
-            return AlreadyEnded(state.state.value)
+        if ended := _ended(run_id, state):
+            return AlreadyEnded(ended)
         if not state.paused_by:
             return NotPaused(stopped=bool(state.paused_by_halt))
         if actor.kind != "user" and state.paused_by != _name(actor):
@@ -257,6 +257,13 @@ def requeue_run(
         asked = list(_ask_again(run, state, actor, moment))
         record_outside(run_id, [requeued, *asked], actor=actor, now=moment)
     return Requeued(run_id, len(asked))
+
+
+def _ended(run_id: UUID, state: State) -> str:
+    """Return how a run has ended, empty if it has not. Where retention has removed its record, its row says it."""
+    if state.submitted is None:
+        return str(Run.objects.values_list("state", flat=True).get(pk=run_id))
+    return state.state.value if state.state.terminal else ""
 
 
 def _ask_again(run: Run, state: State, actor: Actor, now: datetime) -> Iterator[CallProposed]:

@@ -76,6 +76,7 @@ def go_on(now: datetime) -> int:
         if export.ended_at is not None:
             return 0
         form = AuditFilter({name: text for name, text in export.filters.items() if name not in ("before", "after")})
+        ahead: list[int] = []
         rows: list[Event] = []
         if form.is_valid():
             search = Search(form.cleaned_data)
@@ -89,9 +90,9 @@ def go_on(now: datetime) -> int:
             ExportPiece.objects.create(export=export, number=number, body=zlib.compress(raw, 6))
             export.size += len(raw)
         export.rows += len(rows)
-        export.position = rows[-1].pk if rows else export.position
-        export.cut = len(rows) == PIECE and export.rows >= MOST
-        if len(rows) < PIECE or export.cut:
+        export.position = ahead[-1] if ahead else export.position
+        export.cut = len(ahead) == PIECE and export.rows >= MOST
+        if len(ahead) < PIECE or export.cut:
             export.ended_at = now
         export.save()
     return len(rows)

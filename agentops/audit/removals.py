@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from agentops.audit.models import Event, RemovedSegment
 from agentops.audit.services import read
+from agentops.payloads.models import RemovedText
 from agentops.wire.parse import JSON, JSONObject
 
 STREAM: Final = "retention"
@@ -40,7 +42,7 @@ def newest_removals(stream_ids: Collection[int]) -> Mapping[int, Removal]:
     events = Event.objects.filter(
         pk__in={row.event_id for row in newest.values()}, stream__name=STREAM, type=TYPE
     ).values_list("pk", "body")
-    told = {pk: _segments(body) for pk, body in events}
+    told = {pk: _told(body, "segments") for pk, body in events}
     return {stream_id: Removal(row, described(row) in told.get(row.event_id, [])) for stream_id, row in newest.items()}
 
 
@@ -57,10 +59,31 @@ def words_of(removed: RemovedSegment) -> str:
     )
 
 
-def _segments(body: str) -> list[JSON]:
+def described_text(removed: RemovedText) -> JSONObject:
+    """Return what the event says about a text."""
+    return {"sha256": removed.sha256, "bytes": removed.size, "stored_at": removed.stored_at.isoformat()}
+
+
+class Texts:
+    """Which removals of texts the record tells of. Remembers the events it has read, so it serves one walk."""
+
+    def __init__(self) -> None:
+        self._told: dict[int, tuple[datetime, list[JSON]] | None] = {}
+
+    def tells(self, removed: RemovedText, named_at: datetime) -> bool:
+        """Say whether the chained event that a removal names tells the same, later than the text was named."""
+        if removed.event_id not in self._told:
+            rows = Event.objects.filter(pk=removed.event_id, stream__name=STREAM, type=TYPE)
+            found = rows.values_list("at", "body").first()
+            self._told[removed.event_id] = (found[0], _told(found[1], "texts")) if found is not None else None
+        told = self._told[removed.event_id]
+        return told is not None and told[0] > named_at and described_text(removed) in told[1]
+
+
+def _told(body: str, what: str) -> list[JSON]:
     try:
         [event] = read(body, b"")
     except (ValueError, KeyError, TypeError):
         return []
-    found = event.data.get("segments")
+    found = event.data.get(what)
     return found if isinstance(found, list) else []

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet
 from django.urls import reverse
 
 from agentops.audit.models import Event, EventTerm, Hour, Stream, hour_of
@@ -23,6 +23,8 @@ PAGE = 50
 FACT = 160
 UNINDEXED = ("", "run", "call", "step")
 """Kinds of subjects that the index of subjects leaves out, because there are so many."""
+UNREAD = 2_000
+"""Events that have not been indexed are looked at up to so many, to know when they happened."""
 _DIGEST = re.compile(r"[0-9a-f]{32,}")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)")
 _UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}([0-9a-f]{12})\b")
@@ -86,8 +88,8 @@ def audit_page(filters: Mapping[str, Any], *, before: int | None = None, after: 
     rows = events_of(ids)
     return Page(
         rows=tuple(_row(event) for event in rows),
-        older=rows[-1].pk if rows and more_older else None,
-        newer=rows[0].pk if rows and more_newer else None,
+        older=ids[-1] if ids and more_older else None,
+        newer=ids[0] if ids and more_newer else None,
     )
 
 
@@ -194,9 +196,12 @@ def _brief(value: str | float) -> str:
 
 
 def events_of(ids: Sequence[int]) -> list[Event]:
-    """Return the rows with these ids, in this order, with their streams. One query."""
+    """Return the rows with these ids, in this order, with their streams. One query.
+
+    What retention has removed meanwhile, or left behind in an index, is not among them.
+    """
     found = {row.pk: row for row in Event.objects.filter(pk__in=ids).select_related("stream")}
-    return [found[pk] for pk in ids]
+    return [found[pk] for pk in ids if pk in found]
 
 
 class Search:
@@ -294,7 +299,8 @@ def _types(prefix: str) -> list[str]:
 def _between(since: datetime | None, until: datetime | None) -> tuple[int | None, int | None]:
     """Return between which ids (not included) the events of a time are, so that no others are looked at.
 
-    Hours are known of what has been indexed; what has not has higher ids than all of that. At most one query.
+    Hours are known of what has been indexed; what has not has higher ids than all of that, and may have happened at
+    any time: its writer may have waited, or its clock be slow. At most two queries.
     """
     if since is None and until is None:
         return None, None
@@ -307,8 +313,16 @@ def _between(since: datetime | None, until: datetime | None) -> tuple[int | None
     low = None
     if since is not None:
         low = found["low"] - 1 if found["low"] is not None else found["end"]
-    bounded = until is not None and found["newest"] is not None and until <= found["newest"]
-    return low, (found["high"] or 0) + 1 if bounded else None
+    if until is None or found["newest"] is None or until > found["newest"] or _ahead(found["end"], until):
+        return low, None
+    return low, (found["high"] or 0) + 1
+
+
+def _ahead(indexed: int, until: datetime) -> bool:
+    """Say whether what has not been indexed may have happened before a moment. One query."""
+    rows = Event.objects.filter(pk__gt=indexed).order_by("pk").values("pk", "at")[:UNREAD]
+    found = rows.aggregate(rows=Count("pk"), first=Min("at"))
+    return bool(found["rows"] == UNREAD or (found["rows"] and found["first"] < until))
 
 
 def _actor(text: str) -> tuple[Q, bool]:

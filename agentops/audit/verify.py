@@ -21,7 +21,7 @@ from django.db import connections
 from django.db.models import Max, Min, QuerySet
 
 from agentops.audit.models import Event, RemovedSegment, Stream, genesis, link
-from agentops.audit.removals import Removal, newest_removals
+from agentops.audit.removals import STREAM, Removal, Texts, newest_removals
 from agentops.audit.services import columns
 from agentops.payloads.services import damage
 from agentops.tenancy.models import Tenant
@@ -110,7 +110,7 @@ def verify_stream(stream: Stream | str, *, start: int = 1, stop: int | None = No
     before `start` is then taken as it stands. Events appended while this runs are walked or left out, never reported.
     """
     row = Stream.objects.get(name=stream) if isinstance(stream, str) else stream
-    walk = _Walk(row, _slug(), newest_removals([row.pk]).get(row.pk))
+    walk = _Walk(row, _slug(), newest_removals([row.pk]).get(row.pk), Texts())
     # A row may hold several events: a walk begins and ends at the rows that hold the first and the last one.
     rows = Event.objects.filter(stream_id=row.pk)
     before = rows.filter(seq__lt=start).order_by("-seq").first() if start > 1 else None
@@ -118,12 +118,20 @@ def verify_stream(stream: Stream | str, *, start: int = 1, stop: int | None = No
         walk.seq, walk.hash = before.seq, bytes(before.hash)
         rows = rows.filter(seq__gt=walk.seq)
     if stop and stop <= walk.seq and walk.removed is not None:
-        rows = rows.none()
+        rows = rows.filter(seq__lte=walk.seq)
     elif stop:
         last = rows.filter(seq__gte=stop).order_by("seq").values_list("seq", flat=True).first()
         rows = rows.filter(seq__lte=last) if last is not None else rows
     finding = walk.run(_read(rows.order_by("seq")), stop)
+    if finding and _removed_since(walk):
+        return verify_stream(Stream.objects.get(pk=row.pk), start=start, stop=stop)
     return StreamReport(row.name, start, walk.proven, finding, walk.removed)
+
+
+def _removed_since(walk: "_Walk") -> bool:
+    """Say whether retention has been at the stream since the walk began: the rows are not what it looked for then."""
+    newest = newest_removals([walk.row.pk]).get(walk.row.pk)
+    return newest is not None and newest.segment != walk.removed
 
 
 # --- many streams -----------------------------------------------------------------------------------------------------
@@ -173,14 +181,21 @@ def _walk_all(batch: list[Stream], slug: str) -> TenantReport:
     groups = groupby(rows, key=lambda row: row.stream_id)
     ahead = next(groups, None)
     removals = newest_removals([row.pk for row in batch])
+    texts = Texts()
     events, removed, findings = 0, 0, []
     for stream in batch:
         here = ahead is not None and ahead[0] == stream.pk
-        walk = _Walk(stream, slug, removals.get(stream.pk))
-        if finding := walk.run(ahead[1] if ahead is not None and here else iter(())):
+        walk = _Walk(stream, slug, removals.get(stream.pk), texts)
+        finding = walk.run(ahead[1] if ahead is not None and here else iter(()))
+        proven, gone = walk.proven, walk.removed
+        if finding and newest_removals([stream.pk]):
+            # The rows were read before what is left of them: retention may have come in between.
+            again = verify_stream(Stream.objects.get(pk=stream.pk))
+            finding, proven, gone = again.finding, again.events, again.removed
+        if finding:
             findings.append(finding)
-        events += walk.proven
-        removed += walk.removed.upto if walk.removed is not None else 0
+        events += proven
+        removed += gone.upto if gone is not None else 0
         if here:
             ahead = next(groups, None)
     return TenantReport(len(batch), events, tuple(findings), removed)
@@ -226,9 +241,10 @@ def _read(rows: QuerySet[Event]) -> Iterator[_Row]:
 class _Walk:
     """A walk along one stream from event `seq` and its hash on: its beginning, or what retention has left of it."""
 
-    def __init__(self, row: Stream, slug: str, removal: Removal | None) -> None:
+    def __init__(self, row: Stream, slug: str, removal: Removal | None, texts: Texts) -> None:
         self.row = row
         self.slug = slug
+        self.texts = texts
         self.proven = 0
         self.seq = 0
         self.hash = genesis(slug, row.name)
@@ -258,7 +274,7 @@ class _Walk:
     def _removed(self, removal: Removal) -> Finding | None:
         """Compare what was removed with the chained event that tells of it, and with the head of the stream."""
         removed = removal.segment
-        if not removal.told:
+        if not removal.told or self.row.name == STREAM:
             return self._finding(
                 1, None, "missing", f"The events up to {removed.upto} are gone, and no event of the record tells of it."
             )
@@ -267,6 +283,8 @@ class _Walk:
         return None
 
     def _event(self, row: _Row) -> Finding | None:
+        if self.removed is not None and row.seq <= self.removed.upto:
+            return self._finding(row.seq, row.pk, "unlisted", "Retention has removed this event, but a row is here.")
         envelope = _parse(row.body)
         expected, first = self.seq + 1, row.seq - _held(envelope) + 1
         linked = link(self.hash, row.body) == bytes(row.hash)
@@ -276,7 +294,7 @@ class _Walk:
             return self._broken(row, envelope)
         if difference := "seq" if first != expected else self._difference(row, envelope):
             return self._finding(expected, row.pk, "column", f"The row and its text differ in: {difference}.")
-        if lost := damage(row.body):
+        if lost := damage(row.body, lambda removed: self.texts.tells(removed, row.at)):
             return self._finding(expected, row.pk, "payload", lost)
         self.seq, self.hash = row.seq, bytes(row.hash)
         if self.seq == self.row.seq and self.hash != bytes(self.row.head):

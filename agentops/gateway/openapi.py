@@ -53,9 +53,10 @@ _OWN: Final[Mapping[str, tuple[str, ...]]] = {
         "budget_exceeded",
         "invalid_task",
     ),
-    "cancel_run": ("run_ended", "not_yours"),
+    "cancel_run": ("run_ended", "not_yours", "record_removed"),
     "pause_run": ("run_ended", "not_yours"),
     "resume_run": ("run_ended", "run_stopped", "not_yours"),
+    "get_run": ("record_removed",),
     "get_exchange": ("payload_damaged",),
 }
 _FAULTS: Final[Mapping[str, Fault]] = {

@@ -47,6 +47,7 @@ CATALOG: Final[Mapping[str, tuple[int, str]]] = {
     "idempotency_in_progress": (409, "The first request with this Idempotency-Key is still in progress"),
     "run_ended": (409, "The run has ended already"),
     "run_stopped": (409, "The line is stopped, and the run waits until that is lifted"),
+    "record_removed": (410, "The record of the run is not there any more"),
     "payload_damaged": (410, "A recorded text is not there any more as it was recorded"),
     "length_required": (411, "The request needs a Content-Length"),
     WireCode.TOO_LARGE: (413, "The body is too large"),

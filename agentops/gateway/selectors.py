@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from agentops.audit.models import Event
+from agentops.audit.removals import removal_of, words_of
 from agentops.audit.services import Recorded, load, read
 from agentops.gateway.answers import RunResult, run_result
 from agentops.payloads.services import resolve_exchange
@@ -23,15 +24,22 @@ class InvalidCursor(ValueError):
     """A cursor was not made by this API."""
 
 
+class RecordRemoved(LookupError):
+    """Retention has removed the record of the run that its result is read from."""
+
+
 def find_run(run_id: UUID) -> Run | None:
     """Return a run of the open tenant scope with its task type."""
     return _runs().filter(pk=run_id).first()
 
 
 def full_result(run: Run, tenant: Tenant) -> RunResult:
-    """Return everything about a run. Two queries."""
+    """Return everything about a run. Two queries. Raises RecordRemoved."""
     proposals = list(Proposal.objects.filter(run_id=run.id).order_by("created_at", "id"))
-    return run_result(run, tenant, load(stream_of(run.id)), proposals)
+    recorded = load(stream_of(run.id))
+    if not recorded and (removed := removal_of(stream_of(run.id))) is not None:
+        raise RecordRemoved(words_of(removed))
+    return run_result(run, tenant, recorded, proposals)
 
 
 def exchange_at(run: Run, seq: int) -> JSONObject | None:

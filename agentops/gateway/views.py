@@ -30,6 +30,7 @@ from agentops.gateway.openapi import IDEMPOTENCY_KEY, RUN_ID, SEQ, SUBMIT_HEADER
 from agentops.gateway.problems import Fault, Problem
 from agentops.gateway.selectors import (
     InvalidCursor,
+    RecordRemoved,
     events_page,
     exchange_at,
     find_run,
@@ -41,6 +42,7 @@ from agentops.gateway.services import take_task
 from agentops.gateway.waiting import SEATS, wait_until_ended
 from agentops.payloads.services import PayloadDamaged, PayloadMissing
 from agentops.runs.models import Run
+from agentops.tenancy.models import Tenant
 from approvals.intervention import (
     AlreadyEnded,
     AlreadyPaused,
@@ -149,7 +151,7 @@ class RunView(ApiView):
     )
     def get(self, request: Request, run_id: UUID) -> Response:
         """Return everything about the run."""
-        return _answer(full_result(_run_or_404(run_id), self.caller.tenant))
+        return _answer(_result_or_410(run_id, self.caller.tenant))
 
 
 class RunEventsView(ApiView):
@@ -227,7 +229,7 @@ class RunCancelView(ApiView):
             case AlreadyEnded(state=state) if state != "cancelled":
                 raise _ended(state)
             case Cancelled() | AlreadyEnded():
-                return _answer(full_result(_run_or_404(run_id), self.caller.tenant))
+                return _answer(_result_or_410(run_id, self.caller.tenant))
             case _:
                 assert_never(outcome)
 
@@ -266,7 +268,7 @@ class RunPauseView(ApiView):
             case ReasonNeeded(message=message):
                 raise Problem("invalid_request", message)
             case Paused() | AlreadyPaused():
-                return _answer(full_result(_run_or_404(run_id), self.caller.tenant))
+                return _answer(_result_or_410(run_id, self.caller.tenant))
             case _:
                 assert_never(outcome)
 
@@ -306,7 +308,7 @@ class RunResumeView(ApiView):
             case NotPaused(stopped=True):
                 raise Problem("run_stopped", "People have stopped the line; only they lift that.")
             case Resumed() | NotPaused():
-                return _answer(full_result(_run_or_404(run_id), self.caller.tenant))
+                return _answer(_result_or_410(run_id, self.caller.tenant))
             case _:
                 assert_never(outcome)
 
@@ -354,6 +356,13 @@ def _run_or_404(run_id: UUID) -> Run:
     if run is None:
         raise Http404
     return run
+
+
+def _result_or_410(run_id: UUID, tenant: Tenant) -> RunResult:
+    try:
+        return full_result(_run_or_404(run_id), tenant)
+    except RecordRemoved as error:
+        raise Problem("record_removed", str(error)) from None
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -22,7 +22,11 @@ class PayloadMissing(LookupError):
 
 
 class PayloadRemoved(PayloadMissing):
-    """The text was kept for its period, and retention has removed it since."""
+    """The text was kept for its period, and retention has removed it since; `removed` is what is left of it."""
+
+    def __init__(self, message: str, removed: RemovedText) -> None:
+        super().__init__(message)
+        self.removed = removed
 
 
 class PayloadDamaged(ValueError):
@@ -77,7 +81,8 @@ def read(sha256: str) -> str:
             raise PayloadMissing(f"There is no text sha256:{sha256[:12]}.")
         raise PayloadRemoved(
             f"The text sha256:{sha256[:12]} ({removed.size} bytes) was removed on {removed.removed_at:%Y-%m-%d}, "
-            "because its retention period had ended."
+            "because its retention period had ended.",
+            removed,
         )
     unpacked = zlib.decompressobj()
     try:
@@ -123,10 +128,11 @@ def what_became_of(sha256: str) -> str:
     return ""
 
 
-def damage(body: str) -> str:
+def damage(body: str, told: Callable[[RemovedText], bool]) -> str:
     """Say what is wrong with the texts that a row's canonical text names; empty when nothing is.
 
-    A text that retention has removed is no damage: its hash still stands in the event.
+    A text that retention has removed is no damage where the record tells of it (`told`): its hash still stands in the
+    event.
     """
     if f'"payload":"{PREFIX}' not in body:
         return ""
@@ -137,8 +143,9 @@ def damage(body: str) -> str:
         for sha256 in references(data) if isinstance(data, dict) else ():
             try:
                 read(sha256)
-            except PayloadRemoved:
-                continue
+            except PayloadRemoved as error:
+                if not told(error.removed):
+                    return f"The text sha256:{sha256[:12]} is gone, and no event of the record tells of it."
             except (PayloadMissing, PayloadDamaged) as error:
                 return str(error)
     return ""

@@ -108,6 +108,17 @@ _POSTGRESQL = (
         for table in _KEPT_FOR_EVER
     ),
 )
+# Without it temporary tables, which anybody may make, come before those of the same name that are meant.
+_PINNED = tuple(
+    f"""do $$ begin
+        execute 'alter function {name}() set search_path = ' || quote_ident(current_schema()) || ', pg_temp';
+    end $$"""
+    for name in ("audit_refuse_removal", "payload_refuse_removal")
+)
+_PINNED_DROP = (
+    "alter function audit_refuse_removal() reset search_path",
+    "alter function payload_refuse_removal() reset search_path",
+)
 _POSTGRESQL_DROP = (
     *(
         f"drop trigger {name} on {table}"
@@ -184,6 +195,18 @@ _SQLITE_DROP = (
 def install(executor: Executor, vendor: str) -> None:
     """Put the door into the triggers of one database vendor (postgresql or sqlite)."""
     for statement in _POSTGRESQL if vendor == "postgresql" else _SQLITE:
+        executor.execute(statement)
+
+
+def pin(executor: Executor, vendor: str) -> None:
+    """Let the door look at the tables of the schema it is in, and at no others of the same name."""
+    for statement in _PINNED if vendor == "postgresql" else ():
+        executor.execute(statement)
+
+
+def unpin(executor: Executor, vendor: str) -> None:
+    """Undo `pin`."""
+    for statement in _PINNED_DROP if vendor == "postgresql" else ():
         executor.execute(statement)
 
 

@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from django.db import router, transaction
-from django.db.models import Count, Max, Q, QuerySet
+from django.db import connection, router, transaction
+from django.db.models import Count, Max, Min, Q, QuerySet
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from agentops.audit import removals
@@ -63,8 +64,8 @@ def go_on(now: datetime) -> int:
 
     One query where nothing is. A class that breaks does not hold up the others.
     """
-    resting = Pass.objects.filter(ended_at__isnull=False, started_at__gt=now - EVERY)
-    rests = set(resting.values_list("record_class", flat=True))
+    ended = Pass.objects.filter(ended_at__isnull=False).values_list("record_class", "started_at")
+    rests = {record_class for record_class, started_at in ended if _rests(started_at, now)}
     removed = 0
     for record_class, work in _WORK.items():
         if record_class in rests:
@@ -84,22 +85,42 @@ def work_on(record_class: str, work: Work) -> None:
 def work_through(record_class: str, work: Work, now: datetime) -> int:
     """Do one piece of a pass over one class; return how many records it removed.
 
-    `work` gets the position, the holds, the moment before which records are past their period, and now.
+    `work` gets the position, the holds, the moment before which records are past their period, and now: by the clock
+    of the database where that of this process is ahead, because what is removed too early does not come back.
     """
     with transaction.atomic():
         services.open_door()
         row, _ = Pass.objects.get_or_create(record_class=record_class, defaults={"started_at": now})
         if row.ended_at is not None:
-            if row.started_at > now - EVERY:
+            if _rests(row.started_at, now):
                 return 0
             row.started_at, row.ended_at, row.position, row.removed, row.held = now, None, "", 0, 0
-        cutoff = services.in_force().cutoff(record_class, now)
-        piece = work(row.position, holds.in_force(), cutoff, now)
+        sure = min(now, _database_now())
+        cutoff = services.in_force().cutoff(record_class, sure)
+        piece = work(row.position, holds.in_force(), cutoff, sure)
         row.position, row.removed, row.held = piece.position, row.removed + piece.removed, row.held + piece.held
         if piece.done:
             row.ended_at = now
         row.save()
     return piece.removed
+
+
+def _rests(started_at: datetime, now: datetime) -> bool:
+    """Say whether a pass that began then and has ended is the newest there should be.
+
+    One that began in a far future was begun by a clock that was wrong.
+    """
+    return abs(started_at - now) < EVERY
+
+
+def _database_now() -> datetime:
+    if connection.vendor != "postgresql":
+        return timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute("select now()")
+        [now] = cursor.fetchone()
+    found: datetime = now
+    return found
 
 
 def tell(record_class: str, data: JSONObject, now: datetime) -> int:
@@ -121,14 +142,10 @@ def _texts(position: str, held: holds.Holds, cutoff: datetime, now: datetime) ->
         assert after is not None
         rows = rows.filter(Q(created_at__gt=after) | Q(created_at=after, pk__gt=int(pk)))
     batch = list(rows[:TEXTS])
-    kept = _held_texts(batch, held)
+    kept = _held_texts(batch, held, cutoff)
     going = [one for one in batch if one.pk not in kept]
     if going:
-        told: list[JSON] = [
-            {"sha256": one.sha256, "bytes": one.size, "stored_at": one.created_at.isoformat()} for one in going
-        ]
-        event_id = tell(classes.BODIES.name, {"count": len(going), "texts": told}, now)
-        RemovedText.objects.bulk_create(
+        left = [
             RemovedText(
                 tenant_id=one.tenant_id,
                 sha256=one.sha256,
@@ -136,29 +153,38 @@ def _texts(position: str, held: holds.Holds, cutoff: datetime, now: datetime) ->
                 size=one.size,
                 stored_at=one.created_at,
                 removed_at=now,
-                event_id=event_id,
             )
             for one in going
-        )
+        ]
+        told = list[JSON](removals.described_text(one) for one in left)
+        event_id = tell(classes.BODIES.name, {"count": len(going), "texts": told}, now)
+        for one in left:
+            one.event_id = event_id
+        RemovedText.objects.bulk_create(left)
         _delete(Payload.objects.filter(pk__in=[one.pk for one in going]))
     position = f"{batch[-1].created_at.isoformat()} {batch[-1].pk}" if batch else position
     return Piece(len(going), len(kept), position, len(batch) < TEXTS)
 
 
-def _held_texts(batch: Sequence[Payload], held: holds.Holds) -> set[int]:
-    """Return the texts that a hold covers, or that a run which has not ended names."""
+def _held_texts(batch: Sequence[Payload], held: holds.Holds, cutoff: datetime) -> set[int]:
+    """Return the texts that a hold covers, or that a run which has not ended names.
+
+    Where nobody noted when a text was named last, the last end of a run that names it counts.
+    """
     uses: defaultdict[str, set[UUID]] = defaultdict(set)
     names = [one.sha256 for one in batch]
     for sha256, run_id in PayloadUse.objects.filter(sha256__in=names).values_list("sha256", "run_id"):
         uses[sha256].add(run_id)
     runs = _runs({run_id for found in uses.values() for run_id in found})
     kept_runs = held.held_runs(runs.values()) | {pk for pk, run in runs.items() if run.ended_at is None}
+    young_runs = {pk for pk, run in runs.items() if run.ended_at is not None and run.ended_at >= cutoff}
     narrow = bool(held.runs or held.people)
     return {
         one.pk
         for one in batch
         if held.covers_time(one.created_at, one.used_at or one.created_at)
         or uses[one.sha256] & kept_runs
+        or (one.used_at is None and uses[one.sha256] & young_runs)
         # Nobody knows whose it is: it may be what is held.
         or (narrow and not uses[one.sha256])
     }
@@ -179,14 +205,17 @@ def _record(position: str, held: holds.Holds, cutoff: datetime, now: datetime) -
     ids = {one.pk: UUID(one.name.removeprefix(_RUN)) for one in batch if _is_run(one.name)}
     runs = _runs(ids.values())
     past = {pk: run for pk, run in runs.items() if run.ended_at is not None and run.ended_at < cutoff}
-    kept = held.held_runs(past.values())
-    free = past.keys() - kept - _needed(past.keys() - kept)
     spans = {
         row["stream_id"]: row
         for row in Event.objects.filter(stream_id__in=[pk for pk, run_id in ids.items() if run_id in past])
         .values("stream_id")
-        .annotate(newest=Max("at"), rows=Count("pk"))
+        .annotate(oldest=Min("at"), newest=Max("at"), rows=Count("pk"))
     }
+    # What was written of a run after its end may be what is held.
+    kept = held.held_runs(past.values()) | {
+        ids[pk] for pk, span in spans.items() if held.covers_time(span["oldest"], span["newest"])
+    }
+    free = past.keys() - kept - _needed(past.keys() - kept)
     going: list[Stream] = []
     rows = 0
     last = batch[-1].pk

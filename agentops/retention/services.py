@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from agentops import clock
+from agentops.audit.models import Event
 from agentops.audit.services import record_in_tenant_stream
 from agentops.changes import services as changes
 from agentops.changes.models import ChangeStatus
@@ -30,7 +32,7 @@ from agentops.tenancy import proof
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Membership
 from agentops.wire.parse import JSONObject, clean_text
-from approvals.models import Proposal
+from approvals.models import Decision, Proposal
 
 MAX_MATTER: Final = 100
 
@@ -262,11 +264,10 @@ def _covered(wanted: Wanted, problems: dict[str, str]) -> dict[str, Any]:
                 return {}
             return {"proposal_id": proposal["pk"], "run_id": proposal["run_id"]}
         case HoldKind.PERSON:
-            members = Membership.objects.filter(user__username=wanted.person) if wanted.person else None
-            member = members.values_list("user_id", flat=True).first() if members is not None else None
-            if member is None:
-                problems["person"] = "Nobody of that name belongs here."
-            return {"person_id": member}
+            person = _person(wanted.person) if wanted.person else None
+            if person is None:
+                problems["person"] = "Nobody of that name belongs here, or ever did anything here."
+            return {"person_id": person}
         case HoldKind.PERIOD:
             if wanted.since is None:
                 problems["since"] = "Say from when."
@@ -278,6 +279,19 @@ def _covered(wanted: Wanted, problems: dict[str, str]) -> dict[str, Any]:
         case _:
             problems["kind"] = "Say what is to be held."
             return {}
+
+
+def _person(username: str) -> int | None:
+    """Return somebody who belongs to the open tenant, or who has left and is on its record."""
+    members = Membership.objects.filter(user__username=username)
+    if (member := members.values_list("user_id", flat=True).first()) is not None:
+        return member
+    left = get_user_model().objects.filter(username=username).values_list("pk", flat=True).first()
+    if left is None:
+        return None
+    acted = Event.objects.filter(actor_kind="user", actor_id=str(left)).exists()
+    known = acted or Run.objects.filter(requested_by_id=left).exists() or Decision.objects.filter(user_id=left).exists()
+    return left if known else None
 
 
 def describe(row: Hold) -> JSONObject:

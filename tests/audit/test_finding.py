@@ -116,6 +116,37 @@ def test_an_effect_without_a_permission_is_an_orphan(refunded: Run, bob: User, s
     assert client.get("/t/acme/audit").context["orphans"] == 1
 
 
+def test_a_term_of_an_event_that_is_gone_hides_nothing(
+    refunded: Run, bob: User, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index is made behind those who write, so it can name what retention has removed."""
+    monkeypatch.setattr("agentops.audit.selectors.PAGE", 1)
+    index()
+    client = signed_in(bob)
+    newest = Event.objects.order_by("-pk").values_list("pk", flat=True)[0]
+    EventTerm.objects.create(term="decision:approve", event_id=newest + 1_000)
+    response = client.get("/t/acme/audit", {"terms": "decision:approve"})
+    assert list(response.context["events"]) == []
+    older = client.get(response.context["next_url"])
+    assert [row.type for row in older.context["events"]] == ["proposal.decided"]
+    assert older.context["next_url"] == ""
+
+
+@pytest.mark.parametrize("clock_ahead", [False, True])
+def test_what_is_not_indexed_yet_is_found_by_the_time_it_happened(
+    scoped: Tenant, bob: User, signed_in: SignedIn, clock_ahead: bool
+) -> None:
+    """Written right after the hour, it says that it happened right before: its writer had waited."""
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    append_some("run:new", at=hour + timedelta(days=1_000 if clock_ahead else 0, seconds=1))
+    append_some("run:late", at=hour - timedelta(seconds=2))
+    index()
+    append_some("run:late", at=hour - timedelta(seconds=1))
+    asked = {"since": f"{hour - timedelta(hours=1):%Y-%m-%dT%H:%M}", "until": f"{hour:%Y-%m-%dT%H:%M}"}
+    response = signed_in(bob).get("/t/acme/audit", asked)
+    assert [(row.stream, row.seq) for row in response.context["events"]] == [("run:late", 2), ("run:late", 1)]
+
+
 def test_indexing_again_changes_nothing(refunded: Run) -> None:
     assert index() == Event.objects.count()
     before = set(EventTerm.objects.values_list("term", "event_id"))
