@@ -5,11 +5,13 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
 from agentops.audit.models import Event
 from agentops.audit.verify import verify_tenant
+from agentops.metrics.rollup import roll_up
 from agentops.runs.models import Run, ToolCall
 from agentops.runs.recording import stream_of
 from agentops.tenancy.access import Actor
@@ -96,3 +98,10 @@ def test_the_api_says_that_it_is_gone(gone: Run, short: Tenant) -> None:
     events = caller.get(f"/api/v1/runs/{gone.pk}/events")
     assert (events.status_code, events.json()["events"]) == (200, [])
     assert caller.get("/api/v1/runs").json()["runs"][0]["run_id"] == str(gone.pk)
+
+
+def test_metrics_are_not_counted_anew_where_that_would_lose_it(gone: Run) -> None:
+    roll_up(timezone.now())
+    with pytest.raises(CommandError, match="acme"):
+        call_command("metrics_rebuild", tenant="acme")
+    call_command("metrics_rebuild", tenant="acme", forget_removed=True)

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agentops import clock
+from agentops.audit.models import RemovedSegment
 from agentops.metrics.rollup import roll_up, start_again
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
@@ -18,6 +19,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the tenant."""
         parser.add_argument("--tenant", default="", help="slug; all tenants without it")
+        parser.add_argument(
+            "--forget-removed", action="store_true", help="also where that loses runs whose records were removed"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it, and say how many runs were counted."""
@@ -26,6 +30,12 @@ class Command(BaseCommand):
             tenants = tenants.filter(slug=options["tenant"])
             if not tenants:
                 raise CommandError(f"There is no tenant {options['tenant']!r}.")
+        shortened = [] if options["forget_removed"] else [one.slug for one in tenants if _has_lost_runs(one)]
+        if shortened:
+            raise CommandError(
+                f"Records of runs were removed when their time was over, and cannot be counted again: "
+                f"{', '.join(shortened)}. Nothing was changed; --forget-removed loses them from the metrics as well."
+            )
         for tenant in tenants:
             counted = 0
             with tenant_scope(tenant):
@@ -33,3 +43,8 @@ class Command(BaseCommand):
                 while done := roll_up(clock.now()):
                     counted += done
             self.stdout.write(f"{tenant.slug}: {counted} run{'' if counted == 1 else 's'} counted")
+
+
+def _has_lost_runs(tenant: Tenant) -> bool:
+    with tenant_scope(tenant):
+        return RemovedSegment.objects.filter(stream__name__startswith="run:").exists()
