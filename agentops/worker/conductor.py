@@ -23,8 +23,8 @@ from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import give_back_connection, tenant_scope
 from agentops.worker import model_loop
 from agentops.worker.driver import ConnectionBroken, Crew, Driver, perform
+from agentops.worker.needs import Ask, Enquire, Invoke
 from agentops.worker.pace import Pace
-from agentops.worker.session import Ask, Enquire, Invoke
 from agentops.worker.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)

@@ -31,8 +31,9 @@ from agentops.tenancy.scope import tenant_scope
 from agentops.worker import mishap
 from agentops.worker.backoff import backoff
 from agentops.worker.calls import Tools
+from agentops.worker.needs import Ask, Commit, Enquire, Invoke, Need, Steps
 from agentops.worker.planners import planner_for
-from agentops.worker.session import Ask, Commit, Enquire, Invoke, Need, Session, Steps
+from agentops.worker.session import Session
 from agentops.worker.snapshot import Snapshot
 from tools import executor
 

@@ -35,7 +35,7 @@ from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
 from agentops.worker import driver
 from agentops.worker.driver import ConnectionBroken, Crew, Driver
-from agentops.worker.session import Invoke
+from agentops.worker.needs import Invoke
 from agentops.worker.sweeper import settle_leftovers
 from approvals.intervention import Answered, NotUnknown, Paused, cancel_run, pause_run, reconcile_call
 from approvals.models import Grant, Proposal

@@ -194,7 +194,7 @@ def test_once_a_guardrail_broke_nothing_that_policy_granted_before_starts(
 ) -> None:
     calls: list[JSON] = [{"tool": "mail.read", "arguments": {"message_id": name}} for name in ("M-0001", "M-0002")]
     task_type([{"id": "a", "calls": calls, "on_failure": "continue"}], {"mail.read": AllowlistState.AUTO})
-    broken = "agentops.worker.session.screen_output"
+    broken = "agentops.worker.executing.screen_output"
     monkeypatch.setattr(broken, lambda output, trust, settings: [{"path": "/text", "failed": "ValueError"}])
     run = drive(start("job", {}).id)
     assert len(events_of(run, CallGranted)) == 2
