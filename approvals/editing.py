@@ -6,7 +6,7 @@ from typing import Final
 
 from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
-from agentops.engine.state import fold
+from agentops.engine.folding import fold
 from agentops.engine.transitions import CallState
 from agentops.guardrails.provenance import UNSCREENED, Provenance, SourceKind
 from agentops.guardrails.provenance import provenance as single_provenance

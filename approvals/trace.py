@@ -34,9 +34,10 @@ from agentops.engine.events import (
     StepSkipped,
     StepVerified,
 )
+from agentops.engine.folding import apply
 from agentops.engine.limits import HARD_MAXIMA
 from agentops.engine.plan import InvalidPlan, Missing, Plan
-from agentops.engine.state import State, apply
+from agentops.engine.state import State
 from agentops.guardrails.provenance import Provenance
 from agentops.guardrails.screening import screen_output
 from agentops.wire.canonical import canonical, digest

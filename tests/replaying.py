@@ -64,8 +64,8 @@ def problems_of_all() -> Iterator[str]:
 
 def problems_of(run_id: UUID) -> Iterator[str]:
     """Fold the stored text of one run twice, compare it with the rows, and derive its commands again."""
+    from agentops.engine.folding import fold
     from agentops.engine.replay import Diverged, replay
-    from agentops.engine.state import fold
     from agentops.runs.models import Run, ToolCall
     from agentops.runs.recording import load
 

@@ -59,8 +59,9 @@ from agentops.engine.events import (
     StepVerified,
     encode,
 )
+from agentops.engine.folding import apply
 from agentops.engine.questions import open_one
-from agentops.engine.state import State, apply
+from agentops.engine.state import State
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.guardrails.output.review import redacted
 from agentops.wire.parse import JSON, clean

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from agentops.engine.events import RunWarned
-from agentops.engine.state import State, tool_cost
+from agentops.engine.folding import tool_cost
+from agentops.engine.state import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from django.urls import reverse
 from pydantic import BaseModel, Field
 
 from agentops.audit.services import Recorded
-from agentops.engine.state import Call, State, StepProgress, fold
+from agentops.engine.folding import fold
+from agentops.engine.state import Call, State, StepProgress
 from agentops.engine.transitions import CallState, RunState
 from agentops.runs.models import Run, TaskType
 from agentops.runs.recording import stamped, stream_of

@@ -6,7 +6,8 @@ from typing import Final
 from uuid import UUID
 
 from agentops.engine.events import CallSelected, Event, ProposalDecided, Stamped
-from agentops.engine.state import State, fold
+from agentops.engine.folding import fold
+from agentops.engine.state import State
 from agentops.engine.transitions import CallState
 from agentops.guardrails.provenance import Integrity, Provenance, SourceKind, join
 from agentops.runs.recording import load

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from agentops.engine.events import Stamped
-from agentops.engine.state import State, apply
+from agentops.engine.folding import apply
+from agentops.engine.state import State
 from agentops.metrics.units import Reading, Units
 
 

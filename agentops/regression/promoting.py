@@ -21,7 +21,8 @@ from agentops.engine.events import (
     ProposalExpired,
     Stamped,
 )
-from agentops.engine.state import State, fold
+from agentops.engine.folding import fold
+from agentops.engine.state import State
 from agentops.engine.transitions import CallState, RunState
 from agentops.regression.cases import Case
 from agentops.wire.parse import JSONObject

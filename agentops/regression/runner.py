@@ -16,8 +16,9 @@ from django.utils import timezone
 
 from agentops.budgets.services import Allowance, Amounts, Refused
 from agentops.engine.events import Stamped
+from agentops.engine.folding import fold
 from agentops.engine.planner import Planner
-from agentops.engine.state import State, fold
+from agentops.engine.state import State
 from agentops.engine.transitions import RunState
 from agentops.regression.cases import Case
 from agentops.regression.checks import Problem, problems

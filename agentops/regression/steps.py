@@ -39,8 +39,9 @@ from agentops.engine.events import (
     Stamped,
     StepVerified,
 )
+from agentops.engine.folding import apply
 from agentops.engine.planner import CallView
-from agentops.engine.state import Call, State, apply
+from agentops.engine.state import Call, State
 from agentops.engine.transitions import IllegalTransition
 from agentops.regression.recordings import Recording
 from agentops.runs.findings import readable

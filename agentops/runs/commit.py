@@ -14,7 +14,8 @@ from django.db import connection, transaction
 
 from agentops.audit.services import Sealed, StreamConflict, actor_json, seal
 from agentops.engine.events import Event, Stamped
-from agentops.engine.state import State, fold
+from agentops.engine.folding import fold
+from agentops.engine.state import State
 from agentops.runs import statements
 from agentops.runs.points import reached
 from agentops.runs.recording import (

@@ -49,9 +49,10 @@ from agentops.engine.events import (
     decode,
     encode,
 )
+from agentops.engine.folding import fold
 from agentops.engine.questions import waiting as waiting_questions
 from agentops.engine.refusals import ended_by
-from agentops.engine.state import State, fold
+from agentops.engine.state import State
 from agentops.engine.transitions import CallState, RunState
 from agentops.payloads.services import keep
 from agentops.runs.dispatch import ring

@@ -57,9 +57,10 @@ from agentops.engine.events import (
     UnknownEvent,
     decode,
 )
+from agentops.engine.folding import apply
 from agentops.engine.plan import ArrayTree, ObjectTree, Plan, Ref, Text, Tree
 from agentops.engine.plan import Literal as PlanLiteral
-from agentops.engine.state import State, apply
+from agentops.engine.state import State
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.runs.words import Tone, question_words, reach_words, rule_words, turn_words
 from agentops.runs.words import planner_words as planner_words

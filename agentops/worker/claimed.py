@@ -16,7 +16,8 @@ from agentops.engine.events import (
     RunWaiting,
     Stamped,
 )
-from agentops.engine.state import State, apply, fold
+from agentops.engine.folding import apply, fold
+from agentops.engine.state import State
 from agentops.engine.transitions import CallState, RunState
 from agentops.guardrails.output.policy import OutputPolicy
 from agentops.guardrails.screening import screen_input

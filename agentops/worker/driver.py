@@ -18,8 +18,9 @@ from psycopg import InterfaceError as DatabaseInterfaceError
 from psycopg import OperationalError as DatabaseOperationalError
 
 from agentops import clock
+from agentops.engine.folding import fold
 from agentops.engine.planner import Planner
-from agentops.engine.state import State, fold
+from agentops.engine.state import State
 from agentops.logs import about_run
 from agentops.runs import lease as leases
 from agentops.runs.commit import RUN_COLUMNS, Head, commit

@@ -23,8 +23,9 @@ from agentops.engine.events import (
     ProposalUndone,
     Stamped,
 )
+from agentops.engine.folding import fold
 from agentops.engine.state import Call as ToolCall
-from agentops.engine.state import State, fold
+from agentops.engine.state import State
 from agentops.engine.transitions import CallState, IllegalTransition
 from agentops.guardrails.provenance import UNSCREENED
 from agentops.guardrails.screening import screen_output

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from django.utils import timezone
 
 from agentops.engine.decide import Candidate
-from agentops.engine.state import State, fold
+from agentops.engine.folding import fold
+from agentops.engine.state import State
 from agentops.guardrails.output.policy import DEFAULT
 from agentops.guardrails.provenance import SourceKind, provenance
 from agentops.runs.models import Playbook, Run, TaskType

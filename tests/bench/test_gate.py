@@ -1,6 +1,6 @@
 """The decision that the bench times is a real one: it asks a person, and a card can be made of it."""
 
-from agentops.engine.state import fold
+from agentops.engine.folding import fold
 from agentops.runs.recording import load
 from agentops.tenancy.models import Tenant
 from tests.bench import gate

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from agentops.engine.decide import decide
 from agentops.engine.events import CallDeferred, CallFailed, CallReconciled, CallStarted, RunWaiting, decode, encode
+from agentops.engine.folding import apply, fold
 from agentops.engine.replay import Identical, replay
-from agentops.engine.state import State, apply, fold
+from agentops.engine.state import State
 from agentops.engine.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, CallState, RunState
 from agentops.wire.parse import JSON, JSONObject, as_object
 from tests.engine.world import World, submitted

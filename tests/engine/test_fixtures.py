@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from agentops.engine.events import EVENT_TYPES, Stamped, decode, encode
+from agentops.engine.folding import fold
 from agentops.engine.replay import Identical, replay
-from agentops.engine.state import fold
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSONObject
 

@@ -31,7 +31,7 @@ from agentops.engine.events import (
     decode,
     encode,
 )
-from agentops.engine.state import fold
+from agentops.engine.folding import fold
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.wire.parse import JSONObject
 from tests.engine.world import World

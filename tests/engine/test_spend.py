@@ -23,9 +23,10 @@ from agentops.engine.events import (
     decode,
     encode,
 )
+from agentops.engine.folding import apply
 from agentops.engine.limits import HARD_MAXIMA, InvalidLimits, Limits
 from agentops.engine.spend import MEASURES, model_limit_reached, review_refused
-from agentops.engine.state import State, apply
+from agentops.engine.state import State
 from agentops.engine.transitions import CallState, RunState
 from agentops.wire.parse import JSON, JSONObject
 from tests.engine.world import EFFECTS, World, submitted

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from agentops.engine.decide import plan_request
 from agentops.engine.events import CallSucceeded
+from agentops.engine.folding import fold
 from agentops.engine.plan import Missing, Ref
-from agentops.engine.state import State, fold
+from agentops.engine.state import State
 from agentops.guardrails.score import Settings
 from agentops.guardrails.screening import screen_output
 from agentops.wire.parse import JSON, JSONObject

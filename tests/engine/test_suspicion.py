@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from agentops.engine.events import CallSucceeded, RunClaimed
+from agentops.engine.folding import fold
 from agentops.engine.plan import Missing, Ref
-from agentops.engine.state import State, fold, suspicion_at
+from agentops.engine.state import State, suspicion_at
 from agentops.guardrails.provenance import UNSCREENED
 from agentops.wire.parse import JSONObject
 from tests.engine.test_replay import place, recorded

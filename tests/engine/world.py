@@ -49,9 +49,10 @@ from agentops.engine.events import (
     RunWaiting,
     Stamped,
 )
+from agentops.engine.folding import apply
 from agentops.engine.questions import MAX_QUESTIONS
 from agentops.engine.replay import closings
-from agentops.engine.state import Call, State, apply
+from agentops.engine.state import Call, State
 from agentops.engine.transitions import CallState, RunState
 from agentops.wire.canonical import digest
 from agentops.wire.parse import JSON, JSONObject

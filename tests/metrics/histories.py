@@ -17,7 +17,7 @@ from agentops.engine.events import (
     Stamped,
     Usage,
 )
-from agentops.engine.state import apply
+from agentops.engine.folding import apply
 from agentops.wire.parse import JSONObject
 from tests.engine.world import START, World, submitted
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentops.engine.state import fold
+from agentops.engine.folding import fold
 from agentops.metrics.cells import Cells, Grain, cells_of, difference
 from agentops.metrics.reading import read_run
 from agentops.metrics.statistics import added

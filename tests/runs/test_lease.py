@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from agentops.engine.events import RunClaimed, Stamped
-from agentops.engine.state import fold
+from agentops.engine.folding import fold
 from agentops.runs import lease
 from agentops.runs.commit import RUN_COLUMNS, Head, Write, commit
 from agentops.runs.models import Run
