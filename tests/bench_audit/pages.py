@@ -230,7 +230,7 @@ def first_paint(browser: Any, site: Site, place: Place, contexts: int) -> Iterat
             context = new_context(browser, site, place)
             page = context.new_page()
             page.goto(address)
-            page.wait_for_function(f"({PAINTED}) > 0", polling=20)
+            page.wait_for_function(f"() => ({PAINTED}) > 0", polling=20)
             painted[name].append(float(page.evaluate(PAINTED)))
             context.close()
     floor = quantile(painted["floor page"], 0.75)
