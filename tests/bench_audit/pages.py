@@ -20,7 +20,6 @@ from tests.bench_ui.world import Place
 TARGET_MS = 150
 PAINT_MS = 500
 STATEMENTS = 16
-PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime || 0"
 SCAN = re.compile(r"Seq Scan on (?:audit_event|audit_eventterm|audit_stream|metrics_rollup|metrics_runfact|runs_run)\b")
 
 
@@ -215,27 +214,13 @@ def _plan(place: Place, sql: str, values: Any) -> str:
 
 
 def first_paint(browser: Any, site: Site, place: Place, contexts: int) -> Iterator[Row]:
-    """Open dashboard, record and floor in turns, each time in a browser that has nothing in its cache."""
-    from tests.bench_ui.hands import new_context
+    """Open dashboard, record and floor page."""
+    from tests.bench_ui import painting
 
-    addresses = {
-        "floor page": site.floor_url,
+    pages = {
         "dashboard": site.path(place, "metrics"),
         "dashboard, 28 days": site.path(place, "metrics?window=28d"),
         "record": site.path(place, "audit"),
     }
-    painted: dict[str, list[float]] = {name: [] for name in addresses}
-    for _ in range(contexts):
-        for name, address in addresses.items():
-            context = new_context(browser, site, place)
-            page = context.new_page()
-            page.goto(address)
-            page.wait_for_function(f"() => ({PAINTED}) > 0", polling=20)
-            painted[name].append(float(page.evaluate(PAINTED)))
-            context.close()
-    floor = quantile(painted["floor page"], 0.75)
-    for name, found in painted.items():
-        p75 = quantile(found, 0.75)
-        target = f"<= {floor + PAINT_MS:.0f}" if name.startswith("dashboard") else ""
-        told = f"p50 {quantile(found, 0.5):.0f} ms"
-        yield Row("first paint", f"{name}, p75", p75, "ms", p75 / floor, target, told)
+    above = {name: PAINT_MS for name in pages if name.startswith("dashboard")}
+    yield from painting.first_paint(browser, site, place, pages, contexts=contexts, above=above)

@@ -1,7 +1,6 @@
 """Must show 1, 2, 4 and 8 in a browser: first paint, keyboard scripts, layout shift, weight of the first load."""
 
 import gzip
-import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from agentops.audit.packing import unpack
 from agentops.audit.services import read
 from agentops.engine.events import ProposalDecided
 from tests.bench.report import Row
+from tests.bench_ui import painting
 from tests.bench_ui.hands import GUARD_MS, SLIP_MS, Act, Hands, new_context
 from tests.bench_ui.seeding import fill
 from tests.bench_ui.server import pick
 from tests.bench_ui.site import Site, arriving, quantile
 from tests.bench_ui.world import Place
 
-PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime || 0"
 MIX = {
     "low note": 60,
     "medium refund": 16,
@@ -51,29 +50,11 @@ class Counts:
 
 
 def first_paint(browser: Browser, site: Site, place: Place, counts: Counts) -> Iterator[Row]:
-    """Open queue, card and floor in turns, each time in a browser that has nothing in its cache."""
+    """Open queue, card and floor page."""
     card = pick(site, place)[0]
-    pages = {
-        "floor page": site.floor_url,
-        "queue": site.path(place, "queue"),
-        "card": site.path(place, f"proposals/{card}"),
-    }
-    painted: dict[str, list[float]] = {name: [] for name in pages}
-    for _ in range(counts.contexts):
-        for name, address in pages.items():
-            context = new_context(browser, site, place)
-            page = context.new_page()
-            page.goto(address)
-            page.wait_for_function(f"() => ({PAINTED}) > 0", polling=20)
-            painted[name].append(float(page.evaluate(PAINTED)))
-            context.close()
-    floor = quantile(painted["floor page"], 0.75)
-    for name, found in painted.items():
-        p75 = quantile(found, 0.75)
-        target = "" if name == "floor page" else f"<= {floor + 300:.0f}"
-        yield Row(
-            "first paint", f"{name}, p75", p75, "ms", p75 / floor, target, f"p50 {statistics.median(found):.0f} ms"
-        )
+    pages = {"queue": site.path(place, "queue"), "card": site.path(place, f"proposals/{card}")}
+    above = dict.fromkeys(pages, 300)
+    yield from painting.first_paint(browser, site, place, pages, contexts=counts.contexts, above=above)
 
 
 # --- 2: by keyboard alone ---------------------------------------------------------------------------------------------
