@@ -429,7 +429,8 @@ class CallContext:
 class ToolError(Exception):
     """Raised by a handler that knows the call had no effect, with a code of its contract.
 
-    The one exception is `ErrorCode.OUTCOME_UNKNOWN`: the handler does not know.
+    The exceptions, of writes, are `ErrorCode.OUTCOME_UNKNOWN` (the handler does not know) and `OUTPUT_INVALID` (the
+    provider did answer, and nobody can read what).
     `retry_after` is in seconds and only meant for transient codes.
     """
 

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from agentops import clock
@@ -88,7 +89,7 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The call had no effect (or, for a repeatable tool, may simply be repeated).
+    """This attempt had no effect (a read may have been made, and may simply be repeated).
 
     `reached`: whether the handler was. Where it was not, the permission has been used for nothing.
     """
@@ -244,7 +245,7 @@ class Executor:
             return Failed(ErrorCode.INTERNAL, message, _since(started))
         duration = _since(started)
         if problem := _output_issues(contract, output):
-            if contract.effect is Effect.UNSAFE_WRITE:
+            if contract.effect is not Effect.READ:
                 return Unknown(f"The tool ran, but its answer is invalid. {problem}", duration)
             return Failed(ErrorCode.OUTPUT_INVALID, problem, duration)
         return Succeeded(output, duration)
@@ -268,8 +269,12 @@ def _output_issues(contract: ToolContract, output: JSON) -> str:
     return describe_issues(issues) if issues else ""
 
 
+_SAYS_NOTHING: Final = frozenset({ErrorCode.OUTCOME_UNKNOWN, ErrorCode.OUTPUT_INVALID})
+"""Codes by which a write does not say that it had no effect: the provider did not answer, or nobody understood it."""
+
+
 def _tool_error(contract: ToolContract, error: ToolError, duration_ms: int) -> Outcome:
-    if error.code is ErrorCode.OUTCOME_UNKNOWN and contract.effect is Effect.UNSAFE_WRITE:
+    if error.code in _SAYS_NOTHING and contract.effect is not Effect.READ:
         return Unknown(error.message, duration_ms)
     if error.code not in contract.error_codes:
         logger.error("%s %s raised the undeclared code %s", contract.name, contract.version, error.code)

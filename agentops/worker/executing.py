@@ -162,6 +162,12 @@ class Executing(Claimed):
                 trust = trust_of(contract)
                 screened = screen_output(output, trust, self.snapshot.screening)
                 return CallSucceeded(call.call_id, output, digest(output), duration, trust, attempt, screened)
+            case executor.Failed(code=code, message=message, retry_after=retry_after) if _may_have_happened(call):
+                told = f"It was interrupted and may have happened; repeating it failed with {code}: {message}"
+                retry_at = ""
+                if code in TRANSIENT and attempt < self.state.limits.attempts:
+                    retry_at = rfc3339(self.driver.now() + backoff(attempt, retry_after, self.driver.rng))
+                return CallUnknown(call.call_id, told[:2000], retry_at=retry_at)
             case executor.Failed(code=code, message=message, duration_ms=duration, retry_after=retry_after):
                 may_repeat = call.effect != Effect.UNSAFE_WRITE and code in TRANSIENT
                 retry_at = ""
@@ -400,6 +406,11 @@ class _AsksMore(Exception):
         super().__init__(wanted.rule)
         self.proposal = proposal
         self.wanted = wanted
+
+
+def _may_have_happened(call: ToolCall) -> bool:
+    """Whether an earlier attempt at a write may have had its effect: a repeat that fails speaks for itself only."""
+    return call.effect != Effect.READ and call.state in (CallState.EXECUTING, CallState.UNKNOWN)
 
 
 def _as_before(call: ToolCall, failure: executor.Failed) -> executor.Outcome:

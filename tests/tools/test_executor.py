@@ -69,7 +69,9 @@ def contract(effect: Effect) -> ToolContract:
         effect=effect,
         roles={"size": ArgumentRole.CONTENT},
         output_trust={"": Trust.TRUSTED},
-        error_codes=frozenset({ErrorCode.CONFLICT, ErrorCode.RATE_LIMITED}),
+        error_codes=frozenset(
+            {ErrorCode.CONFLICT, ErrorCode.RATE_LIMITED, ErrorCode.OUTCOME_UNKNOWN, ErrorCode.OUTPUT_INVALID}
+        ),
         sentence="Probe {size}",
         reversible=Reversibility(Reversal.NONE_NEEDED, "Nothing happens."),
     )
@@ -299,9 +301,11 @@ def test_a_code_that_a_write_never_declared_says_nothing_of_its_effect(bench: Be
     assert isinstance(bench.run(), Unknown)
 
 
-def test_an_unsafe_write_may_say_that_it_does_not_know(bench: Bench) -> None:
-    bench.effect = Effect.UNSAFE_WRITE
-    bench.answer = raising(ToolError(ErrorCode.OUTCOME_UNKNOWN, "No answer."))
+@pytest.mark.parametrize("effect", [Effect.IDEMPOTENT_WRITE, Effect.UNSAFE_WRITE])
+@pytest.mark.parametrize("code", [ErrorCode.OUTCOME_UNKNOWN, ErrorCode.OUTPUT_INVALID])
+def test_a_write_may_say_that_it_does_not_know(bench: Bench, effect: Effect, code: ErrorCode) -> None:
+    bench.effect = effect
+    bench.answer = raising(ToolError(code, "No answer."))
     outcome = bench.run()
     assert isinstance(outcome, Unknown)
     assert outcome.message == "No answer."
@@ -324,7 +328,7 @@ BAD_OUTPUTS: list[Any] = [
 def test_an_invalid_answer_is_never_a_success(bench: Bench, effect: Effect, output: Any) -> None:
     bench.effect, bench.answer = effect, lambda: output
     outcome = bench.run()
-    if effect is Effect.UNSAFE_WRITE:
+    if effect is not Effect.READ:
         assert isinstance(outcome, Unknown)
     else:
         assert isinstance(outcome, Failed)

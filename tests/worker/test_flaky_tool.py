@@ -71,7 +71,7 @@ def contract(name: str, effect: Effect) -> ToolContract:
         effect=effect,
         roles={"n": ArgumentRole.AUTHORITY},
         output_trust={"": Trust.TRUSTED},
-        error_codes=frozenset({ErrorCode.UNAVAILABLE, ErrorCode.CONFLICT}),
+        error_codes=frozenset({ErrorCode.UNAVAILABLE, ErrorCode.CONFLICT, ErrorCode.OUTCOME_UNKNOWN}),
         sentence="Ask for {n}",
         reversible=Reversibility(Reversal.IRREVERSIBLE, "It cannot be taken back."),
     )
@@ -94,6 +94,8 @@ class Provider:
     """Payments whose confirmation never arrived."""
     crashes: int = 0
     """How many requests more end in an error that nobody declared, after they have arrived."""
+    odd: list[ErrorCode | JSONObject] = field(default_factory=list)
+    """What the next requests are answered with, after they have arrived: a declared code, or an output."""
     keys: list[str] = field(default_factory=list)
     dice: random.Random = field(default_factory=lambda: random.Random(8))
 
@@ -110,6 +112,11 @@ class Provider:
                 if down:
                     self.lost += 1
                     raise ToolError(ErrorCode.OUTCOME_UNKNOWN, "The connection broke after the request was sent.")
+            if self.odd:
+                odd = self.odd.pop(0)
+                if isinstance(odd, ErrorCode):
+                    raise ToolError(odd, "Said the provider.")
+                return odd
             if down:
                 raise ToolError(ErrorCode.UNAVAILABLE, "The provider does not answer.")
             return {"receipt": "ok"}
@@ -524,6 +531,66 @@ def test_an_unknown_write_waits_for_a_tool_that_is_held_and_is_never_said_to_hav
         run = drive(run, provider)
     assert run.state == "awaiting_reconciliation"
     assert len(provider.keys) == 1
+    assert isinstance(replayed(load(run.id)), Identical)
+
+
+@pytest.mark.parametrize("odd", [{"receipt": 7}, ErrorCode.OUTCOME_UNKNOWN], ids=["invalid output", "declared"])
+def test_a_repeatable_write_that_may_have_happened_is_repeated_under_its_own_key(
+    provider: Provider, odd: ErrorCode | JSONObject
+) -> None:
+    task_type([PUT_STEP], {"lab.put": AUTO})
+    provider.odd = [odd, odd]
+    run = start("job", {}, now=provider.clock())
+    for _ in range(3):
+        run = drive(run, provider)
+        provider.clock.forward(minutes=2)
+    assert run.state == "succeeded"
+    assert kinds(run)[2:] == ["call.started", "call.unknown"] * 2 + ["call.started", "call.succeeded"]
+    assert len(provider.keys) == 3
+    assert set(provider.keys) == {ToolCall.objects.get().idempotency_key}
+    assert isinstance(replayed(load(run.id)), Identical)
+
+
+@pytest.mark.parametrize("odd", [{"receipt": 7}, ErrorCode.OUTCOME_UNKNOWN], ids=["invalid output", "declared"])
+def test_a_repeatable_write_nobody_can_read_the_answer_of_is_put_before_a_person_and_not_said_to_have_failed(
+    provider: Provider, odd: ErrorCode | JSONObject
+) -> None:
+    task_type([PUT_STEP], {"lab.put": AUTO}, limits={"attempts": 3})
+    provider.odd = [odd] * 10
+    run = start("job", {}, now=provider.clock())
+    for _ in range(6):
+        run = drive(run, provider)
+        provider.clock.forward(minutes=2)
+    assert run.state == "awaiting_reconciliation"
+    assert len(provider.keys) == 3
+    assert "call.failed" not in kinds(run)
+    assert isinstance(replayed(load(run.id)), Identical)
+
+
+@pytest.mark.parametrize("code", [ErrorCode.CONFLICT, ErrorCode.UNAVAILABLE])
+def test_a_repeat_that_fails_does_not_say_that_the_first_attempt_had_no_effect(
+    provider: Provider, code: ErrorCode
+) -> None:
+    task_type([PUT_STEP], {"lab.put": AUTO}, limits={"attempts": 3})
+    provider.odd = [ErrorCode.OUTCOME_UNKNOWN, code, code, code]
+    run = start("job", {}, now=provider.clock())
+    for _ in range(6):
+        run = drive(run, provider)
+        provider.clock.forward(minutes=2)
+    assert run.state == "awaiting_reconciliation"
+    assert len(provider.keys) == (3 if code is ErrorCode.UNAVAILABLE else 2), "only what passes is tried again"
+    assert "call.failed" not in kinds(run)
+    assert isinstance(replayed(load(run.id)), Identical)
+
+
+def test_a_payment_whose_answer_is_invalid_happened_once_and_the_tools_own_record_says_so(provider: Provider) -> None:
+    task_type([PAY_STEP], {"lab.pay": AUTO})
+    provider.odd = [{"receipt": 7}]
+    run = drive(start("job", {}, now=provider.clock()), provider)
+    assert run.state == "succeeded"
+    assert kinds(run)[2:] == ["call.started", "call.unknown", "call.reconciled"]
+    assert ToolCall.objects.get().state == "succeeded"
+    assert set(provider.paid.values()) == {1}
     assert isinstance(replayed(load(run.id)), Identical)
 
 
