@@ -122,11 +122,17 @@ order by c.priority desc, c.not_before
 # A claim need not wait for the disk: the log is in order, so whatever its worker records later makes it durable too.
 
 
-def renew(leases: Sequence[Lease], until: datetime) -> int:
-    """Extend leases that are still held; return how many are."""
-    return Run.objects.filter(pk__in=[lease.run_id for lease in leases], lease_owner=leases[0].owner).update(
-        lease_until=until
-    )
+def renew(leases: Sequence[Lease], until: datetime) -> set[UUID]:
+    """Extend leases that are still held; return the ids of their runs.
+
+    Held is the lease with its fence: a worker's name may be that of another one, or its own of an earlier claim.
+    """
+    held = Q()
+    for lease in leases:
+        held |= Q(pk=lease.run_id, fence=lease.fence, lease_owner=lease.owner)
+    if not held or not Run.objects.filter(held).update(lease_until=until):
+        return set()
+    return set(Run.objects.filter(held).values_list("pk", flat=True))
 
 
 def any_due(now: datetime) -> bool:

@@ -231,13 +231,15 @@ class Crew:
         one.parked = None
 
     def renew(self) -> None:
-        """Extend the leases of all runs under way."""
+        """Extend the leases of all runs under way that are still this worker's."""
         until = self.driver.now() + leases.LEASE
         short = [one for one in self.active if one.session.lease.until < until - leases.LEASE / 3]
         if not short:
             return
-        leases.renew([one.session.lease for one in short], until)
+        held = leases.renew([one.session.lease for one in short], until)
         for one in short:
+            if one.session.lease.run_id not in held:
+                continue  # nothing starts in it after its end, and its next commit is refused
             one.session.lease = replace(one.session.lease, until=until)
             one.session.run.lease_until = until
 

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from datetime import timedelta
 from functools import partial
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -19,6 +20,7 @@ from agentops.tenancy.access import WORKER
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.worker.backoff import CAP_S, backoff
+from agentops.worker.driver import Crew, Driver
 from agentops.worker.sweeper import RING_AGAIN, sweep_tenant, take_over
 from tests.approvals.threads import at_once
 from tests.shop import Clock, drive, open_shop, receive, start
@@ -66,6 +68,34 @@ def test_a_worker_whose_lease_was_taken_writes_nothing(run: Run) -> None:
     assert state_of(run.id).seq == before.seq + 1
 
 
+def test_a_lease_is_renewed_by_the_worker_that_holds_it_and_by_no_earlier_one_of_the_same_name(run: Run) -> None:
+    now = timezone.now()
+    first = lease.claim(run.id, owner="w1", now=now)
+    assert first is not None
+    assert lease.renew([first.lease], now + lease.LEASE) == {run.id}
+    later = now + lease.LEASE + timedelta(seconds=1)
+    second = lease.claim(run.id, owner="w1", now=later)
+    assert second is not None
+    assert lease.renew([first.lease], later + lease.LEASE * 9) == set()
+    assert Run.objects.get(pk=run.id).lease_until == second.lease.until
+    assert lease.renew([second.lease], later + lease.LEASE * 2) == {run.id}
+    assert Run.objects.get(pk=run.id).lease_until == later + lease.LEASE * 2
+    assert lease.renew([], later) == set()
+
+
+def test_a_crew_does_not_believe_that_it_has_renewed_what_another_has_taken(run: Run) -> None:
+    clock = Clock()
+    first = lease.claim(run.id, owner="w1", now=clock())
+    assert first is not None
+    crew = Crew(Driver("w1", now=clock))
+    crew.take([first])
+    clock.forward(seconds=lease.LEASE.total_seconds() + 1)
+    assert lease.claim(run.id, owner="w1", now=clock()) is not None
+    crew.renew()
+    [active] = crew.active
+    assert active.session.lease.until == first.lease.until, "no effect may start on the strength of it"
+
+
 def test_a_process_that_is_alone_takes_up_at_once_what_a_killed_one_held(run: Run, acme: Tenant) -> None:
     now = timezone.now()
     killed = lease.claim(run.id, owner="w1", now=now)
@@ -98,6 +128,34 @@ def test_of_many_workers_that_want_a_run_one_gets_it(acme: Tenant) -> None:
 
     won = Counter(r for found in at_once([partial(grab, i) for i in range(6)]) for r in found)
     assert won == Counter({str(r): 1 for r in runs})
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite lets one writer in at a time")
+def test_a_worker_that_comes_back_and_one_of_its_name_that_takes_over_are_told_apart(acme: Tenant) -> None:
+    with tenant_scope(acme):
+        open_shop(acme)
+        runs = [start("support-email", {"message_id": "M-0001"}).id for _ in range(20)]
+        now = timezone.now()
+        first = [claimed for r in runs if (claimed := lease.claim(r, owner="w1", now=now)) is not None]
+    later = now + lease.LEASE + timedelta(seconds=1)
+    wrong = later + lease.LEASE * 9
+
+    def come_back() -> set[UUID]:
+        with tenant_scope(acme):
+            return {r for one in first for r in lease.renew([one.lease], wrong)}
+
+    def take() -> set[UUID]:
+        with tenant_scope(acme):
+            taken = (lease.claim(r, owner="w1", now=later) for r in reversed(runs))
+            return {one.run.id for one in taken if one is not None}
+
+    renewed, taken = at_once([come_back, take])
+    assert renewed | taken == set(runs)
+    assert not renewed & taken
+    with tenant_scope(acme):
+        untils = dict(Run.objects.values_list("pk", "lease_until"))
+    assert {r for r in runs if untils[r] == wrong} == renewed
 
 
 @pytest.mark.django_db(transaction=True)
