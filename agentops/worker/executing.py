@@ -83,38 +83,16 @@ class Executing(Claimed):
             reached("before_effect")
             outcome = yield Invoke(self.in_time(call), permit)
             reached("after_effect")
-        except grants.LineStopped as refusal:
-            self.forgo(call, admission)
-            spending.after_call(held, contract, reached=False, unknown=False, now=self.driver.now())
-            yield from self.stopped(refusal.stop)
-            return False
-        except grants.NotReleased as refusal:
-            self.forgo(call, admission)
-            spending.after_call(held, contract, reached=False, unknown=False, now=self.driver.now())
-            self.note(CallDeferred(call.call_id, refusal.code, refusal.message, rfc3339(refusal.until)))
-            return True
-        except _AsksMore as more:
-            self.forgo(call, admission)
-            spending.after_call(held, contract, reached=False, unknown=False, now=self.driver.now())
-            yield from self.reopen(call, more)
-            return True
-        except executor.PermitRefused as refusal:
-            self.forgo(call, admission)
-            yield from self.refuse(call, refusal.code, refusal.message)
-            spending.after_call(held, contract, reached=False, unknown=False, now=self.driver.now())
-            return True
+        except (grants.LineStopped, grants.NotReleased, _AsksMore, executor.PermitRefused) as why:
+            self.never_asked(call, admission, held)
+            return (yield from self.held_up(call, why))
         except Exception:
             self.forgo(call, admission)
             spending.not_made(held, call, now=self.driver.now())
             raise
-        started = self.state.calls[call.call_id].state is CallState.EXECUTING
-        if isinstance(outcome, executor.Failed) and not outcome.reached and started:
-            self.forgo(call, admission)
-            if call.state is CallState.GRANTED:
-                yield from self.unstarted(call, outcome)
-            else:
-                yield from self.keep(self.outcome(call, contract, _as_before(call, outcome), attempt))
-            spending.after_call(held, contract, reached=False, unknown=False, now=self.driver.now())
+        if isinstance(outcome, executor.Failed) and not outcome.reached:
+            self.never_asked(call, admission, held)
+            yield from self.unreached(call, contract, outcome, attempt)
             return True
         try:
             yield from self.keep(self.outcome(call, contract, outcome, attempt))
@@ -123,6 +101,35 @@ class Executing(Claimed):
             raise
         self.ended(call, contract, admission, outcome, held)
         return True
+
+    def held_up(
+        self,
+        call: ToolCall,
+        why: "grants.LineStopped | grants.NotReleased | _AsksMore | executor.PermitRefused",
+    ) -> Generator[Need, Any, bool]:
+        """Record why a call could not start; False when a stop of the line holds it back, as `execute` says."""
+        match why:
+            case grants.LineStopped():
+                yield from self.stopped(why.stop)
+                return False
+            case grants.NotReleased():
+                self.note(CallDeferred(call.call_id, why.code, why.message, rfc3339(why.until)))
+            case _AsksMore():
+                yield from self.reopen(call, why)
+            case executor.PermitRefused():
+                yield from self.refuse(call, why.code, why.message)
+            case _:
+                assert_never(why)
+        return True
+
+    def unreached(self, call: ToolCall, contract: ToolContract, failure: executor.Failed, attempt: int) -> Steps:
+        """Record that the handler of a call that was permitted was not reached."""
+        if self.state.calls[call.call_id].state is not CallState.EXECUTING:
+            yield from self.keep(self.outcome(call, contract, failure, attempt))
+        elif call.state is CallState.GRANTED:
+            yield from self.unstarted(call, failure)
+        else:
+            yield from self.keep(self.outcome(call, contract, _as_before(call, failure), attempt))
 
     def contract_changed(self, call: ToolCall, contract: ToolContract) -> bool:
         """Say whether arguments that passed one contract would be judged by another one now."""
@@ -366,6 +373,14 @@ class Executing(Claimed):
         """Tell the tool's breaker that the tool was never asked."""
         health.forgo(call.tool, admission, now=self.driver.now())
 
+    def never_asked(self, call: ToolCall, admission: health.Admitted, held: Reserved | None) -> None:
+        """Tell the tool's breaker that the tool was never asked, and give back what was set aside for asking it.
+
+        Before anything is recorded: what is given back is nobody's to settle if recording fails.
+        """
+        self.forgo(call, admission)
+        spending.give_back(held, now=self.driver.now())
+
     def report(
         self, call: ToolCall, contract: ToolContract, admission: health.Admitted, outcome: executor.Outcome
     ) -> None:
@@ -395,8 +410,8 @@ class Executing(Claimed):
     ) -> None:
         """Tell the tool's breaker and the budgets how a call that was made ended."""
         self.report(call, contract, admission, outcome)
-        unknown = isinstance(outcome, executor.Unknown)
-        spending.after_call(held, contract, reached=True, unknown=unknown, now=self.driver.now())
+        if not isinstance(outcome, executor.Unknown):
+            spending.after_call(held, contract, now=self.driver.now())
 
 
 class _AsksMore(Exception):

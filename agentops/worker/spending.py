@@ -257,16 +257,18 @@ def before_call(
     )
 
 
-def after_call(held: Reserved | None, contract: ToolContract, *, reached: bool, unknown: bool, now: datetime) -> None:
-    """Settle an attempt that reached its tool, whatever it answered, and give back one that did not.
+def after_call(held: Reserved | None, contract: ToolContract, *, now: datetime) -> None:
+    """Settle an attempt that reached its tool, whatever it answered.
 
     One of which nobody knows whether it happened stays set aside until somebody does (`sweep`).
     """
-    if held is None or (reached and unknown):
-        return
-    if reached:
+    if held is not None:
         budgets.settle(held.id, call_amounts(contract), now=now)
-    else:
+
+
+def give_back(held: Reserved | None, *, now: datetime) -> None:
+    """Give back what was set aside for an attempt that did not reach its tool."""
+    if held is not None:
         budgets.release(held.id, now=now)
 
 
@@ -276,8 +278,8 @@ def not_made(held: Reserved | None, call: Call, *, now: datetime) -> None:
     An attempt with an intent keeps what it has: whether the intent was committed is not known here, and if it was not,
     the next one uses the same reservation.
     """
-    if held is not None and call.effect == Effect.READ:
-        budgets.release(held.id, now=now)
+    if call.effect == Effect.READ:
+        give_back(held, now=now)
 
 
 def call_amounts(contract: ToolContract) -> Amounts:

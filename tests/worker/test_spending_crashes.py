@@ -8,9 +8,12 @@ from django.contrib.auth.models import User
 
 from agentops.budgets.measures import Measure
 from agentops.budgets.models import Reservation
+from agentops.runs import lease
+from agentops.runs.models import Run
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.worker import spending
+from agentops.worker.driver import Driver
 from approvals import grants
 from approvals.intervention import Answered, Verdict, cancel_run, reconcile_call
 from tests.budgets.lab import books, budget
@@ -31,6 +34,7 @@ from tests.worker.paid import (
 )
 from tools import executor
 from tools.contracts import CallContext, ErrorCode, ToolContract, ToolError
+from tools.models import ToolHealth
 
 
 def kill_at(point: str, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,5 +190,58 @@ def test_a_failed_look_does_not_hold_what_a_read_was_refused(
         drive(run, provider)
     assert books(made) == (0, 0)
     provider.clock.forward(minutes=10)
+    assert drive(run, provider).state == "succeeded"
+    assert books(made) == (0, COST)
+
+
+@pytest.mark.parametrize("tool", [PAY, PUT], ids=["unsafe", "idempotent"])
+def test_an_attempt_that_did_not_reach_its_tool_costs_nothing_although_its_worker_lost_the_run(
+    provider: Provider, scoped: Tenant, tool: ToolContract
+) -> None:
+    """The deadline passes before the handler starts, and so does the lease: nobody can record that it did not."""
+    made = budget(Measure.COST, 10 * COST)
+    job(tool)
+    run = begin(provider)
+
+    class Late:
+        def execute(self, request: executor.CallRequest, consume: executor.Consume) -> executor.Outcome:
+            provider.clock.forward(minutes=5)
+            assert lease.claim(run.pk, owner="w2", now=provider.clock()) is not None
+            return executor.Failed(ErrorCode.TIMEOUT, "The deadline has passed.", reached=False)
+
+        reconcile = staticmethod(executor.reconcile)
+        read_back = staticmethod(executor.read_back)
+
+    Driver("w1", now=provider.clock, tools=Late()).drive(scoped, run.pk)
+    assert Reservation.objects.get().state == "released"
+    assert books(made) == (0, 0)
+
+    provider.clock.forward(minutes=5)
+    assert drive(run, provider, "w3").state == "succeeded"
+    sweep(scoped, provider)
+    assert open_purposes() == []
+    assert sum(provider.effects.values()) == 1
+    assert books(made) == (0, COST)
+
+
+def test_a_read_that_did_not_reach_its_tool_costs_nothing_and_says_nothing_about_the_tool(
+    provider: Provider, scoped: Tenant
+) -> None:
+    made = budget(Measure.COST, 10 * COST)
+    job(READ)
+    run = begin(provider)
+
+    class Late:
+        def execute(self, request: executor.CallRequest, consume: executor.Consume) -> executor.Outcome:
+            return executor.Failed(ErrorCode.TIMEOUT, "The deadline has passed.", reached=False)
+
+        reconcile = staticmethod(executor.reconcile)
+        read_back = staticmethod(executor.read_back)
+
+    Driver("w1", now=provider.clock, tools=Late()).drive(scoped, run.pk)
+    assert Run.objects.get(pk=run.pk).state == "waiting_retry"
+    assert books(made) == (0, 0)
+    assert not ToolHealth.objects.exists()
+    provider.clock.forward(minutes=5)
     assert drive(run, provider).state == "succeeded"
     assert books(made) == (0, COST)
