@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
@@ -19,6 +19,7 @@ from agentops.changes import services as changes
 from agentops.changes.models import ChangeStatus
 from agentops.changes.outcomes import Decided, Forbidden, Invalid, Proposed, Settled, Stale
 from agentops.tenancy.access import SYSTEM, Actor
+from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import current_tenant_id
 from agentops.wire.parse import JSON, JSONObject, clean_text
 
@@ -132,7 +133,8 @@ def change(
         return refused
     moment = now or clock.now()
     with transaction.atomic():
-        row = _locked(rule.host)
+        _hold_list()
+        row = _listed(rule.host)
         compared = compare(rule, row, secret)
         if isinstance(compared, Invalid):
             return compared
@@ -171,7 +173,8 @@ def remove(host: str, *, actor: Actor, now: datetime | None = None) -> Narrowed 
         return refused
     moment = now or clock.now()
     with transaction.atomic():
-        row = _locked(host)
+        _hold_list()
+        row = _listed(host)
         if row is None:
             return None
         before, above = rule_of(row), _above(host)
@@ -184,9 +187,11 @@ def remove(host: str, *, actor: Actor, now: datetime | None = None) -> Narrowed 
 def decide(*, change_id: UUID, verdict: str, note: str, actor: Actor, now: datetime | None = None) -> Decided:
     """Put a widening in force (`approve`), turn it down (`refuse`), or take the own one back (`withdraw`).
 
-    `Stale` when the rule of the host is no longer what it was when the change was proposed.
+    `Stale` when the rule of the host is no longer what it was when the change was proposed, or when another rule above
+    it makes the change allow what nobody has read.
     """
     with transaction.atomic():
+        _hold_list()
         outcome = changes.decide(KIND, change_id=change_id, verdict=verdict, note=note, actor=actor, now=now)
         if isinstance(outcome, Settled):
             # The credential is where it belongs by now, or nowhere.
@@ -203,6 +208,7 @@ def seed(rule: HostRule, *, secret: str = "", actor: Actor = SYSTEM) -> AllowedH
     if actor.kind != "system":
         raise PermissionError("Only the system seeds the list of hosts; people change it with `change`.")
     with transaction.atomic():
+        _hold_list()
         if problems := _problems(rule, None, secret or None):
             raise ValidationError([*problems.values()])
         sealed = seal(secret, tenant_id=current_tenant_id(), host=rule.host) if secret else ""
@@ -245,24 +251,23 @@ def _narrow(body: JSONObject, after: HostRule | None, sealed: str, actor: Actor,
         status=ChangeStatus.ACTIVE,
         decided_at=now,
     )
-    _write(_locked(str(before["host"])), after, sealed, body, actor, user_id=actor.user_id)
+    _write(_listed(str(before["host"])), after, sealed, body, actor, user_id=actor.user_id)
     changes.record(KIND, "narrowed", row, actor, {"note": row.note})
     return row.version
 
 
 def _put_in_force(row: HostChange, actor: Actor, now: datetime) -> JSONObject | Stale:
-    before, after, _ = differences(row)
+    before, after, wider = differences(row)
     if after is None:
         raise ValueError("taking a host off the list waits for nobody")
-    listed = _locked(after.host)
+    listed = _listed(after.host)
     # Whatever somebody has said about the host since, be it a note, voids the change.
     if (None if listed is None else rule_of(listed)) != before:
         return Stale(after.host)
-    try:
-        with transaction.atomic():
-            _write(listed, after, row.credential, row.body, actor, user_id=row.proposed_by_id)
-    except IntegrityError:
+    # So does a rule above it that has come, gone or changed, where the change means something else by that.
+    if widenings(before, after, _above(after.host), new_secret=bool(row.body["new_credential"])) != wider:
         return Stale(after.host)
+    _write(listed, after, row.credential, row.body, actor, user_id=row.proposed_by_id)
     return {"host": after.host, "proposed_by": row.proposed_by.get_username()}
 
 
@@ -329,8 +334,13 @@ def _is_new(secret: str | None, row: AllowedHost | None) -> bool:
         return True
 
 
-def _locked(host: str) -> AllowedHost | None:
-    return AllowedHost.objects.select_for_update().filter(host=host).first()
+def _hold_list() -> None:
+    """Keep others from changing the list until the transaction ends: what a rule lets happen hangs on those above."""
+    list(Tenant.objects.select_for_update(no_key=True).filter(pk=current_tenant_id()).values_list("pk"))
+
+
+def _listed(host: str) -> AllowedHost | None:
+    return AllowedHost.objects.filter(host=host).first()
 
 
 def _above(host: str) -> HostRule | None:

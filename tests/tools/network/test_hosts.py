@@ -212,6 +212,21 @@ def test_what_was_narrowed_meanwhile_is_not_widened_by_an_older_proposal(
     assert isinstance(decide(change_id=row.pk, verdict="withdraw", note="", actor=ada), outcomes.Settled)
 
 
+def test_a_rule_above_that_makes_a_change_allow_more_than_was_read_voids_it(
+    scoped: Tenant, ada: Actor, adam: Actor
+) -> None:
+    seed(rule(subdomains=True))
+    row = proposed(ada, rule(plain_http=True))
+    assert row.body["wider"] == ["api.example.com may be asked without encryption."]
+    seed(rule("example.com", subdomains=True, access=WRITE))
+    before = listed()
+    assert decide(change_id=row.pk, verdict="approve", note="", actor=adam) == outcomes.Stale("api.example.com")
+    assert listed() == before
+    again = proposed(ada, rule(plain_http=True))
+    assert "Hosts below api.example.com may be written to." in again.body["wider"]
+    assert isinstance(decide(change_id=again.pk, verdict="approve", note="", actor=adam), outcomes.Settled)
+
+
 def test_two_proposals_for_one_new_host_do_not_both_list_it(scoped: Tenant, ada: Actor, adam: Actor) -> None:
     one, two = proposed(ada, rule()), proposed(ada, rule(access=WRITE))
     assert isinstance(decide(change_id=one.pk, verdict="approve", note="", actor=adam), outcomes.Settled)

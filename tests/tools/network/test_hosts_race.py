@@ -1,12 +1,13 @@
 """Two admins and one change of the list of hosts, at the same moment (PostgreSQL)."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 
 from agentops.audit.services import load
 from agentops.changes import outcomes
@@ -92,3 +93,46 @@ def test_two_admins_who_list_the_same_new_host_at_once_list_it_once(
         write = waiting(acme, ada, HostRule(host, access=HostAccess.WRITE, note=WHY))
         told = at_once([settling(acme, adam, read), settling(acme, ava, write)])
         assert Counter(type(one).__name__ for one in told) == {"Settled": 1, "Stale": 1}
+
+
+def test_a_rule_that_comes_in_force_above_a_host_voids_what_was_read_of_a_change_below_it(
+    acme: Tenant, actor_of: Callable[[User, Tenant], Actor]
+) -> None:
+    """The rule above is approved first and holds the list; the change below waits for it and sees it."""
+    ada, adam, ava = (actor_of(person(name, acme, "admin"), acme) for name in ("ada", "adam", "ava"))
+    for number in range(5):
+        domain = f"d{number}.example.com"
+        host = f"api.{domain}"
+        with tenant_scope(acme):
+            seed(HostRule(host, subdomains=True, note=WHY))
+        below = waiting(acme, ada, HostRule(host, plain_http=True, note=WHY))
+        above = waiting(acme, ada, HostRule(domain, subdomains=True, access=HostAccess.WRITE, note=WHY))
+        holds = threading.Event()
+
+        def approve_above(above: Any = above, holds: threading.Event = holds) -> object:
+            with transaction.atomic():
+                told = settling(acme, adam, above)()
+                holds.set()
+                until_somebody_waits()
+                return told
+
+        def approve_below(below: Any = below, holds: threading.Event = holds) -> object:
+            assert holds.wait(30)
+            return settling(acme, ava, below)()
+
+        first, second = at_once([approve_above, approve_below])
+        assert isinstance(first, outcomes.Settled), first
+        assert isinstance(second, outcomes.Stale), second
+
+
+def until_somebody_waits() -> None:
+    """Return once another connection waits for a lock that this one holds."""
+    for _ in range(10_000):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "select count(*) from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"
+            )
+            [waits] = cursor.fetchone()
+        if waits:
+            return
+    raise AssertionError("nobody waits for the list")
