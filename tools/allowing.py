@@ -27,7 +27,7 @@ from .allowlist import ROOTS, AllowlistRule, AllowlistState, rule_of
 from .contracts import MAX_RATE, ContractError, parse_version
 from .models import AllowlistChange, AllowlistEntry
 from .registry import registry
-from .widening import wider
+from .widening import loosened, wider
 
 MAX_CELLS: Final = 5_000
 MAX_CONSTRAINTS: Final = 10
@@ -138,8 +138,9 @@ def change(
     """Narrow cells at once, and propose to another admin those that would allow more.
 
     All or nothing: a problem with one wish changes nothing. A cell that narrows in one way and widens in another one
-    waits as a whole. `note` is needed where something widens. Problems are by field; with the cell before it where
-    there are several wishes.
+    waits as a whole. One that is denied keeps its limits, unless those of the wish are at least as strict; to allow
+    it again without them is a widening. `note` is needed where something widens. Problems are by field; with the cell
+    before it where there are several wishes.
     """
     if (refused := changes.may_not(actor)) is not None:
         return refused
@@ -279,13 +280,17 @@ def _difference(
         note=clean_text(wish.rule.note.strip()),
         constraints=tuple(sorted(wish.rule.constraints, key=lambda one: one.name)),
     )
+    own = rates.get(wish.rule.tool)
+    if after.state is AllowlistState.DENIED and any(loosened(before, after, own)):
+        # It counts at once and by one person, so it must not take away what the next one relies on.
+        after = replace(before, state=AllowlistState.DENIED, note=after.note)
     return Difference(
         wish.task_type_id,
         names[wish.task_type_id],
         wish.rule.tool,
         before,
         after,
-        wider(before, after, rates.get(wish.rule.tool)),
+        wider(before, after, own),
     )
 
 

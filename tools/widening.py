@@ -14,7 +14,8 @@ def wider(before: AllowlistRule, after: AllowlistRule, own_rates: Sequence[int |
 
     `own_rates` are the rate limits of the tool's contracts, in calls a minute, None for one without; None altogether if
     nothing is known of the tool. A rule without a rate leaves it to the contract. Constraints are compared by their
-    text: a set that has every expression the other one has is at least as strict; anything else is not provable.
+    text: a set that has every expression the other one has is at least as strict; anything else is not provable. The
+    limits that a denied tool keeps count as well: whoever allows it without them is told.
     """
     if after.state is AllowlistState.DENIED:
         return ()
@@ -26,8 +27,11 @@ def wider(before: AllowlistRule, after: AllowlistRule, own_rates: Sequence[int |
 def _reasons(before: AllowlistRule, after: AllowlistRule, own_rates: Sequence[int | None] | None) -> Iterator[str]:
     if _LEVEL[after.state] > _LEVEL[before.state]:
         yield f"{before.state.label} becomes {after.state.label}"
-    if before.state is AllowlistState.DENIED:
-        return
+    yield from loosened(before, after, own_rates)
+
+
+def loosened(before: AllowlistRule, after: AllowlistRule, own_rates: Sequence[int | None] | None) -> Iterator[str]:
+    """Say which limits of `before` do not hold in `after` any more, whatever the states; likewise only where proven."""
     if before.min_version and (
         not after.min_version or parse_version(after.min_version) < parse_version(before.min_version)
     ):
@@ -42,8 +46,11 @@ def _reasons(before: AllowlistRule, after: AllowlistRule, own_rates: Sequence[in
     for one in before.constraints:
         if one.expression not in kept:
             yield f"the constraint {one.name} is gone or another one"
-    if before.rate_per_minute != after.rate_per_minute and not _no_faster(
-        before.rate_per_minute, after.rate_per_minute, own_rates
+    unsaid = before.state is AllowlistState.DENIED and before.rate_per_minute is None
+    if (
+        not unsaid
+        and before.rate_per_minute != after.rate_per_minute
+        and not _no_faster(before.rate_per_minute, after.rate_per_minute, own_rates)
     ):
         yield "more calls a minute may be allowed"
 

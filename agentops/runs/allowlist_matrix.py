@@ -104,7 +104,8 @@ def _cell(
     made, rejected = calls.get((kind, tool), (0, 0))
     past = f"{made} call{'' if made == 1 else 's'}" + (f", {rejected} rejected" if rejected else "") if made else ""
     state = rule.state.value if rule is not None else "denied"
-    limits = limits_words(rule) if rule is not None and state != "denied" else ""
+    limits = limits_words(rule) if rule is not None else ""
+    limits = f"keeps {limits}" if limits and state == "denied" else limits
     parts = (f"waits: {waiting}" if waiting else "", limits, past, breaker if past else "")
     more = "; ".join(part for part in parts if part)
     return Cell(state, STATES[state], f"cell/{kind}/{quote(tool, safe='')}/", more, bool(waiting))

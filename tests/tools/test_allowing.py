@@ -86,6 +86,34 @@ def test_narrowing_counts_at_once_and_needs_nobody_else(support: TaskType, ada: 
     assert [lookup(support.pk, tool).state for tool in ("mail.read", "mail.send")] == [GATED, DENIED]
 
 
+def test_a_tool_that_is_denied_keeps_its_limits_and_whoever_drops_them_is_seen_to(
+    support: TaskType, ada: Actor, adam: Actor
+) -> None:
+    seed_rules(support.pk, [AllowlistRule("mail.read", AUTO, max_calls=3, constraints=(SMALL,))])
+    for _ in range(2):  # as a file says it, and again on what is denied already
+        assert isinstance(change(wishes=[wish(support, DENIED)], note="", actor=ada), Changed)
+        rule = lookup(support.pk, "mail.read")
+        assert (rule.state, rule.max_calls, rule.constraints) == (DENIED, 3, (SMALL,))
+    [told] = [one.data for one in load("tenant") if one.type == "allowlist.changed"]
+    assert told["after"]["constraints"] == told["before"]["constraints"] == {"small": SMALL.expression}
+
+    row = proposed(ada, wish(support, GATED))
+    [cell] = allowing.differences_of(row)
+    assert "the constraint small is gone or another one" in cell.wider
+    assert "more than 3 calls in one run are allowed" in cell.wider
+    assert isinstance(decide(change_id=row.pk, verdict="approve", note="", actor=adam), outcomes.Settled)
+    [_, told] = [one.data for one in load("tenant") if one.type == "allowlist.changed"]
+    assert "constraints" in told["before"]
+    assert "constraints" not in told["after"]
+
+
+def test_what_is_denied_may_be_given_stricter_limits_before_it_is_allowed_again(support: TaskType, ada: Actor) -> None:
+    seed_rules(support.pk, [AllowlistRule("mail.read", DENIED, max_calls=3)])
+    change(wishes=[wish(support, DENIED, max_calls=2, constraints=(SMALL,))], note="", actor=ada)
+    rule = lookup(support.pk, "mail.read")
+    assert (rule.max_calls, rule.constraints) == (2, (SMALL,))
+
+
 def test_of_several_cells_those_that_narrow_do_so_and_those_that_widen_wait(support: TaskType, ada: Actor) -> None:
     seed_rules(support.pk, {"mail.read": AUTO, "mail.send": GATED})
     outcome = change(
