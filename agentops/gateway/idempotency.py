@@ -15,8 +15,8 @@ from django.db import OperationalError, connection, transaction
 from agentops.gateway.models import IdempotencyKey
 from agentops.runs.models import Run
 from agentops.tenancy.access import Actor
-from agentops.wire.canonical import canonical, digest
-from agentops.wire.parse import JSON, JSONObject, as_object, parse_json
+from agentops.wire.canonical import digest
+from agentops.wire.parse import JSON
 
 LIFE: Final = timedelta(hours=24)
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -27,17 +27,15 @@ _LOCK_NOT_AVAILABLE: Final = "55P03"
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The request is new; `keep_answer` must follow in the same transaction, or `give_up`."""
+    """The request is new; `keep_run` must follow in the same transaction, or `give_up`."""
 
     row: IdempotencyKey
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """The request was answered before, with this status, body and run."""
+    """The request was taken before, and this is its run as it is now."""
 
-    status: int
-    body: JSONObject
     run: Run
 
 
@@ -94,16 +92,13 @@ def claim(*, key: str, actor: Actor, fingerprint: str, now: datetime) -> Claim:
         return Claimed(row)
     if row.fingerprint != fingerprint:
         return Reused()
-    if row.status is None or row.run is None:
-        return InProgress()
-    return Replayed(row.status, as_object(parse_json(row.body)), row.run)
+    return InProgress() if row.run is None else Replayed(row.run)
 
 
-def keep_answer(claimed: Claimed, *, status: int, body: JSONObject, run: Run) -> None:
-    """Keep the answer for the next request with the same key."""
-    row = claimed.row
-    row.status, row.body, row.run = status, canonical(body), run
-    row.save(update_fields=["status", "body", "run"])
+def keep_run(claimed: Claimed, run: Run) -> None:
+    """Say to the next request with the same key which run it is about."""
+    claimed.row.run = run
+    claimed.row.save(update_fields=["run"])
 
 
 def give_up(claimed: Claimed) -> None:

@@ -30,8 +30,8 @@ def take_task(*, caller: Caller, task: RunRequest, key: str | None, fingerprint:
     with transaction.atomic():
         claim = idempotency.claim(key=key, actor=caller.actor, fingerprint=fingerprint, now=now) if key else None
         match claim:
-            case idempotency.Replayed(body=body):
-                return Taken(RunAccepted.model_validate(body), replayed=True)
+            case idempotency.Replayed(run=run):
+                return Taken(run_accepted(run, caller.tenant), replayed=True)
             case idempotency.Reused():
                 return Problem("idempotency_key_reused", "Use a new key for another request.")
             case idempotency.InProgress():
@@ -43,10 +43,9 @@ def take_task(*, caller: Caller, task: RunRequest, key: str | None, fingerprint:
             if claim is not None:
                 idempotency.give_up(claim)
             return made
-        answer = run_accepted(made, caller.tenant)
         if claim is not None:
-            idempotency.keep_answer(claim, status=202, body=answer.model_dump(mode="json"), run=made)
-        return Taken(answer)
+            idempotency.keep_run(claim, made)
+        return Taken(run_accepted(made, caller.tenant))
 
 
 def _run(caller: Caller, task: RunRequest, now: datetime) -> Run | Problem:

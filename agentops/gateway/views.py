@@ -71,7 +71,8 @@ class SubmitView(ApiView):
         description=(
             "Queues a run and answers 202 with its address. With `wait`, the answer is held back for up to that many "
             "seconds and is 200 with the result if the run has ended by then; this also needs the scope `run.view`. "
-            "Repeating the request with the same `Idempotency-Key` within 24 hours never makes a second run."
+            "Repeating the request with the same `Idempotency-Key` within 24 hours never makes a second run: it is "
+            "answered with the first one's, in the state it has by then."
         ),
         parameters=[*query_parameters(SubmitQuery), IDEMPOTENCY_KEY, *SUBMIT_HEADERS],
         request=RunRequest,

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 import time_machine
@@ -17,6 +18,7 @@ from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from tests.gateway.conftest import JOB, Program, program
+from tests.shop import drive
 
 Problem = Callable[..., dict[str, Any]]
 
@@ -33,6 +35,19 @@ def test_a_repeated_request_gets_the_first_answer(shop: Tenant, agent: Program) 
     assert first.json() == again.json()
     assert first["Location"] == again["Location"]
     assert ("Idempotent-Replayed" in first.headers, again["Idempotent-Replayed"]) == (False, "true")
+    assert count(shop) == (1, 1)
+
+
+def test_a_repeated_request_is_told_what_has_become_of_its_run_since(shop: Tenant, agent: Program) -> None:
+    first = agent.submit(idempotency_key="order-1").json()
+    assert first["status"] == "queued"
+    with tenant_scope(shop):
+        drive(UUID(first["run_id"]))
+    again = agent.submit(idempotency_key="order-1")
+    assert again.json() == first | {"status": "awaiting_approval"}
+    assert (again.status_code, again["Idempotent-Replayed"]) == (202, "true")
+    agent.post(first["links"]["cancel"])
+    assert agent.submit(idempotency_key="order-1").json() == first | {"status": "cancelled"}
     assert count(shop) == (1, 1)
 
 
