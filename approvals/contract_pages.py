@@ -10,14 +10,16 @@ from django.db.models import Count
 from agentops.engine.transitions import CallState
 from agentops.runs.fields import is_money
 from agentops.runs.models import Run, TaskType, ToolCall
+from agentops.wire.money import in_currencies
 from agentops.wire.parse import JSON
 from approvals.arguments import text_of
 from approvals.consequence import preview
+from approvals.policy import SENSITIVE
 from approvals.sentence import Part, render
 from tools import schema
 from tools.allowlist import AllowlistRule, AllowlistState, all_rules
 from tools.compatibility import Difference, compare
-from tools.contracts import TRANSIENT, ArgumentRole, Effect, Reversal, Sensitivity, ToolContract, Trust
+from tools.contracts import TRANSIENT, ArgumentRole, Effect, Reversal, ToolContract, Trust
 from tools.promises import ANY_CURRENCY, Idempotency, Sink
 from tools.publishing import Published, versions_here
 from tools.registry import registry
@@ -30,12 +32,6 @@ EFFECTS: Final = {
     Effect.READ: "Only reads; it may be repeated freely.",
     Effect.IDEMPOTENT_WRITE: "Changes something; a repeat with the same key changes nothing more.",
     Effect.UNSAFE_WRITE: "Changes something and is never repeated blindly.",
-}
-SENSITIVE: Final = {
-    Sensitivity.FINANCIAL: "moves money",
-    Sensitivity.DATA_DELETION: "deletes data",
-    Sensitivity.EXTERNAL_COMMUNICATION: "sends something to somebody outside",
-    Sensitivity.PERMISSION_CHANGE: "changes what somebody may do",
 }
 TRUSTS: Final = {
     Trust.TRUSTED: "trusted",
@@ -178,7 +174,7 @@ def _bounds(c: ToolContract) -> Iterator[str]:
     bounds = c.bounds
     if bounds.amount is not None:
         for code, most in bounds.amount.most.items():
-            yield f"{most:,} minor units of {'any currency' if code == ANY_CURRENCY else code}"
+            yield in_currencies(most, () if code == ANY_CURRENCY else (code,))
     if bounds.rows is not None:
         yield f"{bounds.rows.most:,} row{'' if bounds.rows.most == 1 else 's'}"
     if bounds.recipients is not None:

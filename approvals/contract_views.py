@@ -9,6 +9,7 @@ from agentops.runs.pages import unstored
 from agentops.tenancy.access import require
 from agentops.tenancy.requests import TenantRequest
 from approvals import contract_pages
+from approvals.policy import SENSITIVE
 from tools.allowlist import AllowlistState, all_rules
 from tools.registry import registry
 
@@ -30,7 +31,7 @@ def contracts(request: TenantRequest) -> HttpResponse:
             "version": one.version,
             "title": one.title,
             "effect": contract_pages.EFFECTS[one.effect],
-            "sensitive": ", ".join(contract_pages.SENSITIVE[kind] for kind in sorted(one.sensitivity)),
+            "sensitive": ", ".join(SENSITIVE[kind] for kind in sorted(one.sensitivity)),
             "kinds": kinds.get(one.name, 0),
         }
         for one in registry.contracts()

@@ -116,13 +116,6 @@ GateVerdict = Deny | Auto | Gate
 UNVOUCHED: Final = Provenance((), Integrity.UNTRUSTED)
 """Of a value that nobody said anything about."""
 
-SENSITIVE: Final[Mapping[Sensitivity, str]] = {
-    Sensitivity.FINANCIAL: "It moves money.",
-    Sensitivity.DATA_DELETION: "It deletes data.",
-    Sensitivity.EXTERNAL_COMMUNICATION: "It sends something to somebody outside.",
-    Sensitivity.PERMISSION_CHANGE: "It changes what somebody may do.",
-}
-
 
 def classify(candidate: Candidate) -> GateVerdict:
     """Return what happens to a call. Never raises: what cannot be classified is refused with the code `internal`."""
@@ -251,7 +244,9 @@ def _gated(c: Candidate, judged: policies.Judgement, found: tuple[Leaving, ...] 
     sensitivity = tuple(sorted(contract.sensitivity))
     attacked = () if read and not gated else untrusted_authority(contract, c.arguments, c.provenance)
     kept_back = restricted_egress(contract, c.arguments, c.provenance)
-    rules: list[tuple[str, str]] = [(f"sensitive.{s}", SENSITIVE[s]) for s in sensitivity if s not in judged.lifted]
+    rules: list[tuple[str, str]] = [
+        (f"sensitive.{s}", f"It {policies.SENSITIVE[s]}.") for s in sensitivity if s not in judged.lifted
+    ]
     rules += [(c.policy.name(rule), rule.because or policies.in_words(rule)) for rule in judged.gates]
     if attacked:
         where = ", ".join(path.removeprefix("/") for path in attacked)

@@ -16,8 +16,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from agentops.guardrails.provenance import Provenance
+from agentops.runs.fields import CURRENCY, MONEY_SUFFIX
 from agentops.wire import expressions
 from agentops.wire.canonical import digest
+from agentops.wire.money import in_currencies
 from agentops.wire.parse import JSON, JSONObject
 from tools.contracts import Sensitivity, ToolContract
 
@@ -328,6 +330,14 @@ def domain_of(text: str) -> str:
     return host if _HOST.fullmatch(host) else ""
 
 
+SENSITIVE: Final[Mapping[Sensitivity, str]] = {
+    Sensitivity.FINANCIAL: "moves money",
+    Sensitivity.DATA_DELETION: "deletes data",
+    Sensitivity.EXTERNAL_COMMUNICATION: "sends something to somebody outside",
+    Sensitivity.PERMISSION_CHANGE: "changes what somebody may do",
+}
+"""What calls of each class do, as the end of a sentence."""
+
 # --- in words -------------------------------------------------------------------------------------------------------
 
 
@@ -346,14 +356,15 @@ def in_words(rule: Rule) -> str:
             until = f" within {duration(rule.decide_within_s)}" if rule.decide_within_s is not None else ""
             return f"{when}: {many} {verb} to agree{until}."
         case Effect.ALLOW:
-            classes = " and ".join(one.value.replace("_", " ") for one in rule.classes)
+            classes = " and ".join(SENSITIVE[one] for one in rule.classes)
             calls = "1 call" if rule.calls_per_run == 1 else f"{rule.calls_per_run} calls"
             most = [] if rule.calls_per_run is None else [f"at most {calls} in one run"]
             most += [_rate_in_words(one) for one in rule.rates]
-            bounds = ", ".join(_bound_in_words(one) for one in rule.bounds)
+            codes = next((one.values for one in rule.bounds if one.parameter == CURRENCY), ())
+            bounds = " and ".join(_bound_in_words(one, codes) for one in rule.bounds)
             until = rule.expires.strftime("%Y-%m-%d %H:%M UTC") if rule.expires else "never"
             return (
-                f"{when}: no person is asked because of {classes}, for {' and '.join(most) or 'no calls'}, "
+                f"{when}: that a call {classes} is no reason to ask a person, for {' and '.join(most) or 'no calls'}, "
                 f"{f'while {bounds}, ' if bounds else ''}until {until}."
             )
 
@@ -367,12 +378,16 @@ def _rate_in_words(rate: Rate) -> str:
     return f"at most {rate.calls:,} calls {counted} in {duration(rate.within_s)}"
 
 
-def _bound_in_words(bound: Bound) -> str:
+def _bound_in_words(bound: Bound, codes: Sequence[str]) -> str:
+    """Say a bound. An amount of money is said in the currencies that the same rule is bound to (`codes`)."""
+    name = bound.parameter
+    if bound.most is not None and name.endswith(MONEY_SUFFIX):
+        return f"{name.removesuffix(MONEY_SUFFIX)} is at most {in_currencies(bound.most, codes)}"
     if bound.most is not None:
-        return f"{bound.parameter} is at most {bound.most:,}"
+        return f"{name} is at most {bound.most:,}"
     if bound.domains:
-        return f"{bound.parameter} leads to {' or '.join(bound.domains)}"
-    return f"{bound.parameter} is {' or '.join(bound.values)}"
+        return f"{name} leads to {' or '.join(bound.domains)}"
+    return f"{name} is {' or '.join(bound.values)}"
 
 
 def duration(seconds: int) -> str:

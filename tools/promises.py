@@ -7,6 +7,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
+from agentops.wire.money import in_currencies
 from agentops.wire.parse import JSON, JSONObject
 
 MAX_BOUND: Final = 2**53 - 1
@@ -112,7 +113,7 @@ class Bounds:
             if most is None:
                 found.append("Money may not be moved in this currency.")
             elif not isinstance(value, int) or isinstance(value, bool) or abs(value) > most:
-                found.append(f"More than {most:,} minor units may not be moved at once.")
+                found.append(f"More than {in_currencies(most, [str(code)])} may not be moved at once.")
         for words, count in (("rows", self.rows), ("recipients", self.recipients)):
             if count is not None and _count(arguments, count.parameters) > count.most:
                 found.append(f"More than {count.most:,} {words} may not be touched at once.")

@@ -1,5 +1,7 @@
 """Money is an integer of minor units and an ISO 4217 code; what models and tools cost, of millionths of a US dollar."""
 
+from collections.abc import Iterable
+
 _NO_MINOR_UNIT = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _HUNDREDTHS = (
     "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF CHW "
@@ -33,6 +35,17 @@ def format_money(minor: int, currency: str) -> str:
     whole, fraction = divmod(abs(minor), 10**exponent)
     decimals = f".{fraction:0{exponent}d}" if exponent else ""
     return f"{currency} {sign}{whole:,}{decimals}"
+
+
+def in_currencies(minor: int, currencies: Iterable[str]) -> str:
+    """Say one number of minor units in each of some currencies: `EUR 50.00 or JPY 5,000`.
+
+    Without a currency, or in one that nobody knows, the number is said to be what it is.
+    """
+    said = [
+        format_money(minor, code) if code in _EXPONENTS else f"{minor:,} minor units of {code}" for code in currencies
+    ]
+    return " or ".join(said) or f"{minor:,} minor units, such as cents, of any currency"
 
 
 def format_micros(micros: int) -> str:

@@ -58,7 +58,7 @@ def test_the_page_says_the_sentence_and_the_consequence_of_this_tenants_records(
     assert "EUR 49.90" in shown
     assert "A-1093" in shown
     assert "moves money, and always needs a person" in shown
-    assert "10,000,000 minor units of any currency" in shown
+    assert "10,000,000 minor units, such as cents, of any currency" in shown
     assert "decides where it lands, has to be seen" in shown
 
 

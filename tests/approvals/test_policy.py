@@ -365,19 +365,21 @@ def test_what_is_written_is_read_back_and_said_in_words() -> None:
     assert read(write(rules), now=NOW) == rules
     assert stored({"policy": 1, "rules": [to_json(one) for one in rules]}, 7) == Policy(7, rules)
     assert in_words(rules[1]) == (
-        "When risk.score < 20 (the risk that its card shows, from 0 to 100): no person is asked because of financial, "
-        "for at most 3 calls of the tool in 1 hour and at most 2 calls of the tool with the same order_ref in 1 day "
-        "and at most 20 calls of the whole tenant in 1 minute, until 2026-11-26 12:00 UTC."
+        "When risk.score < 20 (the risk that its card shows, from 0 to 100): that a call moves money is no reason to "
+        "ask a person, for at most 3 calls of the tool in 1 hour and at most 2 calls of the tool with the same "
+        "order_ref in 1 day and at most 20 calls of the whole tenant in 1 minute, until 2026-11-26 12:00 UTC."
     )
     assert [in_words(one).split(": ", 1)[1] for one in (LIFT, ASK, DENY)] == [
         (
-            "no person is asked because of financial, for at most 2 calls in one run, "
-            "while amount_minor is at most 5,000, until 2026-11-26 12:00 UTC."
+            "that a call moves money is no reason to ask a person, for at most 2 calls in one run, "
+            "while amount is at most 5,000 minor units, such as cents, of any currency, until 2026-11-26 12:00 UTC."
         ),
         "2 people, seniors, have to agree within 1 hour.",
         "the call is denied.",
     ]
     assert "for at most 1 call in one run" in in_words(replace(LIFT, calls_per_run=1))
+    in_euro = replace(LIFT, bounds=(*LIFT.bounds, Bound("currency", values=("EUR", "JPY"))))
+    assert "while amount is at most EUR 50.00 or JPY 5,000 and currency is EUR or JPY, until" in in_words(in_euro)
 
 
 HEAD = "policy: 1\nrules:\n"

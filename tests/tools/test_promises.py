@@ -69,9 +69,9 @@ FINE: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"amount_minor": 10_001}, "minor units"),
-        ({"amount_minor": -10_001}, "minor units"),
-        ({"currency": "JPY"}, "minor units"),
+        ({"amount_minor": 10_001}, "More than EUR 100.00 "),
+        ({"amount_minor": -10_001}, "More than EUR 100.00 "),
+        ({"currency": "JPY"}, "More than JPY 1,000 "),
         ({"currency": "USD"}, "this currency"),
         ({"ids": ["1", "2", "3", "4"]}, "rows"),
         ({"ids": ["1,2", "3;4"]}, "rows"),
