@@ -22,6 +22,7 @@ from agentops.guardrails.detectors.matching import Match, Matcher, lower
 from agentops.guardrails.detectors.smuggling import smuggled
 from agentops.guardrails.detectors.weights import weight_of
 from agentops.guardrails.folding import canonical, folded, spelled, squeezed
+from agentops.guardrails.language import languages_of
 from agentops.guardrails.markup import apart
 from agentops.guardrails.score import DEFAULT, Family, Finding, Settings, score_of
 from agentops.guardrails.views import Kind, View
@@ -181,7 +182,7 @@ def _in_chunk(text: str, at: int) -> list[Finding]:
         talk = _Talk(lowered)
         factor = max((_SUSPICION.get(kind, 1.0) for kind in view.path), default=1.0)
         where = view.where()
-        for match in matches:
+        for match, language in zip(matches, languages_of(matches, lowered), strict=True):
             start, end = view.origin(match.start, match.end)
             # What the raw text says there as well was not hidden by what made this view.
             plain = view.kind is Kind.FOLDED and text[start - at : end - at] == view.text[match.start : match.end]
@@ -189,7 +190,8 @@ def _in_chunk(text: str, at: int) -> list[Finding]:
             if view.depth == 0 or factor == 1.0:
                 times *= talk.part(match)
             weight = 1.0 - (1.0 - weight_of(match.rule)) ** times
-            told = match.rule.explanation + (f" ({where})" if where else "")
+            about = "; ".join(one for one in (f"language: {language}" if language else "", where) if one)
+            told = match.rule.explanation + (f" ({about})" if about else "")
             path = " > ".join(view.path)
             found.append(Finding(match.rule.family, match.rule.code, told, start, end, path, min(_MOST, weight)))
     if met:

@@ -263,9 +263,10 @@ def _rules() -> Iterator[Rule]:
                 0.55,
                 words_of(_FOREIGN[language][0]),
                 f"(?:{send}[^.!?\\n。！？]{{0,50}}?{thing}|{thing}[^.!?\\n。！？]{{0,40}}?{send})",
-                f"Asks to send a password, a key or a code (language: {language})",
+                "Asks to send a password, a key or a code",
                 100,
                 120,
+                language=language,
             )
     for language, (things, asks) in _FOREIGN.items():
         spaced = language not in UNSPACED
@@ -282,7 +283,8 @@ def _rules() -> Iterator[Rule]:
                 weight,
                 words_of(things),
                 f"(?:{ask}[^.!?\\n。！？]{{0,40}}?{thing}|{thing}[^.!?\\n。！？]{{0,30}}?{ask})",
-                f"Asks for a password, a key or a code (language: {language})",
+                "Asks for a password, a key or a code",
                 80,
                 100,
+                language=language,
             )

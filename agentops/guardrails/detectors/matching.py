@@ -45,6 +45,8 @@ class Rule:
     after: int = 220
     also: tuple[str, ...] = ()
     """Further words of which one has to stand near, if any are named: they are too common to begin with."""
+    language: str = ""
+    """ISO 639-1 code of the language its words are from; empty for English and for what is no language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Matcher:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = tuple(rules)
         self._patterns: list[Any] = [
-            _compiled(across_lines(rule.pattern) if rule.family in _PROSE else rule.pattern) for rule in rules
+            _compiled(across_lines(rule.pattern) if rule.family in PROSE else rule.pattern) for rule in rules
         ]
         users: dict[str, list[int]] = {}
         for index, rule in enumerate(rules):
@@ -136,7 +138,7 @@ class Matcher:
 
 
 _SHORT_WORD: Final = 6
-_PROSE: Final = (Family.INSTRUCTION, Family.CREDENTIALS)
+PROSE: Final = (Family.INSTRUCTION, Family.CREDENTIALS)
 _WRAP: Final = r"(?:[ \t]{1,3}|[ \t]?\r?\n[ \t>#*/]{0,5})"
 
 

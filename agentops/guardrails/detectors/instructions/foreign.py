@@ -28,7 +28,6 @@ def _of(language: str, words: Lexicon) -> Iterator[Rule]:
     i = Family.INSTRUCTION
     gap = f"{_GAP}{{0,40}}?" if spaced else "[^.!?。！？\\n]{0,20}?"
     near = f"{_GAP}{{0,25}}?" if spaced else "[^.!?。！？，、,;；\\n]{0,14}?"
-    told = f"(language: {language})"
     strong = "|".join(
         (
             f"{ignore}{near}{earlier}{near}{orders}",
@@ -43,9 +42,10 @@ def _of(language: str, words: Lexicon) -> Iterator[Rule]:
         0.75,
         words_of(words.ignore),
         f"(?:{strong})",
-        f"Tells a reader to disregard the instructions it was given {told}",
+        "Tells a reader to disregard the instructions it was given",
         110,
         150,
+        language=language,
     )
     yield Rule(
         i,
@@ -53,9 +53,10 @@ def _of(language: str, words: Lexicon) -> Iterator[Rule]:
         0.3,
         words_of(words.ignore),
         f"(?:{ignore}{near}{orders}|{orders}{near}{ignore})",
-        f"Tells a reader to disregard instructions {told}",
+        "Tells a reader to disregard instructions",
         80,
         100,
+        language=language,
     )
     reveal, secret = any_of(words.reveal, spaced=spaced), any_of(words.secret, spaced=spaced)
     yield Rule(
@@ -64,9 +65,10 @@ def _of(language: str, words: Lexicon) -> Iterator[Rule]:
         0.46,
         words_of(words.secret),
         f"(?:{reveal}{gap}{secret}|{secret}{near}{reveal})",
-        f"Asks for what a reader was told in confidence {told}",
+        "Asks for what a reader was told in confidence",
         80,
         100,
+        language=language,
     )
     yield Rule(
         i,
@@ -74,9 +76,10 @@ def _of(language: str, words: Lexicon) -> Iterator[Rule]:
         0.4,
         words_of(words.role),
         any_of(words.role, spaced=spaced),
-        f"Gives a reader another role {told}",
+        "Gives a reader another role",
         4,
         60,
+        language=language,
     )
     hush, user = any_of(words.hush, spaced=spaced), any_of(words.user, spaced=spaced)
     yield Rule(
@@ -85,9 +88,10 @@ def _of(language: str, words: Lexicon) -> Iterator[Rule]:
         0.5,
         words_of(words.hush),
         f"(?:{hush}{near}{user}|{user}{near}{hush})",
-        f"Asks to keep something from the user {told}",
+        "Asks to keep something from the user",
         70,
         90,
+        language=language,
     )
     yield Rule(
         i,
@@ -95,9 +99,10 @@ def _of(language: str, words: Lexicon) -> Iterator[Rule]:
         0.2,
         words_of(words.agent),
         any_of(words.agent, spaced=spaced),
-        f"Speaks of a program that reads {told}",
+        "Speaks of a program that reads",
         4,
         60,
+        language=language,
     )
     send = any_of(words.send, spaced=spaced) + ("(?:[^dt]|$)" if spaced else "")
     yield Rule(
@@ -106,16 +111,16 @@ def _of(language: str, words: Lexicon) -> Iterator[Rule]:
         0.3,
         words_of(words.send),
         rf"(?:{send}[^\n]{{0,90}}?(?:\w@\w|https?://)|(?:\w@\w|https?://)[^\n]{{0,70}}?{send})",
-        f"Asks to send something somewhere {told}",
+        "Asks to send something somewhere",
         80,
         110,
         also=("@", "http"),
+        language=language,
     )
 
 
 def _acts_of(language: str, acts: Acts) -> Iterator[Rule]:
     spaced = language not in UNSPACED
-    told = f"(language: {language})"
     for code, weight, stems, explanation in (
         ("answer_foreign", 0.4, acts.answer, "Dictates what a reader answers"),
         ("stop_foreign", 0.4, acts.stop, "Gives a reader another task"),
@@ -123,7 +128,7 @@ def _acts_of(language: str, acts: Acts) -> Iterator[Rule]:
         ("agent_foreign", 0.46, acts.reader, "Calls on a program that reads"),
     ):
         pattern = any_of(stems, spaced=spaced)
-        yield Rule(Family.INSTRUCTION, code, weight, words_of(stems), pattern, f"{explanation} {told}", 4, 80)
+        yield Rule(Family.INSTRUCTION, code, weight, words_of(stems), pattern, explanation, 4, 80, language=language)
     unbound, bare = any_of(acts.unbound, spaced=spaced), any_of(acts.bare, spaced=spaced)
     near = f"{_GAP}{{0,20}}?" if spaced else "[^.!?。！？，、,;；\\n]{0,8}?"
     yield Rule(
@@ -132,7 +137,8 @@ def _acts_of(language: str, acts: Acts) -> Iterator[Rule]:
         0.3,
         words_of(acts.bare),
         f"(?:{unbound}{near}{bare}|{bare}{near}{unbound})" if not spaced else f"{unbound}{near}{bare}",
-        f"Frees a reader of its limits {told}",
+        "Frees a reader of its limits",
         50,
         60,
+        language=language,
     )
