@@ -10,6 +10,7 @@ from django.views.decorators.http import require_safe
 from agentops.budgets.measures import Period, duration_text, period_start
 from agentops.budgets.selectors import standings
 from agentops.metrics.cells import Grain, Kind
+from agentops.metrics.dashboard import names
 from agentops.metrics.models import Rollup
 from agentops.metrics.panels import runs_url
 from agentops.metrics.statistics import added
@@ -33,9 +34,14 @@ def budgets(request: TenantRequest) -> HttpResponse:
     by_type: dict[str, list[dict[str, int]]] = {}
     for task_type, counts in rows.values_list("task_type", "counts"):
         by_type.setdefault(task_type, []).append(counts)
+    called = names() if by_type else {}
     used = [
-        {"name": name, "url": runs_url(name, since=month.isoformat()), "cells": used_cells(added(parts))}
-        for name, parts in sorted(by_type.items())
+        {
+            "name": called.get(slug, slug),
+            "url": runs_url(slug, since=month.isoformat()),
+            "cells": used_cells(added(parts)),
+        }
+        for slug, parts in sorted(by_type.items())
     ]
     context: dict[str, Any] = {
         "standings": standings(now),

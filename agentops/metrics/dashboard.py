@@ -12,6 +12,7 @@ from agentops.metrics.drift import from_json
 from agentops.metrics.models import Alarm, Change, DriftChart, Reader, Rollup, RunFact, Watched
 from agentops.metrics.statistics import Rate, added, direction
 from agentops.metrics.watch import OPEN
+from agentops.runs.models import TaskType
 
 Counts = Mapping[str, int]
 
@@ -118,6 +119,11 @@ def task_types() -> list[str]:
     """Return the task types that have ever been counted. One query."""
     rows = Rollup.objects.filter(grain=Grain.ALL, kind=Kind.RUN).order_by("task_type")
     return list(rows.values_list("task_type", flat=True).distinct())
+
+
+def names() -> dict[str, str]:
+    """Return what task types are called now, by slug: figures outlive a task type, and then its slug has to do."""
+    return dict(TaskType.objects.values_list("slug", "name"))
 
 
 def changes(since: datetime, until: datetime, task_type: str) -> list[Change]:

@@ -89,6 +89,8 @@ class Panels:
     task_type: str
     end: datetime
     changes: Sequence[Change]
+    names: Mapping[str, str]
+    """What task types are called, by slug."""
 
     def tiles(self) -> list[Tile]:
         """Return the numbers on top."""
@@ -128,7 +130,7 @@ class Panels:
         since = self.cells.since.isoformat()
         return [
             {
-                "name": name,
+                "name": self.names.get(name, name),
                 "url": runs_url(name, since=since),
                 "success": self._rate(d.SUCCESS, runs.get(name, {})),
                 "unchecked": self._unchecked_only(runs.get(name, {})),
@@ -349,16 +351,17 @@ def change_url(one: Change) -> str:
     return reverse("audit_event", args=[one.event_id]) if one.event_id else ""
 
 
-def drift_rows(charts: Sequence[tuple[Watched, str, Drift]]) -> list[dict[str, Any]]:
-    """Return the drift charts as strips: what is watched, of which task type, and both sums.
+def drift_rows(charts: Sequence[tuple[Watched, str, Drift]], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the drift charts as strips: what is watched, of which task type (its name by slug), and both sums.
 
     `units`, `counted` and `sized` are words: what the items are, what of them is counted, and what their size is.
     """
     rows: list[dict[str, Any]] = []
-    for watched, name, chart in charts:
+    for watched, slug, chart in charts:
         base = chart.baseline
         units, counted, sized = DRIFT_WORDS[watched]
-        row: dict[str, Any] = {"name": name, "runs": chart.runs, "learning": base is None, "needed": BASELINE}
+        row: dict[str, Any] = {"name": names.get(slug, slug), "runs": chart.runs}
+        row |= {"learning": base is None, "needed": BASELINE}
         row |= {"units": units, "counted": counted, "sized": sized}
         if base is not None:
             fewer = watched is Watched.RUBBER_STAMPS

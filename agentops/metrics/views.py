@@ -1,5 +1,6 @@
 """The dashboard, the runs behind its points, and alarms."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, assert_never
 from urllib.parse import urlencode
@@ -35,10 +36,11 @@ def metrics(request: TenantRequest) -> HttpResponse:
     """Show how the work is going; only rollups are read, whatever there is to count.
 
     Context of `metrics/dashboard.html`: `filter` {window, task_type}, `windows` and `task_types` choices, `tiles`
-    [panels.Tile], `alarms` [Alarm], `figures` [panels.Figure], `by_task_type`, `tools`, `bands`, `rules`, `variants`
-    [see panels.Panels], `oversight` [(title, value, definition)], `drift` [see panels.drift_rows], `false_alarms` in
-    words, `changes` [{at, kind, label, url, task_type}], `in_flight`, `behind_s` (None before anything was read),
-    `definitions` [definitions.Definition], `amounts`. A bad filter is a 400 that shows the last seven days.
+    [panels.Tile], `alarms` [(Alarm, name of its task type)], `figures` [panels.Figure], `by_task_type`, `tools`,
+    `bands`, `rules`, `variants` [see panels.Panels], `oversight` [(title, value, definition)], `drift` [see
+    panels.drift_rows], `false_alarms` in words, `changes` [{at, kind, label, url, task_type}], `in_flight`,
+    `behind_s` (None before anything was read), `definitions` [definitions.Definition], `amounts`. A bad filter is a
+    400 that shows the last seven days.
     """
     form = MetricsFilter(request.GET)
     valid = form.is_valid()
@@ -48,7 +50,8 @@ def metrics(request: TenantRequest) -> HttpResponse:
     cells = dashboard.load_cells(window, task_type, now)
     end = window.since(now) + window.span * window.spans
     changes = dashboard.changes(cells.since, end, task_type)
-    panels = Panels(cells, task_type, end, changes)
+    names = dashboard.names()
+    panels = Panels(cells, task_type, end, changes, names)
     charts = dashboard.drift_charts(task_type)
     behind = dashboard.behind(now)
     days = window.span.total_seconds() * window.spans / 86_400
@@ -56,9 +59,9 @@ def metrics(request: TenantRequest) -> HttpResponse:
         "filter": {"window": window.name, "task_type": task_type},
         "windows": [(one.name, one.words) for one in dashboard.WINDOWS.values()],
         "window": window,
-        "task_types": dashboard.task_types(),
+        "task_types": [(slug, names.get(slug, slug)) for slug in dashboard.task_types()],
         "tiles": panels.tiles(),
-        "alarms": dashboard.open_alarms(task_type),
+        "alarms": [(one, names.get(one.task_type, one.task_type)) for one in dashboard.open_alarms(task_type)],
         "figures": panels.figures(),
         "by_task_type": panels.by_task_type(),
         "tools": panels.tools(),
@@ -66,11 +69,11 @@ def metrics(request: TenantRequest) -> HttpResponse:
         "rules": panels.rules(),
         "variants": panels.variants(),
         "oversight": panels.oversight(),
-        "drift": drift_rows(charts),
+        "drift": drift_rows(charts, names),
         "false_alarms": false_alarms(
             sum(one[0] == Watched.RUNS for one in charts), cells.now(Kind.RUN).get("ended", 0) / days
         ),
-        "changes": [_change(one) for one in changes],
+        "changes": [_change(one, names) for one in changes],
         "in_flight": dashboard.in_flight(task_type),
         "most_in_flight": dashboard.IN_FLIGHT,
         "behind_s": round(behind.total_seconds()) if behind is not None else None,
@@ -91,7 +94,7 @@ def metrics_runs(request: TenantRequest) -> HttpResponse:
     """
     form = FactFilter(request.GET)
     valid = form.is_valid()
-    page = dashboard.FactPage((), "")
+    page, names = dashboard.FactPage((), ""), dashboard.names()
     if valid:
         page = dashboard.fact_page(**form.cleaned_data)
     kept = {name: value for name in form.fields if name != "before" and (value := request.GET.get(name, ""))}
@@ -100,7 +103,7 @@ def metrics_runs(request: TenantRequest) -> HttpResponse:
             {
                 "url": reverse("run", args=[fact.run_id]),
                 "id": str(fact.run_id),
-                "task_type": fact.task_type,
+                "task_type": names.get(fact.task_type, fact.task_type),
                 "outcome": fact.outcome,
                 "code": fact.code,
                 "ended_at": fact.ended_at,
@@ -176,19 +179,20 @@ def _page(
 ) -> HttpResponse:
     """Answer with the page of an alarm.
 
-    Context of `metrics/alarm.html`: `alarm` Alarm, `figures` [(name, value)], `changes` around its beginning,
-    `runs_url`, `metrics_url`, `can_handle`, `open` whether it is open, `reasons` choices, `reason`, `note`, `problems`
-    {field: text}, `late`, `deliveries` [Delivery].
+    Context of `metrics/alarm.html`: `alarm` Alarm, `task_type` its name, `figures` [(name, value)], `changes` around
+    its beginning, `runs_url`, `metrics_url`, `can_handle`, `open` whether it is open, `reasons` choices, `reason`,
+    `note`, `problems` {field: text}, `late`, `deliveries` [Delivery].
     """
     row = get_object_or_404(Alarm.objects.select_related("owner", "reset_by"), pk=pk)
-    near = timedelta(hours=NEAR_H)
+    near, names = timedelta(hours=NEAR_H), dashboard.names()
     changes = dashboard.changes(row.started_at - near, row.started_at + near, row.task_type)
     asked = {"task_type": row.task_type, "since": row.started_at.isoformat()}
     asked |= {"only": "overrides"} if _of_people(row) else {"outcome": "failed"}
     context: dict[str, Any] = {
         "alarm": row,
+        "task_type": names.get(row.task_type, row.task_type),
         "figures": _figures(row),
-        "changes": [_change(one) for one in changes],
+        "changes": [_change(one, names) for one in changes],
         "of_people": _of_people(row),
         "stamping": row.kind == AlarmKind.STAMPING,
         "runs_url": f"{reverse('metrics_runs')}?{urlencode(asked)}",
@@ -231,11 +235,11 @@ def _figures(row: Alarm) -> list[tuple[str, str]]:
     return found
 
 
-def _change(one: Any) -> dict[str, Any]:
+def _change(one: Any, names: Mapping[str, str]) -> dict[str, Any]:
     return {
         "at": one.at,
         "kind": KIND_WORDS[one.kind],
         "label": one.label,
-        "task_type": one.task_type,
+        "task_type": names.get(one.task_type, one.task_type),
         "url": change_url(one),
     }

@@ -16,6 +16,7 @@ from agentops.metrics.cells import Kind
 from agentops.metrics.dashboard import WINDOWS, Cells, Counts, load_cells
 from agentops.metrics.models import RunFact
 from agentops.metrics.panels import Panels, false_alarms
+from agentops.runs.models import TaskType
 from agentops.tenancy.scope import tenant_scope
 from tests.conftest import person
 from tests.metrics.conftest import Week
@@ -141,6 +142,19 @@ def test_budgets_show_what_is_spent_set_aside_and_projected(week: Week, bob: Use
         assert f"{tokens:,}" in text
 
 
+def test_pages_call_a_task_type_by_its_name(week: Week, bob: User, signed_in: Signed) -> None:
+    with tenant_scope(week.tenant):
+        TaskType.objects.create(slug="support", name="Letters of customers", input_schema={})
+    client = signed_in(bob)
+    text = page(client, "metrics?window=28d")
+    assert re.search(r'<option value="support"[^>]*>Letters of customers</option>', text)
+    assert re.search(r'<a href="[^"]*task_type=support[^"]*">Letters of customers</a>', text)
+    assert "Letters of customers: failures" in text
+    assert "Letters of customers <span" in page(client, "metrics/runs")
+    if timezone.now().day > 6:
+        assert "Letters of customers" in page(client, "budgets")
+
+
 def test_without_budgets_the_page_says_what_can_be_limited(acme: Any, bob: User, signed_in: Signed) -> None:
     assert "Nothing is limited." in page(signed_in(bob), "budgets")
 
@@ -150,8 +164,9 @@ def test_a_kind_of_task_without_a_criterion_has_no_success() -> None:
     now = timezone.now()
     runs: dict[str, Counts] = {"checked": {"ended": 3, "verified": 1}, "unchecked": {"ended": 3, "unchecked": 3}}
     cells = Cells(WINDOWS["7d"], now, [(now, Kind.RUN, name, "", counts) for name, counts in runs.items()])
-    rows = Panels(cells, "", now, []).by_task_type()
-    assert [(row["name"], row["unchecked"]) for row in rows] == [("checked", False), ("unchecked", True)]
+    rows = Panels(cells, "", now, [], {"checked": "Letters"}).by_task_type()
+    assert [(row["name"], row["unchecked"]) for row in rows] == [("Letters", False), ("unchecked", True)]
+    assert "task_type=checked" in rows[0]["url"]
 
 
 @pytest.mark.parametrize(
