@@ -121,7 +121,7 @@ class ToolHealth(TenantModel):
     revision = models.PositiveBigIntegerField(default=0)
 
     class Meta:
-        verbose_name_plural = "tool health"
+        verbose_name = "tool health record"
         ordering = ["tool"]
         constraints = [
             models.UniqueConstraint(fields=["tenant", "tool"], name="toolhealth_one_row_per_tool"),

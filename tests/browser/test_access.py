@@ -152,7 +152,7 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
         "submit form": "submit?task_type=customer-letter",
         "admin": "admin/",
         "task types": "admin/runs/tasktype/",
-        "tool health": "admin/tools/toolhealth/",
+        "tool health records": "admin/tools/toolhealth/",
         "allowed hosts": "admin/tools/allowedhost/add/",
         "playbook": "admin/runs/playbook/add/",
         "policy": "policy",
