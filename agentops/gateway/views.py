@@ -1,12 +1,13 @@
 """The API. Every view parses, calls one service or selector, and answers."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import ClassVar, assert_never
+from typing import ClassVar, TypeAlias, assert_never
 from uuid import UUID
 
 from django.http import Http404
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from pydantic import BaseModel
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -57,6 +58,11 @@ from approvals.intervention import (
     pause_run,
     resume_run,
 )
+
+Intervened: TypeAlias = (
+    NotFound | NotYours | AlreadyEnded | ReasonNeeded | Cancelled | Paused | AlreadyPaused | Resumed | NotPaused
+)
+"""What may come of stepping into a run."""
 
 
 class SubmitView(ApiView):
@@ -200,13 +206,40 @@ class RunExchangeView(ApiView):
         return _answer(ExchangeInfo(run_id=run_id, seq=seq, exchange=exchange))
 
 
-class RunCancelView(ApiView):
-    """The end of a run before its end."""
+class InterventionView(ApiView):
+    """One way of stepping into a run: do it, once, and return the run as it is then."""
 
     throttle_scope = "submit"
-    scopes: ClassVar = {"POST": ("run.cancel",)}
+    body: ClassVar[type[CancelRequest | HoldRequest]] = HoldRequest
+    step_in: ClassVar[Callable[..., Intervened]]
+    wanted_end: ClassVar[str] = ""
+    """The end of a run that is just what was asked for, so that asking again is no conflict."""
 
-    @extend_schema(
+    def post(self, request: Request, run_id: UUID) -> Response:
+        """Step in and return the run."""
+        _run_or_404(run_id)
+        reason = read_body(self.body, request).reason
+        outcome = self.step_in(run_id=run_id, actor=self.caller.actor, reason=reason, now=timezone.now())
+        match outcome:
+            case NotFound():
+                raise Http404
+            case NotYours():
+                detail = "A token steps into runs it submitted, and resumes what it paused, only."
+                raise Problem("not_yours", detail)
+            case AlreadyEnded(state=state) if state != self.wanted_end:
+                raise Problem("run_ended", f"The run has {state} already.", extra={"run_status": state})
+            case ReasonNeeded(message=message):
+                raise Problem("invalid_request", message)
+            case NotPaused(stopped=True):
+                raise Problem("run_stopped", "People have stopped the line; only they lift that.")
+            case Cancelled() | AlreadyEnded() | Paused() | AlreadyPaused() | Resumed() | NotPaused():
+                return _answer(_result_or_410(run_id, self.caller.tenant))
+            case _:
+                assert_never(outcome)
+
+
+@extend_schema_view(
+    post=extend_schema(
         operation_id="cancel_run",
         summary="Cancel a run",
         description=(
@@ -218,30 +251,18 @@ class RunCancelView(ApiView):
         responses=RunResult,
         tags=["runs"],
     )
-    def post(self, request: Request, run_id: UUID) -> Response:
-        """Cancel the run and return it."""
-        reason = read_body(CancelRequest, request).reason
-        outcome = cancel_run(run_id=run_id, actor=self.caller.actor, reason=reason, now=timezone.now())
-        match outcome:
-            case NotFound():
-                raise Http404
-            case NotYours():
-                raise _not_yours()
-            case AlreadyEnded(state=state) if state != "cancelled":
-                raise _ended(state)
-            case Cancelled() | AlreadyEnded():
-                return _answer(_result_or_410(run_id, self.caller.tenant))
-            case _:
-                assert_never(outcome)
+)
+class RunCancelView(InterventionView):
+    """The end of a run before its end."""
+
+    scopes: ClassVar = {"POST": ("run.cancel",)}
+    body = CancelRequest
+    step_in = staticmethod(cancel_run)
+    wanted_end = "cancelled"
 
 
-class RunPauseView(ApiView):
-    """A run that waits until somebody lets it go on."""
-
-    throttle_scope = "submit"
-    scopes: ClassVar = {"POST": ("run.pause",)}
-
-    @extend_schema(
+@extend_schema_view(
+    post=extend_schema(
         operation_id="pause_run",
         summary="Pause a run",
         description=(
@@ -254,33 +275,16 @@ class RunPauseView(ApiView):
         responses=RunResult,
         tags=["runs"],
     )
-    def post(self, request: Request, run_id: UUID) -> Response:
-        """Pause the run and return it."""
-        _run_or_404(run_id)
-        reason = read_body(HoldRequest, request).reason
-        outcome = pause_run(run_id=run_id, actor=self.caller.actor, reason=reason, now=timezone.now())
-        match outcome:
-            case NotFound():
-                raise Http404
-            case NotYours():
-                raise _not_yours()
-            case AlreadyEnded(state=state):
-                raise _ended(state)
-            case ReasonNeeded(message=message):
-                raise Problem("invalid_request", message)
-            case Paused() | AlreadyPaused():
-                return _answer(_result_or_410(run_id, self.caller.tenant))
-            case _:
-                assert_never(outcome)
+)
+class RunPauseView(InterventionView):
+    """A run that waits until somebody lets it go on."""
 
-
-class RunResumeView(ApiView):
-    """A paused run that goes on."""
-
-    throttle_scope = "submit"
     scopes: ClassVar = {"POST": ("run.pause",)}
+    step_in = staticmethod(pause_run)
 
-    @extend_schema(
+
+@extend_schema_view(
+    post=extend_schema(
         operation_id="resume_run",
         summary="Resume a run",
         description=(
@@ -292,26 +296,12 @@ class RunResumeView(ApiView):
         responses=RunResult,
         tags=["runs"],
     )
-    def post(self, request: Request, run_id: UUID) -> Response:
-        """Resume the run and return it."""
-        _run_or_404(run_id)
-        reason = read_body(HoldRequest, request).reason
-        outcome = resume_run(run_id=run_id, actor=self.caller.actor, reason=reason, now=timezone.now())
-        match outcome:
-            case NotFound():
-                raise Http404
-            case NotYours():
-                raise _not_yours()
-            case AlreadyEnded(state=state):
-                raise _ended(state)
-            case ReasonNeeded(message=message):
-                raise Problem("invalid_request", message)
-            case NotPaused(stopped=True):
-                raise Problem("run_stopped", "People have stopped the line; only they lift that.")
-            case Resumed() | NotPaused():
-                return _answer(_result_or_410(run_id, self.caller.tenant))
-            case _:
-                assert_never(outcome)
+)
+class RunResumeView(InterventionView):
+    """A paused run that goes on."""
+
+    scopes: ClassVar = {"POST": ("run.pause",)}
+    step_in = staticmethod(resume_run)
 
 
 class TaskTypesView(ApiView):
@@ -338,14 +328,6 @@ class UnknownView(ApiView):
     def http_method_not_allowed(self, request: Request, *args: object, **kwargs: object) -> Response:  # type: ignore[override]
         """Answer 404 to every method."""
         raise Http404
-
-
-def _not_yours() -> Problem:
-    return Problem("not_yours", "A token steps into runs it submitted, and resumes what it paused, only.")
-
-
-def _ended(state: str) -> Problem:
-    return Problem("run_ended", f"The run has {state} already.", extra={"run_status": state})
 
 
 def _answer(document: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
