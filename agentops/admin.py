@@ -1,10 +1,12 @@
 """The admin site of one tenant, open to people who may manage it."""
 
+import re
 from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.contrib.auth import logout
 from django.core.exceptions import PermissionDenied
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from agentops.tenancy.access import can
@@ -23,6 +25,13 @@ _ORDER = (
     "metrics",
     "backoffice",
 )
+_AGREED = frozenset({"tools.AllowedHost", "tools.AllowlistEntry"})
+_REFERENCE = re.compile(r" \(`[^`]*`\)|`")
+
+
+def about(model: type[Model]) -> str:
+    """Return what rows of a model are, in a line: the first of its docstring, without references into the code."""
+    return _REFERENCE.sub("", (model.__doc__ or "").strip().partition("\n")[0])
 
 
 class TenantAdminSite(AdminSite):
@@ -34,7 +43,7 @@ class TenantAdminSite(AdminSite):
 
     site_header = "Administration"
     site_title = "AgentOps administration"
-    index_title = "What the agents of this tenant may do"
+    index_title = "Administration"
     index_template = "admin/tenant_index.html"
     site_url = None
     enable_nav_sidebar = False
@@ -45,8 +54,14 @@ class TenantAdminSite(AdminSite):
         super().register([one for one in models if issubclass(one, TenantModel)], admin_class, **options)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        """List what agents may do first, then who asks and who is asked, and the records they work on last."""
+        """List what agents may do first, then who asks and who is asked, and the records they work on last.
+
+        What the overview links to among the things that two admins agree on is not listed once more.
+        """
         found = super().get_app_list(request, app_label)
+        for app in found:
+            kept = [one for one in app["models"] if app_label or one["model"]._meta.label not in _AGREED]
+            app["models"] = [one | {"about": about(one["model"])} for one in kept]
         return sorted(found, key=lambda app: _ORDER.index(app["app_label"]) if app["app_label"] in _ORDER else -1)
 
     def has_permission(self, request: HttpRequest) -> bool:

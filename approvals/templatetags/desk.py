@@ -285,7 +285,7 @@ def rail(context: dict[str, Any]) -> SafeString:
     request = context["request"]
     actor, match, counts = getattr(request, "actor", None), request.resolver_match, context.get("counts")
     roles = actor.roles if isinstance(actor, Actor) else frozenset()
-    here = str(match.url_name or "") if match is not None else ""
+    here = str(match.namespace or match.url_name or "") if match is not None else ""
     waiting = str(counts["text"]) if counts else ""
     visitor = Actor("user", "", "", roles)
     where = (get_urlconf(), get_script_prefix())

@@ -14,9 +14,27 @@ SignedIn = Callable[[User], Client]
 def test_an_admin_of_the_tenant_gets_in(alice: User, signed_in: SignedIn) -> None:
     response = signed_in(alice).get("/t/acme/admin/")
     assert response.status_code == 200
-    assert b"What the agents of this tenant may do" in response.content
+    assert b"What two admins agree on" in response.content
     assert response.content.index(b"Task types") < response.content.index(b"Tickets")
     assert b"Recent actions" not in response.content
+
+
+def test_the_overview_says_what_each_thing_is_and_lists_it_once(alice: User, signed_in: SignedIn) -> None:
+    page = signed_in(alice).get("/t/acme/admin/").content.decode()
+    assert "A kind of work a tenant allows: planner, limits, stop criteria, deadlines." in page
+    assert "`" not in page
+    assert page.count("/admin/tools/allowedhost/") == 1
+    assert page.count("/admin/tools/allowlistentry/") == 1
+    assert "/admin/tools/allowedhost/" in signed_in(alice).get("/t/acme/admin/tools/").content.decode()
+
+
+@pytest.mark.parametrize("path", ["", "runs/tasktype/", "tools/allowlistentry/"])
+def test_the_way_to_other_pages_is_there_and_says_where_one_is(alice: User, signed_in: SignedIn, path: str) -> None:
+    page = signed_in(alice).get(f"/t/acme/admin/{path}").content.decode()
+    rail = page.partition('<nav class="rail"')[2].partition("</nav>")[0]
+    assert 'href="/t/acme/queue"' in rail
+    assert rail.count("aria-current") == 1
+    assert '<a href="/t/acme/admin/" aria-current="page">' in rail
 
 
 def test_moments_are_written_as_on_every_other_page(alice: User, signed_in: SignedIn) -> None:
