@@ -587,11 +587,15 @@ class BandRule(TenantModel):
 
 
 class Viewing(TenantModel):
-    """Which sections of one card, as it was served to one person, that person has opened: name -> when (RFC 3339)."""
+    """Which sections of one card, as it was served to one person, that person has opened: name -> when (RFC 3339).
+
+    Needed until the verdict, whose event keeps it. PostgreSQL keeps no log of this table: after the server has crashed
+    it is empty, and whoever had opened sections opens them again.
+    """
 
     tenant = TenantForeignKey(db_index=False)
     id = models.UUIDField(primary_key=True, editable=False)
-    proposal = models.ForeignKey(Proposal, on_delete=models.CASCADE, related_name="viewings")
+    proposal = models.ForeignKey(Proposal, on_delete=models.CASCADE, related_name="viewings", db_index=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
     version = models.PositiveIntegerField()
     opened = models.JSONField(default=dict)
