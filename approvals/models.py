@@ -462,18 +462,37 @@ class ProposalTerm(TenantModel):
 
     The database keeps it: triggers on the proposals write what stands in `Proposal.terms` and take it out again when
     the proposal is closed (`approvals.search`). It is a table, because row security lets PostgreSQL use an index only
-    for comparisons that cannot leak, and those of its text search can.
+    for comparisons that cannot leak, and those of its text search can. PostgreSQL may lose it as a whole
+    (`approvals.term_index`).
     """
 
     pk = models.CompositePrimaryKey("tenant", "term", "proposal")
     tenant = TenantForeignKey(db_index=False)
     term = models.CharField(max_length=160)
     proposal = models.ForeignKey(
-        Proposal, on_delete=models.CASCADE, related_name="found_by", db_constraint=False, db_index=True
+        Proposal, on_delete=models.CASCADE, related_name="found_by", db_constraint=False, db_index=False
     )
 
     def __str__(self) -> str:
         return self.term
+
+
+class TermIndex(TenantModel):
+    """Whether the index of a tenant (`ProposalTerm`) is whole, and if not, how far it has been made again.
+
+    PostgreSQL loses it together with the index. Written by `approvals.term_index` alone.
+    """
+
+    tenant = TenantForeignKey(db_index=False)
+    upto_run = models.UUIDField()
+    upto_call = models.CharField(max_length=64)
+    whole = models.BooleanField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("tenant",), name="term_index_once"),)
+
+    def __str__(self) -> str:
+        return "whole" if self.whole else f"up to {self.upto_run}"
 
 
 class Skip(TenantModel):
@@ -568,11 +587,15 @@ class BandRule(TenantModel):
 
 
 class Viewing(TenantModel):
-    """Which sections of one card, as it was served to one person, that person has opened: name -> when (RFC 3339)."""
+    """Which sections of one card, as it was served to one person, that person has opened: name -> when (RFC 3339).
+
+    Needed until the verdict, whose event keeps it. PostgreSQL keeps no log of this table: after the server has crashed
+    it is empty, and whoever had opened sections opens them again.
+    """
 
     tenant = TenantForeignKey(db_index=False)
     id = models.UUIDField(primary_key=True, editable=False)
-    proposal = models.ForeignKey(Proposal, on_delete=models.CASCADE, related_name="viewings")
+    proposal = models.ForeignKey(Proposal, on_delete=models.CASCADE, related_name="viewings", db_index=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
     version = models.PositiveIntegerField()
     opened = models.JSONField(default=dict)

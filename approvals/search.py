@@ -7,7 +7,8 @@ A term is one line of text whose first letter says what it is, so that one index
     r:<path>=<eulav>         the same value backwards, which finds by how it ends
 
 Text is compared in NFKC, case folded. The table of terms is an index that the database keeps by itself from
-`Proposal.terms`, in the same transaction, for as long as a proposal waits.
+`Proposal.terms`, in the same transaction, for as long as a proposal waits. What is taken out again is found by the
+terms that went in, which the key of the table begins with.
 """
 
 import json
@@ -117,13 +118,11 @@ def _leaves(value: JSON, path: str = "") -> Iterator[tuple[str, JSON]]:
 
 # --- the index that the database keeps --------------------------------------------------------------------------------
 
-POSTGRESQL: Final = (
-    # Comparing bytes, so that what begins with a prefix is a range whatever the language of the database is.
-    'alter table approvals_proposalterm alter column term type varchar(160) collate "C"',
-    """create function proposal_keep_terms() returns trigger language plpgsql as $$
+FUNCTION: Final = """create function proposal_keep_terms() returns trigger language plpgsql as $$
     begin
         if tg_op = 'UPDATE' then
-            delete from approvals_proposalterm where proposal_id = new.id;
+            delete from approvals_proposalterm where tenant_id = old.tenant_id and proposal_id = old.id
+                and term = any(array(select jsonb_array_elements_text(old.terms)));
         end if;
         if new.status = 'pending' then
             insert into approvals_proposalterm (tenant_id, term, proposal_id)
@@ -131,7 +130,11 @@ POSTGRESQL: Final = (
             on conflict do nothing;
         end if;
         return null;
-    end $$""",
+    end $$"""
+POSTGRESQL: Final = (
+    # Comparing bytes, so that what begins with a prefix is a range whatever the language of the database is.
+    'alter table approvals_proposalterm alter column term type varchar(160) collate "C"',
+    FUNCTION,
     """create trigger proposal_new_terms after insert on approvals_proposal
     for each row when (new.status = 'pending') execute function proposal_keep_terms()""",
     """create trigger proposal_other_terms after update of status, terms on approvals_proposal
@@ -150,7 +153,8 @@ SQLITE: Final = (
     when new.status = 'pending' begin {_INSERT}; end""",
     f"""create trigger proposal_other_terms after update of status, terms on approvals_proposal
     when old.status is not new.status or old.terms is not new.terms begin
-        delete from approvals_proposalterm where proposal_id = new.id;
+        delete from approvals_proposalterm where tenant_id = old.tenant_id and proposal_id = old.id
+            and term in (select value from json_each(old.terms));
         {_INSERT} where new.status = 'pending';
     end""",  # noqa: S608 - put together from constants
 )

@@ -1,18 +1,20 @@
 """Read proposals for people: the queue by keyset with capped counts, one proposal with what its card shows."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 from uuid import UUID
 
-from django.db.models import IntegerField, Q, QuerySet, Subquery
+from django.db.models import BooleanField, F, Func, IntegerField, Q, QuerySet, Subquery, Value
 
 from agentops.audit.models import Event
 from agentops.engine.transitions import CallState
 from agentops.runs.models import TaskType, ToolCall
 from agentops.tenancy.models import Membership, Tenant
 from agentops.tenancy.scope import current_tenant_id
+from approvals import term_index
 from approvals.filters import (
     Amount,
     Assigned,
@@ -287,8 +289,9 @@ def matching(filters: Filters, now: datetime) -> QuerySet[Proposal]:
         rows = rows.filter(pk__in=newest)
     elif not filters.held:
         rows = rows.filter(Q(held_until__isnull=True) | Q(held_until__lte=now))
+    quick = any(isinstance(term, Found) for term in filters.terms) and term_index.whole()
     for term in filters.terms:
-        rows = _narrowed(rows, term, filters.me, now)
+        rows = _narrowed(rows, term, filters.me, now, quick)
     return rows
 
 
@@ -305,7 +308,7 @@ def _with_card(rows: QuerySet[Proposal]) -> QuerySet[Proposal]:
     return rows.select_related("task_type", "run", "requested_by").only(*_CARD)
 
 
-def _narrowed(rows: QuerySet[Proposal], term: Term, me: int | None, now: datetime) -> QuerySet[Proposal]:
+def _narrowed(rows: QuerySet[Proposal], term: Term, me: int | None, now: datetime, quick: bool) -> QuerySet[Proposal]:
     match term:
         case Bands(ranks=ranks):
             rows = rows.filter(band_rank__gte=min(ranks), band_rank__lte=max(ranks))
@@ -333,7 +336,8 @@ def _narrowed(rows: QuerySet[Proposal], term: Term, me: int | None, now: datetim
             return rows.filter(held_until__gt=now)
         case Found(patterns=patterns):
             for pattern in patterns:
-                rows = rows.filter(pk__in=_found_by(pattern).values("proposal"))
+                by = Q(pk__in=_found_by(pattern).values("proposal")) if quick else Q(_carries(pattern))
+                rows = rows.filter(by)
             return rows
         case InStatus():
             return rows
@@ -347,6 +351,14 @@ def _found_by(pattern: Pattern) -> QuerySet[ProposalTerm]:
     # Every text with this beginning, as a range of an index that compares bytes.
     last = f"{pattern.term[:-1]}{_next_character(pattern.term[-1])}"
     return ProposalTerm.objects.filter(term__gte=pattern.term, term__lt=last)
+
+
+def _carries(pattern: Pattern) -> Func:
+    """Return the same as a condition on the proposal itself, for which every one that waits is looked at."""
+    like = "$[*] ? (@ starts with $term)" if pattern.start else "$[*] ? (@ == $term)"
+    path = Func(Value(like), template="%(expressions)s::jsonpath")
+    named = Func(Value(json.dumps({"term": pattern.term})), template="%(expressions)s::jsonb")
+    return Func(F("terms"), path, named, function="jsonb_path_exists", output_field=BooleanField())
 
 
 def _next_character(character: str) -> str:

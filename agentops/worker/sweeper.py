@@ -28,7 +28,7 @@ from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.worker import spending
 from agentops.worker.calls import ask_hook, request_of
-from approvals import grants
+from approvals import grants, term_index
 from approvals.claims import end_holds
 from approvals.deadlines import expire_due
 from approvals.freezing import FINAL
@@ -94,6 +94,7 @@ def _keep_up(tenant: Tenant, now: datetime) -> None:
     """Do what nobody waits for, last: one that breaks holds up neither runs nor the others."""
     tasks: tuple[Callable[[], object], ...] = (
         index_new,
+        term_index.mend,
         partial(verification.go_on, now),
         partial(exports.go_on, now),
         partial(rollup.sweep, now),
