@@ -290,7 +290,8 @@ Fields = tuple["models.Field[Any, Any]", ...]
 
 @lru_cache(maxsize=256)
 def _columns_of(model: type[models.Model], vendor: str) -> tuple[Fields, tuple[Column, ...]]:
-    fields = tuple(field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField))
+    written = (field for field in model._meta.concrete_fields if not field.generated)
+    fields = tuple(field for field in written if not isinstance(field, models.AutoField))
     return fields, tuple(Column(str(field.column), _kind(field)) for field in fields)
 
 
