@@ -19,10 +19,9 @@ from agentops.engine.state import State
 from agentops.runs import statements
 from agentops.runs.points import reached
 from agentops.runs.recording import (
-    CALL_KEY,
     Lease,
     LeaseLost,
-    call_table,
+    call_tables,
     event_table,
     insert_events,
     project_calls,
@@ -135,6 +134,7 @@ def _at_once(plain: Sequence[tuple[int, Write]]) -> dict[int, Head | Exception]:
         sealed = {index: _sealed(write) for index, write in plain if write.events}
         heads = {index: _head_after(write, sealed.get(index, ())) for index, write in plain}
         told = [(write, sealed[index]) for index, write in plain if index in sealed]
+        new, known = call_tables((write.lease.run_id, write.after, write.events) for write, _ in told)
         found = statements.write_steps(
             [
                 (
@@ -146,9 +146,8 @@ def _at_once(plain: Sequence[tuple[int, Write]]) -> dict[int, Head | Exception]:
             ],
             RUN_COLUMNS,
             event_table((write.head.stream_id, write.lease.run_id, one) for write, one in told),
-            call_table((write.lease.run_id, write.after, write.events) for write, _ in told),
-            key=CALL_KEY,
-            more=_joined([one.table for one in shortcuts if one.table is not None]),
+            known,
+            more=[new, *_joined([one.table for one in shortcuts if one.table is not None])],
             condition=_of_all([one.condition for one in shortcuts if one.condition is not None]),
         )
     results: dict[int, Head | Exception] = {}

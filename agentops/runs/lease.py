@@ -27,7 +27,7 @@ MAX_ATTEMPTS: Final = 5
 def due(now: datetime) -> Q:
     """Which runs of a tenant a worker could take up now."""
     return (
-        Q(state__in=[s.value for s in RunState if s.claimable], paused_at__isnull=True)
+        Q(claimable=True)
         & (Q(lease_until__isnull=True) | Q(lease_until__lt=now))
         & (Q(not_before__isnull=True) | Q(not_before__lte=now))
     )
@@ -67,13 +67,10 @@ def claim_due(*, owner: str, now: datetime, limit: int, kinds: dict[int, TaskTyp
     until = now + LEASE
     if connection.vendor == "postgresql":
         fields = Run._meta.concrete_fields
-        # Written out, not given as a parameter: the partial index is for these states.
-        ready = ", ".join(f"'{state.value}'" for state in RunState if state.claimable)
         columns = [field.column for field in fields]
         sql = _CLAIM.format(
             columns=", ".join(f"r.{name}" for name in columns),
             claimed=", ".join(f"c.{name}" for name in columns),
-            ready=ready,
         )
         rows = fetch(sql, [current_tenant_id(), now, now, limit, owner, until])
         names = [field.attname for field in fields]
@@ -101,7 +98,7 @@ _KIND: Final = Query(lambda pk: TaskType.objects.filter(pk=pk))
 _CLAIM: Final = """
 with due as (
     select id from runs_run
-    where tenant_id = %s and state in ({ready}) and paused_at is null
+    where tenant_id = %s and claimable
       and (lease_until is null or lease_until < %s) and (not_before is null or not_before <= %s)
     order by priority desc, not_before limit %s for update skip locked
 ),

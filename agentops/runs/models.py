@@ -191,6 +191,12 @@ class Run(TenantModel):
         db_index=False,
         help_text="The stop that holds it; empty for a pause of a person's own.",
     )
+    claimable = models.GeneratedField(
+        expression=Q(state__in=[s.value for s in RunState if s.claimable], paused_at__isnull=True),  # type: ignore[arg-type]  # the stubs leave Q out
+        output_field=models.BooleanField(),
+        db_persist=True,
+    )
+    """Whether a worker may take it up, once it is due and nobody else has it. The database says so."""
     last_error = models.CharField(max_length=300, blank=True, help_text="When, what kind, where and on which worker.")
     last_owner = models.CharField(max_length=64, blank=True, help_text="Whose lease ended before this one began.")
     steps_used = models.PositiveIntegerField(default=0)
@@ -214,12 +220,9 @@ class Run(TenantModel):
         )
         indexes = (
             models.Index(fields=("tenant", "-created_at", "-id"), name="run_newest"),
-            # Without the lease, which changes all the time: a row that only changes there stays where it is.
-            models.Index(
-                fields=("tenant", "-priority", "not_before"),
-                condition=Q(state__in=[s.value for s in RunState if s.claimable], paused_at__isnull=True),
-                name="run_due",
-            ),
+            # Without the lease and the state, which change all the time: a row that only changes there stays where it
+            # is, and no index hears of it.
+            models.Index(fields=("tenant", "-priority", "not_before"), condition=Q(claimable=True), name="run_due"),
             models.Index(fields=("tenant", "halt"), condition=Q(halt__isnull=False), name="run_by_halt"),
             models.Index(
                 fields=("tenant", "-created_at", "-id"),

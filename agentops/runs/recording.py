@@ -191,7 +191,7 @@ def record_outside(
             event_table([(held.stream_id, run_id, sealed)]),
             moved([(held.stream_id, sealed[-1].seq, sealed[-1].hash)]),
             *([Change(run)] if changes else ()),
-            Upsert(call_table([(run_id, after, stamps)]), CALL_KEY),
+            *call_tables([(run_id, after, stamps)]),
         ]
     )
     if after.state is RunState.QUEUED and not after.paused and _ready_at(after) == after.clock:
@@ -491,21 +491,28 @@ _CALL_COLUMNS: Final = (
     Column("started_at", "timestamptz"),
     Column("ended_at", "timestamptz"),
 )
+_CALLS: Final = "runs_toolcall"
+_CALL_KEY: Final = ("tenant_id", "run_id", "call_id")
 
 
-CALL_KEY: Final = ("tenant_id", "run_id", "call_id")
+def call_tables(told: Iterable[tuple[UUID, State, Sequence[Stamped]]]) -> tuple[Table, Upsert]:
+    """Return the rows of the calls that events of runs tell about: those that are new, and those that may be there.
 
-
-def call_table(told: Iterable[tuple[UUID, State, Sequence[Stamped]]]) -> Table:
-    """Return the rows of the calls that events of runs tell about: (run id, state after them, events)."""
+    `told` is (run id, state after the events, events). A call is selected once: one that is selected here has no row.
+    """
     tenant = current_tenant_id()
-    written = [(tenant, *row) for run_id, state, events in told for row in call_rows(run_id, state, events)]
-    return Table("runs_toolcall", _CALL_COLUMNS, written)
+    new: list[tuple[Any, ...]] = []
+    known: list[tuple[Any, ...]] = []
+    for run_id, state, events in told:
+        selected = {s.event.call_id for s in events if isinstance(s.event, CallSelected)}
+        for row in call_rows(run_id, state, events):
+            (new if row[1] in selected else known).append((tenant, *row))
+    return Table(_CALLS, _CALL_COLUMNS, new), Upsert(Table(_CALLS, _CALL_COLUMNS, known), _CALL_KEY)
 
 
 def project_calls(told: Iterable[tuple[UUID, State, Sequence[Stamped]]]) -> None:
     """Write the rows of the calls that events of runs tell about: (run id, state after them, events)."""
-    write([Upsert(call_table(told), CALL_KEY)])
+    write(call_tables(told))
 
 
 def call_rows(run_id: UUID, state: State, events: Sequence[Stamped]) -> list[tuple[Any, ...]]:

@@ -172,9 +172,8 @@ def write_steps(
     runs: Sequence[tuple[Any, ...]],
     columns: Mapping[str, str],
     events: Table,
-    calls: Table,
+    calls: Upsert,
     *,
-    key: Sequence[str],
     more: Sequence[Table] = (),
     condition: Condition | None = None,
 ) -> dict[UUID, Written]:
@@ -189,6 +188,7 @@ def write_steps(
         *(Column("stream_id", "bigint"), Column("from_seq", "bigint"), Column("to_seq", "bigint")),
         Column("head", "bytea"),
     )
+    known = calls.table
     wanted = [*keys, *(Column(f"c_{name}", kind) for name, kind in columns.items())]
     sets = ", ".join(f"{name} = w.c_{name}" for name in columns)
     ready, allowed, used = "", "true", ""
@@ -238,14 +238,14 @@ def write_steps(
         order by v.stream_id, v.seq
     ),
     called as (
-        insert into {calls.name} ({_names(calls.columns)})
-        select {_values(calls.columns)} from {_recordset(calls.columns)} join kept k on k.id = v.run_id
-        {_or_update(calls.name, calls.columns, key)}
+        insert into {known.name} ({_names(known.columns)})
+        select {_values(known.columns)} from {_recordset(known.columns)} join kept k on k.id = v.run_id
+        {_or_update(known.name, known.columns, calls.key)}
     )
     select w.run_id, h.id is not null, {allowed}, k.id is not null
     from wanted w left join held h on h.id = w.stream_id left join kept k on k.id = w.run_id
     """  # noqa: S608 - our own names
-    params += [_packed(table.columns, table.rows) for table in (*more, events, calls)]
+    params += [_packed(table.columns, table.rows) for table in (*more, events, known)]
     found = fetch(sql, params) if condition is None else _after(condition.lock, sql, params)
     return {run_id: Written(*told) for run_id, *told in found}
 
@@ -290,7 +290,8 @@ Fields = tuple["models.Field[Any, Any]", ...]
 
 @lru_cache(maxsize=256)
 def _columns_of(model: type[models.Model], vendor: str) -> tuple[Fields, tuple[Column, ...]]:
-    fields = tuple(field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField))
+    written = (field for field in model._meta.concrete_fields if not field.generated)
+    fields = tuple(field for field in written if not isinstance(field, models.AutoField))
     return fields, tuple(Column(str(field.column), _kind(field)) for field in fields)
 
 

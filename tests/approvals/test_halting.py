@@ -458,9 +458,8 @@ def test_the_preview_counts_up_to_a_thousand_in_one_query(
     django_assert_num_queries: Callable[[int], AbstractContextManager[object]],
 ) -> None:
     run = start("goodwill-refund", GOODWILL, actor=senior)
-    like_it = {
-        field.attname: getattr(run, field.attname) for field in Run._meta.concrete_fields if not field.primary_key
-    }
+    ours = [field for field in Run._meta.concrete_fields if not field.primary_key and not field.generated]
+    like_it = {field.attname: getattr(run, field.attname) for field in ours}
     Run.objects.bulk_create([Run(**like_it) for _ in range(COUNTED + 1)])
     with django_assert_num_queries(1):
         found = preview(EVERYTHING)

@@ -255,3 +255,11 @@ def test_of_two_writers_with_the_same_expectation_one_loses(acme: Tenant) -> Non
     assert sorted(outcomes) == ["lost"] * 20 + ["won"] * 20
     with tenant_scope(acme):
         assert len(load("run:duel")) == 20
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's key is the row's number")
+def test_a_row_has_one_index_by_its_id(scoped: Tenant) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_get_indexdef(indexrelid) from pg_index where indrelid = 'audit_event'::regclass")
+        by_id = [row[0] for row in cursor.fetchall() if row[0].endswith(("(id)", "(tenant_id, id)"))]
+    assert by_id == ["CREATE UNIQUE INDEX event_by_id ON public.audit_event USING btree (tenant_id, id)"]

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from agentops.engine.events import RunClaimed, Stamped
 from agentops.engine.folding import fold
+from agentops.engine.transitions import RunState
 from agentops.runs import lease
 from agentops.runs.commit import RUN_COLUMNS, Head, Write, commit
 from agentops.runs.models import Run
@@ -112,6 +113,31 @@ def test_a_run_is_not_due_before_its_time(run: Run) -> None:
     Run.objects.filter(pk=run.id).update(not_before=now + timedelta(minutes=1))
     assert lease.claim(run.id, owner="w1", now=now) is None
     assert lease.claim(run.id, owner="w1", now=now + timedelta(minutes=2)) is not None
+
+
+def test_the_row_says_whether_anybody_may_take_it_up(run: Run) -> None:
+    said: dict[str, bool] = {}
+    for state in RunState:
+        ended = timezone.now() if state.terminal else None
+        Run.objects.filter(pk=run.pk).update(state=state.value, ended_at=ended)
+        said[state.value] = Run.objects.values_list("claimable", flat=True).get(pk=run.pk)
+    assert said == {state.value: state.claimable for state in RunState}
+    Run.objects.filter(pk=run.pk).update(state="queued", ended_at=None, paused_at=timezone.now())
+    assert not Run.objects.get(pk=run.pk).claimable
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL writes a changed row anew")
+def test_no_index_hears_of_a_run_that_goes_on(run: Run) -> None:
+    moved = "select pg_stat_get_xact_tuples_updated(t) - pg_stat_get_xact_tuples_hot_updated(t) from to_regclass(%s) t"
+    recorded = {"state": "queued", "phase": "plan", "steps_used": 0}
+    changes = {"state": "running", "phase": "verify", "lease_owner": "w1", "fence": 2, "steps_used": 1, "attempts": 0}
+    for after in (changes, {"state": "waiting_retry"}, recorded):
+        with connection.cursor() as cursor:
+            cursor.execute(moved, ["runs_run"])
+            [was] = cursor.fetchone() or [None]
+            assert Run.objects.filter(pk=run.pk, claimable=True).update(**after)
+            cursor.execute(moved, ["runs_run"])
+            assert cursor.fetchone() == (was,), after
 
 
 @pytest.mark.django_db(transaction=True)
