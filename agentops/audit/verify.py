@@ -189,9 +189,10 @@ def _sum(reports: Iterable[TenantReport]) -> TenantReport:
 def verify_some(first: int, streams: int, *, longest: int) -> tuple[TenantReport, int]:
     """Verify up to `streams` streams of the open tenant scope from row id `first` on, and return where to go on.
 
-    It stops where these list more than `longest` events together, but not before the first.
+    It stops where these list more than `longest` events together, or more than one statement reads, but not before the
+    first.
     """
-    batch = _together(first, None, streams, longest)
+    batch = _together(first, None, streams, min(longest, _EVENTS))
     return _walk_all(batch, _slug()), batch[-1].pk + 1 if batch else first
 
 
