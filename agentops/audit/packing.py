@@ -37,19 +37,32 @@ def unpack(stored: "bytes | memoryview | str") -> str:
     """Return the text that is stored; of bytes that nobody packed, as much as they say."""
     if isinstance(stored, str):
         return stored
-    raw = bytes(stored)
-    dictionary = _DICTIONARIES.get(raw[0]) if raw else None
-    if dictionary is None:
-        return raw.decode("utf-8", "replace")
-    packed = raw[5:]
+    plain = unpack_bytes(bytes(stored))
     try:
-        if zlib.crc32(packed) != int.from_bytes(raw[1:5], "big"):
-            return _UNREADABLE
-        stretch = zlib.decompressobj(_RAW_DEFLATE, zdict=dictionary)
-        plain = stretch.decompress(packed, MAX_TEXT)
-        return plain.decode("utf-8") if stretch.eof and not stretch.unconsumed_tail else _UNREADABLE
-    except (zlib.error, UnicodeDecodeError):
+        # Only what was packed is known to have been a text.
+        return _UNREADABLE if plain is None else plain.decode("utf-8", "strict" if _is_packed(stored) else "replace")
+    except UnicodeDecodeError:
         return _UNREADABLE
+
+
+def unpack_bytes(stored: bytes) -> bytes | None:
+    """Return the bytes of the text that is stored, None if they cannot be read."""
+    dictionary = _DICTIONARIES.get(stored[0]) if stored else None
+    if dictionary is None:
+        return stored
+    packed = stored[5:]
+    if zlib.crc32(packed) != int.from_bytes(stored[1:5], "big"):
+        return None
+    stretch = zlib.decompressobj(_RAW_DEFLATE, zdict=dictionary)
+    try:
+        plain = stretch.decompress(packed, MAX_TEXT)
+    except zlib.error:
+        return None
+    return plain if stretch.eof and not stretch.unconsumed_tail else None
+
+
+def _is_packed(stored: bytes | memoryview) -> bool:
+    return bool(stored) and stored[0] in _DICTIONARIES
 
 
 _UNREADABLE: Final = "(the stored bytes cannot be read)"

