@@ -151,6 +151,11 @@ class Filters:
         return next((term.status for term in self.terms if isinstance(term, InStatus)), Status.PENDING.value)
 
     @property
+    def personal(self) -> bool:
+        """Whether it finds something else for somebody else."""
+        return any(isinstance(term, Assigned) and term.to is None for term in self.terms)
+
+    @property
     def held(self) -> bool:
         """Whether what was put off is asked for."""
         return any(isinstance(term, Held) for term in self.terms)

@@ -66,10 +66,16 @@ def still_since(
 
     `born` is when the clock was started, `thawed_to` up to when it has been given its time back.
     """
-    work = work_of(run, tool)
+    return stands_since(stops, work_of(run, tool), run.paused_at, born=born, thawed_to=thawed_to)
+
+
+def stands_since(
+    stops: Iterable[Stop], work: Work, paused_at: datetime | None, *, born: datetime, thawed_to: datetime | None = None
+) -> datetime | None:
+    """Return what `still_since` does, of work that is described already. Pure."""
     causes = [stop.started_at for stop in stops if fits(stop, work) and not _given_back(stop, thawed_to)]
-    if run.paused_at is not None:
-        causes.append(run.paused_at)
+    if paused_at is not None:
+        causes.append(paused_at)
     if not causes:
         return None
     return max(min(causes), born, thawed_to or born)

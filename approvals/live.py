@@ -25,6 +25,7 @@ from agentops.audit.models import Event
 from agentops.engine import events
 from agentops.tenancy.access import ACTIONS_BY_ROLE
 from agentops.tenancy.models import Membership
+from agentops.tenancy.prepared import Query
 from agentops.tenancy.scope import give_back_connection, tenant_scope
 from agentops.wire.canonical import canonical
 
@@ -138,7 +139,10 @@ def read_topics(text: str) -> Topics | None:
 
 def newest() -> int:
     """Return the id of the newest event of the open tenant, 0 when there is none. One query."""
-    return Event.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    return next(iter(_NEWEST()), (0,))[0]
+
+
+_NEWEST: Final = Query(lambda: Event.objects.order_by("-pk").values_list("pk")[:1])
 
 
 def signals_after(seq: int, limit: int = MOST_AT_ONCE) -> list[Signal]:

@@ -27,10 +27,15 @@ _guard = threading.Lock()
 
 def people_of(proposals: Iterable[Proposal], fields: Sequence[str] = IN_A_ROW) -> dict[int, User]:
     """Return whom these fields of the proposals name, with user name and full name; at most one query."""
+    return people_with({getattr(one, f"{field}_id") for one in proposals for field in fields} - {None})
+
+
+def people_with(ids: Iterable[int]) -> dict[int, User]:
+    """Return the people with these ids, with user name and full name; at most one query."""
     tenant_id, now = current_tenant_id(), time.monotonic()
     found: dict[int, User] = {}
     missing: set[int] = set()
-    for user_id in {getattr(one, f"{field}_id") for one in proposals for field in fields} - {None}:
+    for user_id in ids:
         seen = _people.get((tenant_id, user_id))
         if seen is None or now - seen[0] >= FRESH_S:
             missing.add(user_id)

@@ -190,7 +190,7 @@ def _views(views: Sequence[View], found: Overview, filters: Filters) -> list[dic
 def _hides(filters: Filters, now: datetime) -> dict[str, Any] | None:
     """Name the term without which most would be found; None when dropping one alone finds nothing. One query."""
     without = [(term, filters.without(term)) for term in filters.terms]
-    counts = selectors.overview([one for _, one in without], now=now).of
+    counts, _ = selectors.found_by([one for _, one in without], now=now)
     count, term, rest = max(
         ((count, term, rest) for count, (term, rest) in zip(counts, without, strict=True)),
         key=lambda one: one[0].pending,

@@ -8,28 +8,33 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.urls import reverse
 
-from agentops.runs.models import TaskType
+from agentops.halts.covering import Stop, Work, recent_stops
+from agentops.runs.models import TaskType, agent_of
 from agentops.wire.money import format_money
 from approvals import freezing
-from approvals.models import Proposal, Status
-from approvals.names import people_of, task_types
+from approvals.models import Status
+from approvals.names import people_with, task_types
+from approvals.selectors import QueueRow
 
 
-def rows(proposals: Sequence[Proposal], *, me: int | None, now: datetime) -> list[dict[str, Any]]:
-    """Return the items of `approvals/_items.html`. `proposals` come from `selectors`."""
-    still = freezing.standing(proposals)
-    people, kinds = people_of(proposals), task_types()
-    address = reverse("proposal", args=[_ANY])
-    return [_row(one, still, people, kinds, address, me, now) for one in proposals]
+def rows(found: Sequence[QueueRow], *, me: int | None, now: datetime) -> list[dict[str, Any]]:
+    """Return the items of `approvals/_items.html`. At most three queries: people, task types, stops; seldom any."""
+    stops = recent_stops()
+    people = people_with(
+        {pk for one in found for pk in (one.decided_by_id, one.leased_by_id, one.assigned_to_id) if pk}
+    )
+    kinds = task_types()
+    address = reverse("proposal", args=[_ANY]).removesuffix(str(_ANY))
+    return [_item(one, stops, people, kinds, address, me, now) for one in found]
 
 
 _ANY: Final = UUID(int=0)
 """Stands for a proposal in an address that is looked up once for all rows."""
 
 
-def _row(
-    one: Proposal,
-    still: Mapping[UUID, datetime],
+def _item(
+    one: QueueRow,
+    stops: Sequence[Stop],
     people: Mapping[int, User],
     kinds: Mapping[int, TaskType],
     address: str,
@@ -49,22 +54,33 @@ def _row(
         "state": f"{one.status} {holder} {assignee} {one.risk_score} {held.isoformat() if held else ''}",
         "band": one.risk_band,
         "score": one.risk_score,
-        "sentence_parts": one.sentence,
-        "magnitude": magnitude(one.consequence),
+        "sentence": one.sentence,
+        "consequence": one.consequence,
         "tainted": one.tainted,
-        "task_type": kind.name if (kind := kinds.get(one.task_type_id)) is not None else one.task_type.name,
-        "tool": one.tool,
+        "task_type": kind.name if (kind := kinds.get(one.task_type_id)) is not None else _name_of(one.task_type_id),
         "age": one.created_at,
         "decide_by": one.decide_by,
-        "still_since": still.get(one.pk),
+        "still_since": _still_since(one, stops) if pending and (stops or one.paused_at is not None) else None,
         "status": one.status,
         "closed": None if pending else {"by": called(one.decided_by_id), "at": one.decided_at},
         "leased": {"by": holder, "mine": one.leased_by_id == me} if holder else None,
         "assigned": {"to": assignee, "mine": one.assigned_to_id == me} if assignee else None,
         "held_until": held,
-        "url": address.replace(str(_ANY), str(one.pk)),
+        "address": address,
+        "now": now,
         "selected": False,
     }
+
+
+def _name_of(task_type_id: int) -> str:
+    """Ask for the name of a task type that is newer than what is remembered."""
+    return TaskType.objects.values_list("name", flat=True).get(pk=task_type_id)
+
+
+def _still_since(one: QueueRow, stops: Sequence[Stop]) -> datetime | None:
+    work = Work(one.run_id, one.task_type_id, agent_of(one.requested_by_id, one.requested_by_token), one.tool)
+    still = freezing.stands_since(stops, work, one.paused_at, born=one.created_at, thawed_to=one.thawed_to)
+    return still if still is not None and still < one.decide_by else None
 
 
 def magnitude(consequence: Any) -> str:

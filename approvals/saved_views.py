@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from agentops.audit.services import record_in_tenant_stream
 from agentops.tenancy.access import Actor, can
+from agentops.tenancy.prepared import Query
 from agentops.wire.parse import JSONObject, clean_text
 from approvals.filters import BadFilter, Filters, parse
 from approvals.models import SavedView
@@ -61,16 +62,26 @@ BUILT_IN: Final[Sequence[tuple[str, str]]] = (
 def views_of(actor: Actor) -> list[View]:
     """Return the views a person sees: everybody's, the tenant's, their own, each by name. One query."""
     views = list(_built_in(actor.user_id))
-    rows = SavedView.objects.filter(Q(owner=actor.user_id) | Q(owner__isnull=True)).order_by("owner", "name", "pk")
     shared = can(actor, SHARE)
-    for row in sorted(rows[: 2 * MOST], key=lambda one: (one.owner_id is not None, one.name)):
+    for pk, owner, name, query in sorted(_SEEN_BY(actor.user_id), key=lambda one: (one[1] is not None, one[2])):
         try:
-            filters = parse(row.query, actor.user_id)
+            filters = _read(query, actor.user_id)
         except BadFilter:
             continue  # the grammar has moved on; what it said then means nothing now
-        mine = row.owner_id is not None
-        views.append(View(row.name, row.query, filters, row.pk, shared=not mine, removable=mine or shared))
+        mine = owner is not None
+        views.append(View(name, query, filters, pk, shared=not mine, removable=mine or shared))
     return views
+
+
+_SEEN_BY: Final = Query(
+    lambda owner: (
+        SavedView.objects.filter(Q(owner=owner) | Q(owner__isnull=True))
+        .order_by("owner", "name", "pk")
+        .values_list("pk", "owner_id", "name", "query")[: 2 * MOST]
+    )
+)
+
+_read = lru_cache(1_000)(parse)
 
 
 @lru_cache(1_000)

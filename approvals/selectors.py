@@ -1,19 +1,22 @@
 """Read proposals for people: the queue by keyset with capped counts, one proposal with what its card shows."""
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, assert_never
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple, Protocol, assert_never
 from uuid import UUID
 
-from django.db.models import BooleanField, F, Func, IntegerField, Q, QuerySet, Subquery, Value
+from django.db.models import BooleanField, F, Func, IntegerField, Q, QuerySet, Subquery, TextField, Value
+from django.db.models.functions import Cast
 
 from agentops.audit.models import Event
 from agentops.engine.transitions import CallState
 from agentops.runs.models import TaskType, ToolCall
 from agentops.tenancy.models import Membership, Tenant
-from agentops.tenancy.scope import current_tenant_id
+from agentops.tenancy.prepared import Query
+from agentops.tenancy.scope import OpenTenant
 from approvals import term_index
 from approvals.filters import (
     Amount,
@@ -31,7 +34,7 @@ from approvals.filters import (
     Tool,
 )
 from approvals.models import Decision, Proposal, ProposalTerm, Status
-from approvals.names import IN_A_ROW, introduce
+from approvals.names import introduce
 
 PAGE = 50
 COUNTED = 1_000
@@ -66,11 +69,42 @@ class Place:
         return cls(at, UUID(proposal_id))
 
 
+class QueueRow(NamedTuple):
+    """What a row of the queue shows of one proposal, and of its run what a stop asks about.
+
+    `sentence` and `consequence` are JSON as the database keeps it: what is made of them is remembered by their text.
+    """
+
+    pk: UUID
+    run_id: UUID
+    task_type_id: int
+    tool: str
+    sentence: str
+    consequence: str
+    risk_band: str
+    risk_score: int
+    band_rank: int
+    tainted: bool
+    status: str
+    created_at: datetime
+    decide_by: datetime
+    decided_at: datetime | None
+    decided_by_id: int | None
+    leased_by_id: int | None
+    leased_until: datetime | None
+    assigned_to_id: int | None
+    held_until: datetime | None
+    thawed_to: datetime | None
+    paused_at: datetime | None
+    requested_by_id: int | None
+    requested_by_token: str
+
+
 @dataclass(frozen=True, slots=True)
 class QueuePage:
-    """At most 50 proposals in order; `next` is the place to continue from, None at the end."""
+    """At most 50 rows in order; `next` is the place to continue from, None at the end."""
 
-    rows: tuple[Proposal, ...]
+    rows: tuple[QueueRow, ...]
     next: Place | None
 
 
@@ -101,10 +135,13 @@ class Overview:
 
 _RUN = ("run__tenant", "run__task_type", "run__requested_by", "run__requested_by_token", "run__paused_at", "run__state")
 _ROW = (
-    *("id", "tenant_id", "risk_band", "risk_score", "band_rank", "sentence", "consequence", "tainted", "status"),
-    *("created_at", "decide_by", "decided_at", "tool", "task_type", "run_id", "thawed_to", *IN_A_ROW),
-    *("leased_until", "held_until", *_RUN),
+    *("pk", "run_id", "task_type_id", "tool", "sentence_text", "consequence_text", "risk_band", "risk_score"),
+    *("band_rank", "tainted", "status", "created_at", "decide_by", "decided_at", "decided_by_id", "leased_by_id"),
+    *("leased_until", "assigned_to_id", "held_until", "thawed_to"),
+    *("run__paused_at", "run__requested_by_id", "run__requested_by_token"),
 )
+"""The columns of `QueueRow`, in its order."""
+
 _GLANCE = (
     *(
         "tenant",
@@ -135,22 +172,22 @@ def queue_page(filters: Filters, *, now: datetime, after: Place | None = None) -
     keeps the order of one person's pages stable. What is no longer pending is listed by deadline, latest first; when it
     is narrowed further, the newest 10,000 are searched.
     """
-    anchor = Proposal.objects.filter(pk=after.proposal_id).first() if after is not None else None
+    anchor = next((_Anchor(*one) for one in _ANCHOR(after.proposal_id)), None) if after is not None else None
     if after is not None and anchor is None:
         return QueuePage((), None)
     at = after.at if after is not None else now
-    rows: list[Proposal] = []
-    for part in in_order(filters, now=now, at=at, anchor=anchor):
-        rows.extend(part[: PAGE + 1 - len(rows)])
+    rows: list[QueueRow] = []
+    for step, values in _steps(filters, at=at, anchor=anchor):
+        rows.extend(QueueRow(*one) for one in _rows_of_step(filters, step, now, values)[: PAGE + 1 - len(rows)])
         if len(rows) > PAGE:
             break
     shown = tuple(rows[:PAGE])
     return QueuePage(shown, Place(at, shown[-1].pk) if len(rows) > PAGE else None)
 
 
-def rows_of(ids: Sequence[UUID]) -> list[Proposal]:
+def rows_of(ids: Sequence[UUID]) -> list[QueueRow]:
     """Return the rows of these proposals as they are now, whatever their status; in no order. One query."""
-    return list(_rows().filter(pk__in=ids))
+    return [QueueRow(*one) for one in _in_columns(Proposal.objects.filter(pk__in=ids))]
 
 
 def next_after(proposal: Proposal, filters: Filters, *, now: datetime) -> Proposal | None:
@@ -169,32 +206,69 @@ def next_after(proposal: Proposal, filters: Filters, *, now: datetime) -> Propos
 
 def overview(filters: Sequence[Filters], *, now: datetime) -> Overview:
     """Count what waits, and what each of the filters finds, up to 1,000 each. One query."""
-    waiting = Proposal.objects.filter(status=Status.PENDING)
-    calls = ToolCall.objects.filter(state=CallState.UNKNOWN.value, hook_asked=True)
-    ages = [Subquery(waiting.filter(band_rank=r).order_by("created_at").values("created_at")[:1]) for r in range(4)]
-    event = Subquery(Event.objects.order_by("-pk").values("pk")[:1])
-    numbered = (_CountedTo.of(one) for one in (waiting, calls, *(matching(one, now) for one in filters)))
-    row = _of_tenant([*ages, *numbered, event])
-    found, numbers = row[: len(ages)], row[len(ages) : -1]
+    ages, (proposals, calls, *of), newest = _figures(filters, now, whole=True)
     return Overview(
-        _count(numbers[0] + numbers[1]),
-        numbers[1],
-        min((age for age in found if age is not None), default=None),
-        tuple(_count(number) for number in numbers[2:]),
-        row[-1] or 0,
+        _count(proposals + calls),
+        calls,
+        min((age for age in ages if age is not None), default=None),
+        tuple(_count(number) for number in of),
+        newest,
     )
+
+
+def found_by(filters: Sequence[Filters], *, now: datetime) -> tuple[tuple[Count, ...], int]:
+    """Count what each of the filters finds, as `overview` does; with the id of the newest event. One query."""
+    _, of, newest = _figures(filters, now, whole=False)
+    return tuple(_count(number) for number in of), newest
 
 
 def counted(rows: Sequence[QuerySet[Any]]) -> tuple[Count, ...]:
     """Count the rows of each, up to 1,000. One query."""
-    return tuple(_count(number) for number in _of_tenant([_CountedTo.of(one) for one in rows]))
+    return tuple(_count(number) for number in _of_tenant([_CountedTo.of(one) for one in rows]).get())
 
 
-def _of_tenant(subqueries: Sequence[Subquery]) -> tuple[Any, ...]:
-    """Return the values of scalar subqueries in the open tenant. One query."""
+_RANKS = range(4)
+
+
+def _figures(
+    filters: Sequence[Filters], now: datetime, *, whole: bool
+) -> tuple[Sequence[datetime | None], Sequence[int], int]:
+    """Return since when each band waits, the numbers, and the newest event. One query."""
+    people = {one.me for one in filters if one.personal}
+    if len(people) <= 1 and all(map(_is_common, filters)):
+        shapes = [_shape(one) for one in filters]
+        asked = _prepared_figures(tuple(shape for shape, _ in shapes), whole)
+        [row] = asked(now, next(iter(people), None), *(value for _, named in shapes for value in named))
+    else:
+        row = _in_figures(filters, now, whole).get()
+    ages = len(_RANKS) if whole else 0
+    return row[:ages], row[ages:-1], row[-1] or 0
+
+
+@lru_cache(50)
+def _prepared_figures(shapes: tuple[tuple[Term, ...], ...], whole: bool) -> Query[tuple[Any, ...]]:
+    def build(now: Any, me: Any, *values: Any) -> QuerySet[Tenant, tuple[Any, ...]]:
+        left = list(values)
+        return _in_figures([_filled(shape, me, left) for shape in shapes], now, whole)
+
+    return Query(build)
+
+
+def _in_figures(filters: Sequence[Filters], now: datetime, whole: bool) -> QuerySet[Tenant, tuple[Any, ...]]:
+    waiting = Proposal.objects.filter(status=Status.PENDING)
+    calls = ToolCall.objects.filter(state=CallState.UNKNOWN.value, hook_asked=True)
+    ages = [Subquery(waiting.filter(band_rank=r).order_by("created_at").values("created_at")[:1]) for r in _RANKS]
+    event = Subquery(Event.objects.order_by("-pk").values("pk")[:1])
+    counts = [
+        _CountedTo.of(one) for one in (*((waiting, calls) if whole else ()), *(matching(f, now) for f in filters))
+    ]
+    return _of_tenant([*(ages if whole else ()), *counts, event])
+
+
+def _of_tenant(subqueries: Sequence[Subquery]) -> QuerySet[Tenant, tuple[Any, ...]]:
+    """Ask for the values of scalar subqueries in the open tenant: one row."""
     named = {f"n{i}": one for i, one in enumerate(subqueries)}
-    row: tuple[Any, ...] = Tenant.objects.filter(pk=current_tenant_id()).annotate(**named).values_list(*named).get()
-    return row
+    return Tenant.objects.filter(pk=OpenTenant()).annotate(**named).values_list(*named)
 
 
 class _CountedTo(Subquery):
@@ -215,7 +289,7 @@ def _count(found: int) -> Count:
 
 def find(proposal_id: UUID) -> Proposal | None:
     """Return a proposal of the open tenant with everything its card names. One query; now and then one for names."""
-    found = next(iter(_with_card(Proposal.objects.filter(pk=proposal_id))), None)
+    found = next(iter(_CARD_OF(proposal_id)), None)
     return introduce(found) if found is not None else None
 
 
@@ -224,7 +298,11 @@ def glance(proposal_id: UUID) -> Proposal | None:
 
     Everything else of it costs a query when it is asked for: `find` is for showing it.
     """
-    return next(iter(Proposal.objects.filter(pk=proposal_id).only(*_GLANCE)), None)
+    return next(iter(_GLANCE_AT(proposal_id)), None)
+
+
+_CARD_OF = Query(lambda pk: _with_card(Proposal.objects.filter(pk=pk)))
+_GLANCE_AT = Query(lambda pk: Proposal.objects.filter(pk=pk).only(*_GLANCE))
 
 
 def decision_on(proposal: Proposal) -> Decision | None:
@@ -242,35 +320,113 @@ def last_decision() -> Decision | None:
 # --- order ----------------------------------------------------------------------------------------------------------
 
 
+class InQueue(Protocol):
+    """What its place in the queue depends on."""
+
+    @property
+    def pk(self) -> UUID: ...
+    @property
+    def decide_by(self) -> datetime: ...
+    @property
+    def band_rank(self) -> int: ...
+    @property
+    def created_at(self) -> datetime: ...
+
+
+class _Anchor(NamedTuple):
+    pk: UUID
+    decide_by: datetime
+    band_rank: int
+    created_at: datetime
+
+
+_ANCHOR = Query(
+    lambda pk: Proposal.objects.filter(pk=pk).values_list("pk", "decide_by", "band_rank", "created_at"),
+)
+
+
+class _Step(NamedTuple):
+    """A part of the queue: whether its deadlines have a beginning and an end, and what of it lies behind an anchor."""
+
+    since: bool = False
+    until: bool = False
+    behind: Literal["", "in the band", "below the band", "closed"] = ""
+
+
 def in_order(
-    filters: Filters, *, now: datetime, at: datetime, anchor: Proposal | None = None
+    filters: Filters, *, now: datetime, at: datetime, anchor: InQueue | None = None
 ) -> Iterator[QuerySet[Proposal]]:
     """Yield the parts of the queue in order, each without what is not behind the anchor.
 
-    `at` is the moment that decides what is due within the hour, `now` what is held. The rows have what a row shows.
+    `at` is the moment that decides what is due within the hour, `now` what is held.
     """
-    rows = _with_row(matching(filters, now))
+    for step, values in _steps(filters, at=at, anchor=anchor):
+        yield _of_step(matching(filters, now), filters, step, *values)
+
+
+def _steps(filters: Filters, *, at: datetime, anchor: InQueue | None) -> Iterator[tuple[_Step, tuple[Any, ...]]]:
+    """Yield the parts of the queue, each with the values that `_of_step` wants for it."""
     if filters.status != Status.PENDING:
-        closed = rows.order_by("-decide_by", "-id")
-        if anchor is not None:
-            behind = Q(decide_by__lt=anchor.decide_by) | Q(decide_by=anchor.decide_by, id__lt=anchor.pk)
-            closed = closed.filter(decide_by__lte=anchor.decide_by).filter(behind)
-        yield closed
+        yield (_Step(), ()) if anchor is None else (_Step(behind="closed"), (anchor.decide_by, anchor.pk))
         return
     # A query for each: sorted by a computed urgency, thousands of urgent ones would all be read to show fifty.
     for since, until in ((None, at + SOON), (at + SOON, at + TODAY), (at + TODAY, None)):
-        part = rows if since is None else rows.filter(decide_by__gte=since)
-        part = part if until is None else part.filter(decide_by__lt=until)
-        part = part.order_by("-band_rank", "created_at", "id")
+        ends = tuple(end for end in (since, until) if end is not None)
+        step = _Step(since is not None, until is not None)
         if anchor is None:
-            yield part
+            yield step, ends
         elif until is None or anchor.decide_by < until:
             # Two ranges instead of one with an "or", so that both begin behind the anchor.
-            same = part.filter(band_rank=anchor.band_rank, created_at__gte=anchor.created_at)
-            yield same.exclude(created_at=anchor.created_at, id__lte=anchor.pk)
+            yield step._replace(behind="in the band"), (*ends, anchor.band_rank, anchor.created_at, anchor.pk)
             if anchor.band_rank:
-                yield part.filter(band_rank__lt=anchor.band_rank)
+                yield step._replace(behind="below the band"), (*ends, anchor.band_rank)
             anchor = None
+
+
+def _of_step(rows: QuerySet[Proposal], filters: Filters, step: _Step, *values: Any) -> QuerySet[Proposal]:
+    """Return one part of what a filter finds, in order. It only hands the values on (`prepared.Query`)."""
+    left = list(values)
+    if filters.status != Status.PENDING:
+        if step.behind:
+            decide_by, pk = left
+            behind = Q(decide_by__lt=decide_by) | Q(decide_by=decide_by, id__lt=pk)
+            rows = rows.filter(decide_by__lte=decide_by).filter(behind)
+        return rows.order_by("-decide_by", "-id")
+    if step.since:
+        rows = rows.filter(decide_by__gte=left.pop(0))
+    if step.until:
+        rows = rows.filter(decide_by__lt=left.pop(0))
+    if step.behind == "in the band":
+        rank, created_at, pk = left
+        rows = rows.filter(band_rank=rank, created_at__gte=created_at).exclude(created_at=created_at, id__lte=pk)
+    elif step.behind:
+        rows = rows.filter(band_rank__lt=left[0])
+    return rows.order_by("-band_rank", "created_at", "id")
+
+
+def _rows_of_step(filters: Filters, step: _Step, now: datetime, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """Return one more than a page of a part of the queue, in the columns of `QueueRow`. One query."""
+    # A plan that fits any two ends takes what lies between them for a handful, and sorts thousands.
+    if not _is_common(filters) or (step.since and step.until):
+        return list(_in_columns(_of_step(matching(filters, now), filters, step, *values))[: PAGE + 1])
+    shape, named = _shape(filters)
+    return _prepared_step(shape, step)(now, filters.me, *named, *values)
+
+
+@lru_cache(200)
+def _prepared_step(shape: tuple[Term, ...], step: _Step) -> Query[tuple[Any, ...]]:
+    def build(now: Any, me: Any, *values: Any) -> QuerySet[Proposal, tuple[Any, ...]]:
+        left = list(values)
+        filters = _filled(shape, me, left)
+        return _in_columns(_of_step(matching(filters, now), filters, step, *left))[: PAGE + 1]
+
+    return Query(build)
+
+
+def _in_columns(rows: QuerySet[Proposal]) -> QuerySet[Proposal, tuple[Any, ...]]:
+    """Take what a row shows and what a stop asks about its run; no name is worth a join (`approvals.names`)."""
+    texts = {"sentence_text": Cast("sentence", TextField()), "consequence_text": Cast("consequence", TextField())}
+    return rows.annotate(**texts).values_list(*_ROW)
 
 
 def free_for(person: int | None, now: datetime) -> Q:
@@ -295,13 +451,47 @@ def matching(filters: Filters, now: datetime) -> QuerySet[Proposal]:
     return rows
 
 
-def _rows() -> QuerySet[Proposal]:
-    return _with_row(Proposal.objects.all())
+# What is often asked for is compiled once for each shape: the same terms, whatever they name.
+
+_NAMED: Final[Mapping[type[Any], str]] = {Tool: "name", OfTaskType: "slug", Assigned: "to"}
+"""The field in which a term of a shape has a value that is filled in; the other terms are part of the shape."""
 
 
-def _with_row(rows: QuerySet[Proposal]) -> QuerySet[Proposal]:
-    """Take along what a row shows and what a stop asks about its run; no name is worth a join (`approvals.names`)."""
-    return rows.select_related("run").only(*_ROW)
+def _is_common(filters: Filters) -> bool:
+    """Whether its shape is one of few, and any values of it are found in the same way."""
+    return (filters.me is not None or not filters.personal) and all(
+        isinstance(term, Bands | Taint | Held | Tool | OfTaskType | Assigned) for term in filters.terms
+    )
+
+
+def _shape(filters: Filters) -> tuple[tuple[Term, ...], list[str]]:
+    """Return the terms without what they name, and that."""
+    shape: list[Term] = []
+    named: list[str] = []
+    for term in filters.terms:
+        hollow: dict[str, Any] = {"text": ""}
+        field = _NAMED.get(type(term), "")
+        if field and (value := getattr(term, field)):
+            named.append(value)
+            hollow[field] = _NAME
+        shape.append(replace(term, **hollow))
+    return tuple(shape), named
+
+
+_NAME: Final = "?"
+
+
+def _filled(shape: tuple[Term, ...], me: Any, left: list[Any]) -> Filters:
+    """Return the filter of a shape with the first of these values, which are taken out."""
+    return Filters(
+        tuple(
+            replace(term, **{field: left.pop(0)})
+            if (field := _NAMED.get(type(term), "")) and getattr(term, field)
+            else term
+            for term in shape
+        ),
+        me,
+    )
 
 
 def _with_card(rows: QuerySet[Proposal]) -> QuerySet[Proposal]:

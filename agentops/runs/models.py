@@ -237,9 +237,14 @@ class Run(TenantModel):
     @property
     def agent(self) -> str:
         """Who asked for it, as a stop of the line names agents: `token:<id>`, `user:<id>` or empty."""
-        if self.requested_by_token:
-            return f"token:{self.requested_by_token}"
-        return f"user:{self.requested_by_id}" if self.requested_by_id is not None else ""
+        return agent_of(self.requested_by_id, self.requested_by_token)
+
+
+def agent_of(person: int | None, token: str) -> str:
+    """Return `Run.agent` of a run that this person or token asked for."""
+    if token:
+        return f"token:{token}"
+    return f"user:{person}" if person is not None else ""
 
 
 class Submission(TenantModel):

@@ -4,12 +4,13 @@
 of each time. On SQLite, where both cost little, they go the ordinary way.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import partial
+from datetime import UTC, datetime
+from functools import cache, partial
 from typing import Any, Final, Generic, TypeVar, cast
 from uuid import UUID
 
@@ -22,6 +23,8 @@ from django.db.models.sql.compiler import SQLCompiler
 from agentops.tenancy.scope import OpenTenantId, current_tenant_id, scope_is_lifted
 
 _NEVER: Final = 1_000_000_000
+_TIMESTAMPTZ: Final = 1184
+_TEXT: Final = psycopg.pq.Format.TEXT
 _FIRST_PLANS_S: Final = 0.5
 _PLANS_S: Final = 120.0
 
@@ -40,7 +43,10 @@ def fetch(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         with connection.wrap_database_errors:
             prepared.execute(cast(Any, sql), params, prepare=True)
 
+    began = time.monotonic()
     watched(execute, prepared, sql, params)
+    if connection.queries_logged:
+        connection.queries_log.append({"sql": sql, "time": f"{time.monotonic() - began:.3f}"})
     return prepared.fetchall() if prepared.description else []
 
 
@@ -61,15 +67,34 @@ def cursor_of_plans() -> "psycopg.Cursor[tuple[Any, ...]]":
     if plans is None:
         # Django switches preparing off. Only what asks for it is prepared here, never what the ORM sends.
         raw.prepare_threshold = _NEVER
+        raw.adapters.register_loader("timestamptz", _loader_of_moments(raw.adapters.get_loader(_TIMESTAMPTZ, _TEXT)))
         # Planning these again and again would cost more than running them; the ORM prepares nothing.
-        raw.execute("set plan_cache_mode = force_generic_plan")
+        with connection.wrap_database_errors:
+            raw.execute("set plan_cache_mode = force_generic_plan")
         raw.agentops_plans = _Plans(time.monotonic() + _FIRST_PLANS_S, _FIRST_PLANS_S)  # type: ignore[attr-defined]
     elif time.monotonic() >= plans.until:
         # What was planned for small tables is wrong for large ones, and tables grow fastest in the beginning.
-        raw.execute("discard plans")
+        with connection.wrap_database_errors:
+            raw.execute("discard plans")
         plans.lasting = min(2 * plans.lasting, _PLANS_S)
         plans.until = time.monotonic() + plans.lasting
     return psycopg.Cursor(raw)
+
+
+@cache
+def _loader_of_moments(usual: Any) -> Any:
+    """Return a loader that reads moments in UTC, as they are here, ten times as fast as the usual one; others too."""
+
+    class Moments(usual):  # type: ignore[misc]
+        def load(self, data: Any) -> datetime:
+            """Read one; a page has a hundred of them."""
+            text = bytes(data)
+            if getattr(self, "timezone", None) is UTC and text.endswith(b"+00"):
+                with contextlib.suppress(ValueError):
+                    return datetime.fromisoformat(text[:-3].decode()).replace(tzinfo=UTC)
+            return cast(datetime, super().load(data))
+
+    return Moments
 
 
 @dataclass(slots=True)
@@ -124,16 +149,18 @@ class Query(Generic[R]):
     """A query of tenant rows that is asked again and again with other values.
 
     `build` returns it for given values; it must not look at them, only pass them to filters: not as `__in`, and not
-    compared with None.
+    compared with None. `lifted` is for a query that is asked inside `user_scope` alone, where no tenant is filtered by.
     """
 
-    def __init__(self, build: "Callable[..., models.QuerySet[Any, R]]") -> None:
+    def __init__(self, build: "Callable[..., models.QuerySet[Any, R]]", *, lifted: bool = False) -> None:
         self._build = build
+        self._lifted = lifted
         self._compiled: _Compiled | None = None
 
     def __call__(self, *values: object) -> list[R]:
         """Return the rows of the open tenant scope."""
-        if connection.vendor != "postgresql" or scope_is_lifted():
+        # What is kept has the tenant's filter in it, or not, as the scope was when it was compiled.
+        if connection.vendor != "postgresql" or scope_is_lifted() != self._lifted:
             return list(self._build(*values))
         known = self._compiled
         if known is None:

@@ -280,8 +280,9 @@ def _greet(connection: BaseDatabaseWrapper, **_: object) -> None:
 
 
 def _set(name: str, value: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("select set_config(%s, %s, false)", [name, value])
+    from agentops.tenancy.prepared import fetch
+
+    fetch("select set_config(%s, %s, false)", (name, value))
 
 
 def _restore(name: str, previous: str) -> None:

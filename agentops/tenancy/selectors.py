@@ -1,9 +1,18 @@
 """Read memberships where no single tenant is open yet."""
 
+from typing import Final
+
 from django.contrib.auth.models import AbstractBaseUser
 
 from agentops.tenancy.models import Membership, Role, Tenant
+from agentops.tenancy.prepared import Query
 from agentops.tenancy.scope import user_scope
+
+# Asked by every request inside of a tenant.
+_MEMBER: Final = Query(
+    lambda user_id, slug: Membership.objects.filter(user_id=user_id, tenant__slug=slug).select_related("tenant"),
+    lifted=True,
+)
 
 
 def tenants_of(user: AbstractBaseUser) -> list[tuple[Tenant, list[Role]]]:
@@ -22,5 +31,5 @@ def membership_of(user: AbstractBaseUser, slug: str) -> tuple[Tenant, list[Role]
     One query either way, so that an unknown tenant and a foreign one cannot be told apart by time.
     """
     with user_scope(user.pk):
-        rows = list(Membership.objects.filter(user_id=user.pk, tenant__slug=slug).select_related("tenant"))
+        rows = _MEMBER(user.pk, slug)
     return (rows[0].tenant, [Role(row.role) for row in rows]) if rows else None

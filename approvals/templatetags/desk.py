@@ -179,13 +179,21 @@ def span(delta: timedelta) -> str:
     return f"{seconds // 86400} days"
 
 
-def _time(moment: datetime, words: str, kind: str) -> SafeString:
+def time_around(moment: datetime, kind: str) -> str:
+    """Return the beginning of a `<time>` that the script keeps current; the words and its end follow."""
     exact = moment.isoformat(timespec="seconds")
     utc = exact if moment.tzinfo is UTC else moment.astimezone(UTC).isoformat(timespec="seconds")
-    # A list prints a hundred of these, and there is nothing in them but digits and our own words.
-    return mark_safe(  # noqa: S308
-        f'<time datetime="{exact}" title="{utc[:10]} {utc[11:19]} UTC" data-time="{kind}">{words}</time>'
-    )
+    return f'<time datetime="{exact}" title="{utc[:10]} {utc[11:19]} UTC" data-time="{kind}">'
+
+
+def left(delta: timedelta) -> str:
+    """Return what is left before a deadline, in words: `25 min left`, or `4 min late`."""
+    return f"{span(delta)} left" if delta > timedelta(0) else f"{span(-delta)} late"
+
+
+def _time(moment: datetime, words: str, kind: str) -> SafeString:
+    # There is nothing in it but digits and our own words.
+    return mark_safe(f"{time_around(moment, kind)}{words}</time>")  # noqa: S308
 
 
 @register.filter
@@ -203,9 +211,7 @@ def until(value: object) -> SafeString | str:
     moment = _moment(value)
     if moment is None:
         return ""
-    left = moment - timezone.now()
-    words = f"{span(left)} left" if left > timedelta(0) else f"{span(-left)} late"
-    return _time(moment, words, "until")
+    return _time(moment, left(moment - timezone.now()), "until")
 
 
 @register.filter

@@ -75,7 +75,7 @@ def _columns(proposal: Proposal) -> dict[str, object]:
     return {field.attname: getattr(proposal, field.attname) for field in Proposal._meta.concrete_fields}
 
 
-def walk(filters: Filters, now: datetime) -> list[list[Proposal]]:
+def walk(filters: Filters, now: datetime) -> list[list[selectors.QueueRow]]:
     """Return the pages of the queue as a person leafs through them."""
     page = selectors.queue_page(filters, now=now)
     pages = [list(page.rows)]

@@ -1,17 +1,20 @@
 """What is compiled once answers like the ORM: same rows, each tenant its own, values as they are now."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
+from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 from django_scopes import scopes_disabled
+from pytest_django import DjangoAssertNumQueries
 
 from agentops.runs.models import Run, TaskType
 from agentops.tenancy.access import SYSTEM
 from agentops.tenancy.models import Tenant
-from agentops.tenancy.prepared import Query
+from agentops.tenancy.prepared import Query, fetch
 from agentops.tenancy.scope import NoTenantScope, tenant_scope
 from agentops.tenancy.services import create_tenant
 
@@ -88,3 +91,40 @@ def test_where_the_scope_is_lifted_it_is_an_ordinary_query(two: tuple[Tenant, Te
         named("a")
     with scopes_disabled():
         assert {row.tenant_id for row in named("a")} <= {tenant.pk for tenant in two}
+
+
+def test_a_query_for_inside_of_a_lifted_scope_is_asked_the_ordinary_way_elsewhere(two: tuple[Tenant, Tenant]) -> None:
+    named = Query(_named, lifted=True)
+    with scopes_disabled():
+        lifted = named("a")
+    with tenant_scope(two[0]):
+        assert [one.tenant_id for one in named("a")] == [two[0].pk]
+    with scopes_disabled():
+        assert named("a") == lifted
+
+
+@pytest.mark.parametrize("text", ["2026-11-26T06:30:36.123450", "0001-01-02T00:00:00", "9999-12-30T23:59:59.999999"])
+def test_moments_are_read_as_the_orm_reads_them(two: tuple[Tenant, Tenant], text: str) -> None:
+    moment = datetime.fromisoformat(text).replace(tzinfo=UTC)
+    with tenant_scope(two[0]):
+        TaskType.objects.filter(slug="a").update(created_at=moment)
+        [(read,)] = Query(lambda slug: TaskType.objects.filter(slug=slug).values_list("created_at"))("a")
+        assert (read, read.tzinfo) == (moment, UTC)
+        assert TaskType.objects.get(slug="a").created_at == moment
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL knows these")
+def test_moments_that_python_does_not_know_are_refused_as_before(two: tuple[Tenant, Tenant]) -> None:
+    with tenant_scope(two[0]):
+        for word in ("infinity", "0044-03-15 BC"):
+            with pytest.raises(psycopg.DataError):
+                fetch(f"select '{word}'::timestamptz", ())
+
+
+def test_prepared_statements_are_counted_with_the_others(
+    two: tuple[Tenant, Tenant], django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    named = Query(_named)
+    with tenant_scope(two[0]), django_assert_num_queries(2):
+        named("a")
+        named("b")
