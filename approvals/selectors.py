@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 from uuid import UUID
 
 from django.db.models import IntegerField, Q, QuerySet, Subquery
@@ -12,6 +12,7 @@ from agentops.audit.models import Event
 from agentops.engine.transitions import CallState
 from agentops.runs.models import TaskType, ToolCall
 from agentops.tenancy.models import Membership, Tenant
+from agentops.tenancy.prepared import Query
 from agentops.tenancy.scope import current_tenant_id
 from approvals.filters import (
     Amount,
@@ -103,21 +104,8 @@ _ROW = (
     *("created_at", "decide_by", "decided_at", "tool", "task_type", "run_id", "thawed_to", *IN_A_ROW),
     *("leased_until", "held_until", *_RUN),
 )
-_GLANCE = (
-    *(
-        "tenant",
-        "run",
-        "status",
-        "tool",
-        "contract_version",
-        "arguments",
-        "version",
-        "digest",
-        "band_rank",
-        "created_at",
-    ),
-    *("created_at", "decide_by", "leased_by", "leased_until", "served_at", "votes", "release_at"),
-)
+_GLANCE = ("tenant", "tool", "contract_version", "arguments", "version", "digest")
+_NAMED_ON_CARD = ("task_type", "run", "requested_by")
 _CARD = (
     *(field.name for field in Proposal._meta.concrete_fields if field.name != "terms"),
     *("task_type__tenant", "task_type__name", "task_type__allow_self_approval", "task_type__execute_within_s", *_RUN),
@@ -154,12 +142,19 @@ def rows_of(ids: Sequence[UUID]) -> list[Proposal]:
 def next_after(proposal: Proposal, filters: Filters, *, now: datetime) -> Proposal | None:
     """Return the pending proposal that follows this one in the queue, or the first one; None when nothing waits.
 
-    What somebody else has taken is passed over. It comes with everything its card names, like that of `find`.
+    What somebody else has taken is passed over. It comes with everything its card names, like that of `find`. Two
+    queries where much waits, up to eight where little does.
     """
+    if not filters.active and filters.me is not None:
+        place = (proposal.pk, proposal.band_rank, proposal.created_at)
+        for query in _FOLLOWING[_bucket(proposal.decide_by, now)]:
+            # Found without what its card names: to join that, all that wait would be read and sorted to show one.
+            for (pk,) in query(filters.me, now, now + SOON, now + TODAY, *place):
+                return find(pk)
+        return None
     for anchor in (proposal, None):
         for part in in_order(filters, now=now, at=now, anchor=anchor):
             free = part.filter(free_for(filters.me, now)).exclude(pk=proposal.pk)
-            # Found without what its card names: to join that, all that wait would be read and sorted to show one.
             for pk in free.values_list("pk", flat=True)[:1]:
                 return find(pk)
     return None
@@ -213,28 +208,36 @@ def _count(found: int) -> Count:
 
 def find(proposal_id: UUID) -> Proposal | None:
     """Return a proposal of the open tenant with everything its card names. One query; now and then one for names."""
-    found = next(iter(_with_card(Proposal.objects.filter(pk=proposal_id))), None)
+    found = next(iter(_FOR_A_CARD(proposal_id)), None)
     return introduce(found) if found is not None else None
 
 
 def glance(proposal_id: UUID) -> Proposal | None:
-    """Return a proposal with what a verdict on it is checked against and what finds the next one; no names. One query.
+    """Return a proposal with what an edit of it begins with: its contract, arguments, version and digest. One query.
 
     Everything else of it costs a query when it is asked for: `find` is for showing it.
     """
-    return next(iter(Proposal.objects.filter(pk=proposal_id).only(*_GLANCE)), None)
+    return next(iter(_AT_A_GLANCE(proposal_id)), None)
 
 
 def decision_on(proposal: Proposal) -> Decision | None:
     """Return the final decision on a proposal."""
-    counted = Decision.objects.filter(proposal_id=proposal.pk, final=True, undone_at__isnull=True)
-    return counted.select_related("user").first()
+    return next(iter(_FINAL(proposal.pk)), None)
 
 
 def last_decision() -> Decision | None:
     """Return the newest decision of the tenant."""
     counted = Decision.objects.filter(final=True, undone_at__isnull=True)
     return counted.select_related("user").order_by("-id").first()
+
+
+_FOR_A_CARD: Final = Query(lambda pk: Proposal.objects.filter(pk=pk).select_related(*_NAMED_ON_CARD).only(*_CARD))
+_AT_A_GLANCE: Final = Query(lambda pk: Proposal.objects.filter(pk=pk).only(*_GLANCE))
+_FINAL: Final = Query(
+    lambda proposal: Decision.objects.filter(proposal_id=proposal, final=True, undone_at__isnull=True).select_related(
+        "user"
+    )[:1]
+)
 
 
 # --- order ----------------------------------------------------------------------------------------------------------
@@ -255,20 +258,59 @@ def in_order(
             closed = closed.filter(decide_by__lte=anchor.decide_by).filter(behind)
         yield closed
         return
+    place = None
+    if anchor is not None:
+        place = _Behind(_bucket(anchor.decide_by, at), anchor.pk, anchor.band_rank, anchor.created_at)
+    yield from _waiting(rows, at + SOON, at + TODAY, place)
+
+
+@dataclass(frozen=True, slots=True)
+class _Behind:
+    """Where a list goes on: behind this proposal, which is due within `SOON` (0), within `TODAY` (1) or later (2)."""
+
+    bucket: int
+    id: Any
+    band_rank: Any
+    created_at: Any
+
+
+def _bucket(decide_by: datetime, at: datetime) -> int:
+    return 0 if decide_by < at + SOON else 1 if decide_by < at + TODAY else 2
+
+
+def _waiting(rows: QuerySet[Proposal], soon: Any, today: Any, behind: _Behind | None) -> Iterator[QuerySet[Proposal]]:
     # A query for each: sorted by a computed urgency, thousands of urgent ones would all be read to show fifty.
-    for since, until in ((None, at + SOON), (at + SOON, at + TODAY), (at + TODAY, None)):
+    for bucket, (since, until) in enumerate(((None, soon), (soon, today), (today, None))):
         part = rows if since is None else rows.filter(decide_by__gte=since)
         part = part if until is None else part.filter(decide_by__lt=until)
         part = part.order_by("-band_rank", "created_at", "id")
-        if anchor is None:
+        if behind is None or bucket > behind.bucket:
             yield part
-        elif until is None or anchor.decide_by < until:
+        elif bucket == behind.bucket:
             # Two ranges instead of one with an "or", so that both begin behind the anchor.
-            same = part.filter(band_rank=anchor.band_rank, created_at__gte=anchor.created_at)
-            yield same.exclude(created_at=anchor.created_at, id__lte=anchor.pk)
-            if anchor.band_rank:
-                yield part.filter(band_rank__lt=anchor.band_rank)
-            anchor = None
+            same = part.filter(band_rank=behind.band_rank, created_at__gte=behind.created_at)
+            yield same.exclude(created_at=behind.created_at, id__lte=behind.id)
+            if behind.band_rank != 0:
+                yield part.filter(band_rank__lt=behind.band_rank)
+
+
+def _following(bucket: int) -> "tuple[Query[tuple[UUID]], ...]":
+    """Return the queries for what is behind a proposal that is due then, and then for all that waits, in order.
+
+    Each takes whose queue it is, now, when `SOON` and `TODAY` end, and id, band and beginning of the proposal.
+    """
+
+    def build(me: Any, now: Any, soon: Any, today: Any, *place: Any) -> list[QuerySet[Proposal, tuple[UUID]]]:
+        rows = matching(Filters(), now).filter(free_for(me, now)).exclude(pk=place[0])
+        parts = (*_waiting(rows, soon, today, _Behind(bucket, *place)), *_waiting(rows, soon, today, None))
+        return [part.values_list("pk")[:1] for part in parts]
+
+    # Behind it are two parts of its own bucket and those after that; all that waits has three.
+    count = 2 + (2 - bucket) + 3
+    return tuple(Query(lambda *values, at=at: build(*values)[at], replan=True) for at in range(count))
+
+
+_FOLLOWING: Final = tuple(map(_following, range(3)))
 
 
 def free_for(person: int | None, now: datetime) -> Q:
@@ -299,10 +341,6 @@ def _rows() -> QuerySet[Proposal]:
 def _with_row(rows: QuerySet[Proposal]) -> QuerySet[Proposal]:
     """Take along what a row shows and what a stop asks about its run; no name is worth a join (`approvals.names`)."""
     return rows.select_related("run").only(*_ROW)
-
-
-def _with_card(rows: QuerySet[Proposal]) -> QuerySet[Proposal]:
-    return rows.select_related("task_type", "run", "requested_by").only(*_CARD)
 
 
 def _narrowed(rows: QuerySet[Proposal], term: Term, me: int | None, now: datetime) -> QuerySet[Proposal]:
