@@ -99,6 +99,7 @@ def test_a_new_version_is_bound_by_its_own_number_and_digest(desk: Desk, client:
 
 def test_what_was_typed_and_what_was_opened_is_shown(desk: Desk, client: Client) -> None:
     proposal = desk.propose()
+    change(proposal, decide_by=timezone.now() + timedelta(days=1))
     printed(found(client, proposal))
     url = f"/t/acme/proposals/{proposal.pk}"
     opened = client.get(f"{url}?open=reject").content.decode()
