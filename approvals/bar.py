@@ -140,12 +140,6 @@ def _votes(proposal: Proposal, actor: Actor, rung: Rung) -> dict[str, Any] | Non
     return {"needed": rung.approvers, "mine": mine, "given": len(votes) if mine else None}
 
 
-def undo_url(proposal: Proposal, actor: Actor) -> str:
-    """Return where this person takes an approval of this proposal back, empty if they cannot."""
-    found = _undo(proposal, actor, clock.now())
-    return str(found["url"]) if found is not None else ""
-
-
 def _undo(proposal: Proposal, actor: Actor, now: datetime) -> dict[str, Any] | None:
     if not may_take_back(proposal, actor, now):
         return None

@@ -133,6 +133,7 @@ def card_of(
             "values": typed.values,
         },
         "errors": typed.errors,
+        "untouched": typed == Draft(),
         "notice": notice,
         "open": typed.open,
     }

@@ -122,17 +122,18 @@ def shown(proposal: Proposal, actor: Actor, now: datetime) -> dict[str, Any]:
     lease, hold_ends = proposal.leased_until, proposal.held_until
     leased = pending and lease is not None and lease > now and proposal.leased_by is not None
     mine = proposal.leased_by_id == me
+    assigned = pending and proposal.assigned_to_id is not None
+    held = pending and hold_ends is not None and hold_ends > now
+    ours = (leased and mine) or (pending and me is not None and proposal.assigned_to_id == me)
     return {
         "may": may,
         "leased": {"by": _called(proposal.leased_by), "until": lease, "mine": mine} if leased else None,
-        "assigned": {"to": _called(proposal.assigned_to), "mine": proposal.assigned_to_id == me}
-        if pending and proposal.assigned_to_id is not None
-        else None,
-        "held": {"by": _called(proposal.held_by), "until": hold_ends, "note": proposal.held_note}
-        if pending and hold_ends is not None and hold_ends > now
-        else None,
+        "assigned": {"to": _called(proposal.assigned_to), "mine": proposal.assigned_to_id == me} if assigned else None,
+        "free": not (leased or assigned or held),
+        "taken": (leased or assigned) and not ours,
+        "held": {"by": _called(proposal.held_by), "until": hold_ends, "note": proposal.held_note} if held else None,
         "served": leased and mine and proposal.served_at is not None,
-        "mine": (leased and mine) or (pending and me is not None and proposal.assigned_to_id == me),
+        "mine": ours,
         "people": _people(proposal.tenant_id) if may else (),
         "skip_reasons": SkipReason.choices,
         "holds": HOLDS,

@@ -231,7 +231,8 @@ def _recorded(
     with_row = (*beside, table_of([decision]))
     record_outside(proposal.run_id, [decided], actor=actor, now=decision.at, beside=with_row)
     verdict = Verdict(decision.verdict)
-    return Decided(proposal.pk, verdict, proposal.version, proposal.digest, decision.at, grant_id, release_at)
+    said = (proposal.pk, verdict, proposal.version, proposal.digest, decision.at)
+    return Decided(proposal, *said, grant_id, release_at)
 
 
 def _reject_issues(proposal: Proposal, reason_code: str, note: str, scope: str) -> list[Issue]:

@@ -59,7 +59,7 @@ _FOR_A_DECISION: Final = (
     *("arguments", "original_arguments", "risk_band", "band_rank", "status", "requested_by", "created_at"),
     *("decide_by", "execute_by", "decided_at", "decided_by", "thawed_to", "provenance", "attacked"),
     *("votes", "handled", "quorum", "policy_version", "policy_rule", "needs_role", "release_at", "consequence"),
-    *("leased_by", "leased_until"),
+    *("leased_by", "leased_until", "served_at"),
     *("run__tenant", "run__state", "run__task_type"),
     *("run__requested_by", "run__requested_by_token", "run__paused_at", "task_type__tenant"),
     *("task_type__execute_within_s", "task_type__allow_self_approval"),

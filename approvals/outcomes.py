@@ -1,19 +1,23 @@
 """What can come of a verdict that a person sends. Every outcome is a value."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from agentops.tenancy.proof import StepUpNeeded as StepUpNeeded
-from approvals.models import Verdict
+from approvals.models import Proposal, Verdict
 from approvals.risk import Band
 from tools.schema import Issue
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The verdict is recorded. `grant_id` is set unless it is a rejection; `digest` is what may execute."""
+    """The verdict is recorded. `grant_id` is set unless it is a rejection; `digest` is what may execute.
 
+    `proposal` is the row as the verdict left it, with what a verdict looks at.
+    """
+
+    proposal: Proposal = field(repr=False, compare=False)
     proposal_id: UUID
     verdict: Verdict
     version: int

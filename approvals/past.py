@@ -7,9 +7,12 @@ under the proposal's id. Both are shown in one list, the earliest first.
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from django.db.models import QuerySet
+
 from agentops.audit.models import Event
 from agentops.audit.services import TENANT_STREAM, Recorded, read
 from agentops.runs.timeline import Told
+from agentops.tenancy.prepared import Query
 from approvals.asked import changes_of
 from approvals.models import Proposal, Status
 from approvals.readings import VIEWED
@@ -37,9 +40,7 @@ def past_of(proposal: Proposal, told: Told) -> list[dict[str, Any]]:
 
 def _own(proposal: Proposal) -> Iterator[dict[str, Any]]:
     """Yield what people did to the proposal itself, at most the newest fifty."""
-    found = Event.objects.filter(subject_kind="proposal", subject_id=str(proposal.pk), stream__name=TENANT_STREAM)
-    found = found.exclude(type=VIEWED)  # who has looked stands in the audit trail, and would bury what was done
-    for body, digest in found.order_by("-id").values_list("body", "hash")[:MOST]:
+    for body, digest in _TOLD(str(proposal.pk)):
         for event in read(body, bytes(digest)):
             if proposal.status == Status.PENDING and event.type in _BLIND:
                 continue
@@ -49,6 +50,16 @@ def _own(proposal: Proposal) -> Iterator[dict[str, Any]]:
                 "text": _text(event),
                 "changes": _changes(event),
             }
+
+
+def _told(subject: Any) -> "QuerySet[Event, tuple[str, bytes | memoryview[int]]]":
+    found = Event.objects.filter(subject_kind="proposal", subject_id=subject, stream__name=TENANT_STREAM)
+    found = found.exclude(type=VIEWED)  # who has looked stands in the audit trail, and would bury what was done
+    return found.order_by("-id").values_list("body", "hash")[:MOST]
+
+
+# The index by subject is a partial one.
+_TOLD: Final = Query(_told, replan=True)
 
 
 def _text(event: Recorded) -> str:

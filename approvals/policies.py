@@ -58,9 +58,14 @@ def compiled(tenant_id: int, version: int, body: Mapping[str, Any]) -> Policy:
 
 def published(version: int) -> Policy | None:
     """Return a version of the open tenant's policy that was published, None if there is none. One query."""
-    rows = PolicyVersion.objects.filter(status__in=TOOK_EFFECT, version=version)
-    body = rows.values_list("body", flat=True).first()
-    return None if body is None else compiled(current_tenant_id(), version, body)
+    for (body,) in _PUBLISHED(version):
+        return compiled(current_tenant_id(), version, body)
+    return None
+
+
+_PUBLISHED: Final = Query(
+    lambda version: PolicyVersion.objects.filter(status__in=TOOK_EFFECT, version=version).values_list("body")
+)
 
 
 def asking(policy: Policy, reasons: Sequence[object]) -> list[Rule]:

@@ -6,16 +6,18 @@ before it, and in the event, from which the engine knows when to try.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
 from agentops.engine.events import ProposalUndone
 from agentops.runs.recording import record_outside
 from agentops.tenancy.access import Actor, can
+from agentops.tenancy.prepared import Query
 from approvals import quorum
 from approvals.ending import locked, run_ended
 from approvals.gate import Gate
@@ -51,8 +53,11 @@ def release_at(rung: Rung, actor: Actor, now: datetime) -> datetime | None:
     """
     if not rung.release_s:
         return None
-    wanted = Preference.objects.filter(user_id=actor.user_id or 0).values_list("undo_s", flat=True).first() or 0
+    wanted = max((undo_s for (undo_s,) in _WANTED(actor.user_id or 0)), default=0)
     return now + timedelta(seconds=max(rung.release_s, wanted))
+
+
+_WANTED: Final = Query(lambda user: Preference.objects.filter(user_id=user).values_list("undo_s"))
 
 
 def may_take_back(proposal: Proposal, actor: Actor, now: datetime) -> bool:
@@ -124,8 +129,15 @@ class GrantUsed(Exception):
 
 
 def _mine(proposal: Proposal, actor: Actor) -> Decision | None:
-    given = Decision.objects.filter(proposal=proposal, version=proposal.version, user_id=actor.user_id or 0)
-    return given.filter(undone_at__isnull=True).exclude(verdict=Verdict.REJECT).first()
+    return next(iter(_GIVEN(proposal.pk, proposal.version, actor.user_id or 0)), None)
+
+
+def _given(proposal: Any, version: Any, user: Any) -> "QuerySet[Decision]":
+    given = Decision.objects.filter(proposal_id=proposal, version=version, user_id=user, undone_at__isnull=True)
+    return given.exclude(verdict=Verdict.REJECT).order_by("pk")[:1]
+
+
+_GIVEN: Final = Query(_given)
 
 
 def _take_back_vote(proposal: Proposal, vote: Decision, actor: Actor, now: datetime) -> Undone:

@@ -142,21 +142,8 @@ _ROW = (
 )
 """The columns of `QueueRow`, in its order."""
 
-_GLANCE = (
-    *(
-        "tenant",
-        "run",
-        "status",
-        "tool",
-        "contract_version",
-        "arguments",
-        "version",
-        "digest",
-        "band_rank",
-        "created_at",
-    ),
-    *("created_at", "decide_by", "leased_by", "leased_until", "served_at", "votes", "release_at"),
-)
+_GLANCE = ("tenant", "tool", "contract_version", "arguments", "version", "digest")
+_NAMED_ON_CARD = ("task_type", "run", "requested_by")
 _CARD = (
     *(field.name for field in Proposal._meta.concrete_fields if field.name != "terms"),
     *("task_type__tenant", "task_type__name", "task_type__allow_self_approval", "task_type__execute_within_s", *_RUN),
@@ -193,13 +180,13 @@ def rows_of(ids: Sequence[UUID]) -> list[QueueRow]:
 def next_after(proposal: Proposal, filters: Filters, *, now: datetime) -> Proposal | None:
     """Return the pending proposal that follows this one in the queue, or the first one; None when nothing waits.
 
-    What somebody else has taken is passed over. It comes with everything its card names, like that of `find`.
+    What somebody else has taken is passed over. It comes with everything its card names, like that of `find`. Two
+    queries where much waits, up to eight where little does.
     """
     for anchor in (proposal, None):
-        for part in in_order(filters, now=now, at=now, anchor=anchor):
-            free = part.filter(free_for(filters.me, now)).exclude(pk=proposal.pk)
+        for step, values in _steps(filters, at=now, anchor=anchor):
             # Found without what its card names: to join that, all that wait would be read and sorted to show one.
-            for pk in free.values_list("pk", flat=True)[:1]:
+            for (pk,) in _first_of_step(filters, step, now, values, proposal.pk):
                 return find(pk)
     return None
 
@@ -289,32 +276,36 @@ def _count(found: int) -> Count:
 
 def find(proposal_id: UUID) -> Proposal | None:
     """Return a proposal of the open tenant with everything its card names. One query; now and then one for names."""
-    found = next(iter(_CARD_OF(proposal_id)), None)
+    found = next(iter(_FOR_A_CARD(proposal_id)), None)
     return introduce(found) if found is not None else None
 
 
 def glance(proposal_id: UUID) -> Proposal | None:
-    """Return a proposal with what a verdict on it is checked against and what finds the next one; no names. One query.
+    """Return a proposal with what an edit of it begins with: its contract, arguments, version and digest. One query.
 
     Everything else of it costs a query when it is asked for: `find` is for showing it.
     """
-    return next(iter(_GLANCE_AT(proposal_id)), None)
-
-
-_CARD_OF = Query(lambda pk: _with_card(Proposal.objects.filter(pk=pk)))
-_GLANCE_AT = Query(lambda pk: Proposal.objects.filter(pk=pk).only(*_GLANCE))
+    return next(iter(_AT_A_GLANCE(proposal_id)), None)
 
 
 def decision_on(proposal: Proposal) -> Decision | None:
     """Return the final decision on a proposal."""
-    counted = Decision.objects.filter(proposal_id=proposal.pk, final=True, undone_at__isnull=True)
-    return counted.select_related("user").first()
+    return next(iter(_FINAL(proposal.pk)), None)
 
 
 def last_decision() -> Decision | None:
     """Return the newest decision of the tenant."""
     counted = Decision.objects.filter(final=True, undone_at__isnull=True)
     return counted.select_related("user").order_by("-id").first()
+
+
+_FOR_A_CARD: Final = Query(lambda pk: Proposal.objects.filter(pk=pk).select_related(*_NAMED_ON_CARD).only(*_CARD))
+_AT_A_GLANCE: Final = Query(lambda pk: Proposal.objects.filter(pk=pk).only(*_GLANCE))
+_FINAL: Final = Query(
+    lambda proposal: Decision.objects.filter(proposal_id=proposal, final=True, undone_at__isnull=True).select_related(
+        "user"
+    )[:1]
+)
 
 
 # --- order ----------------------------------------------------------------------------------------------------------
@@ -345,12 +336,16 @@ _ANCHOR = Query(
 )
 
 
+_Part = Literal["", "in the band", "below the band", "closed"]
+_BEHIND: Final[tuple[_Part, ...]] = ("", "in the band", "below the band")
+
+
 class _Step(NamedTuple):
     """A part of the queue: whether its deadlines have a beginning and an end, and what of it lies behind an anchor."""
 
     since: bool = False
     until: bool = False
-    behind: Literal["", "in the band", "below the band", "closed"] = ""
+    behind: _Part = ""
 
 
 def in_order(
@@ -406,8 +401,7 @@ def _of_step(rows: QuerySet[Proposal], filters: Filters, step: _Step, *values: A
 
 def _rows_of_step(filters: Filters, step: _Step, now: datetime, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     """Return one more than a page of a part of the queue, in the columns of `QueueRow`. One query."""
-    # A plan that fits any two ends takes what lies between them for a handful, and sorts thousands.
-    if not _is_common(filters) or (step.since and step.until):
+    if not _is_common(filters):
         return list(_in_columns(_of_step(matching(filters, now), filters, step, *values))[: PAGE + 1])
     shape, named = _shape(filters)
     return _prepared_step(shape, step)(now, filters.me, *named, *values)
@@ -420,7 +414,36 @@ def _prepared_step(shape: tuple[Term, ...], step: _Step) -> Query[tuple[Any, ...
         filters = _filled(shape, me, left)
         return _in_columns(_of_step(matching(filters, now), filters, step, *left))[: PAGE + 1]
 
-    return Query(build)
+    # A plan that fits any two ends takes what lies between them for a handful, and sorts thousands.
+    return Query(build, replan=step.since and step.until)
+
+
+def _first_of_step(
+    filters: Filters, step: _Step, now: datetime, values: tuple[Any, ...], but: UUID
+) -> list[tuple[UUID]]:
+    """Return the first of a part of the queue that nobody else has taken, unless it is `but`. One query."""
+    if filters.active or filters.me is None:
+        return list(_free_of_step(filters, step, now, filters.me, but, *values))
+    return _FREE[step](now, filters.me, but, *values)
+
+
+def _free_of_step(
+    filters: Filters, step: _Step, now: Any, me: Any, but: Any, *values: Any
+) -> QuerySet[Proposal, tuple[UUID]]:
+    rows = matching(filters, now).filter(free_for(me, now)).exclude(pk=but)
+    return _of_step(rows, filters, step, *values).values_list("pk")[:1]
+
+
+def _free(step: _Step) -> Query[tuple[UUID]]:
+    # What is free is found by partial indexes, which a plan for any person and any moment does not use.
+    return Query(lambda *values: _free_of_step(Filters(), step, *values), replan=True)
+
+
+_FREE: Final = {
+    step: _free(step)
+    for since, until in ((False, True), (True, True), (True, False))
+    for step in (_Step(since, until, behind) for behind in _BEHIND)
+}
 
 
 def _in_columns(rows: QuerySet[Proposal]) -> QuerySet[Proposal, tuple[Any, ...]]:
@@ -492,10 +515,6 @@ def _filled(shape: tuple[Term, ...], me: Any, left: list[Any]) -> Filters:
         ),
         me,
     )
-
-
-def _with_card(rows: QuerySet[Proposal]) -> QuerySet[Proposal]:
-    return rows.select_related("task_type", "run", "requested_by").only(*_CARD)
 
 
 def _narrowed(rows: QuerySet[Proposal], term: Term, me: int | None, now: datetime, quick: bool) -> QuerySet[Proposal]:

@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from agentops.engine.plan import Step
 from agentops.engine.state import State
+from agentops.tenancy.prepared import Query
 from approvals.models import Proposal, Status
 
 MOST: Final = 25
@@ -28,8 +29,16 @@ class Later:
 
 def waiting_with(proposal: Proposal) -> list[Proposal]:
     """Return every open proposal of the run in the order they were made, this one among them while it is open."""
-    found = Proposal.objects.select_related("task_type").filter(run_id=proposal.run_id, status=Status.PENDING)
-    return list(found.order_by("created_at", "id")[:MOST])
+    return _WAITING(proposal.run_id)
+
+
+_WAITING: Final = Query(
+    lambda run: (
+        Proposal.objects.filter(run_id=run, status=Status.PENDING)
+        .only("tenant", "sentence", "risk_band", "risk_score", "tainted", "step_id")
+        .order_by("created_at", "id")[:MOST]
+    )
+)
 
 
 def open_in(run_id: UUID) -> list[Proposal]:

@@ -20,7 +20,6 @@ from agentops.tenancy.access import Actor, require
 from agentops.tenancy.requests import TenantRequest
 from approvals import claims, selectors, services
 from approvals.answers import Answer, answer_to, headline, incomplete, unrecorded
-from approvals.bar import undo_url as bar_undo
 from approvals.card import Draft, Notice
 from approvals.filters import BadFilter, Filters, parse
 from approvals.forms import DecisionForm, brought, read_edit, typed_values
@@ -57,21 +56,22 @@ def decide(request: TenantRequest, pk: UUID) -> HttpResponse:
 
 def take(request: TenantRequest, pk: UUID, posted: QueryDict, proved_at: datetime | None) -> HttpResponse:
     """Take a verdict as it was posted by somebody who last proved at `proved_at` who they are."""
-    found = _glance(pk)
     form = DecisionForm(posted)
     draft = _draft(posted)
     if not form.is_valid():
         wrong = {n: str(e[0]) for n, e in form.errors.items() if n == "note"}
         return _refuse(request, pk, incomplete(draft, wrong), posted)
     try:
-        outcome = _verdict(request, found, form.cleaned_data, draft, brought(posted, authenticated_at=proved_at))
+        outcome = _verdict(request, pk, form.cleaned_data, draft, brought(posted, authenticated_at=proved_at))
+    except Proposal.DoesNotExist:
+        raise Http404 from None
     except DatabaseError:
         logger.exception("a verdict on proposal %s could not be recorded", pk)
         return _refuse(request, pk, unrecorded(draft), posted)
     if isinstance(outcome, Answer):
         return _refuse(request, pk, outcome, posted)
     if isinstance(outcome, services.Decided):
-        return _decided(request, _glance(pk), headline(outcome, found.tool))
+        return _decided(request, outcome)
     told = answer_to(outcome, fetch(pk), draft, request.actor.name)
     return _refuse(request, pk, told, posted, intent=isinstance(outcome, StepUpNeeded))
 
@@ -99,13 +99,14 @@ def _draft(posted: QueryDict) -> Draft:
 
 
 def _verdict(
-    request: TenantRequest, found: Proposal, said: dict[str, Any], draft: Draft, evidence: Evidence
+    request: TenantRequest, pk: UUID, said: dict[str, Any], draft: Draft, evidence: Evidence
 ) -> services.Outcome | Answer:
-    seen = Seen(proposal_id=found.pk, actor=request.actor, version=said["version"], digest=said["args_digest"])
+    seen = Seen(proposal_id=pk, actor=request.actor, version=said["version"], digest=said["args_digest"])
     match said["decision"]:
         case "approve":
             return services.approve(**seen, note=said["note"], evidence=evidence)
         case "edit":
+            found = _glance(pk)
             contract = registry.get(found.tool, found.contract_version)
             edit = read_edit(contract, found.argument_values, draft.values)
             if edit.errors and (found.version, found.digest) == (seen["version"], seen["digest"]):
@@ -133,11 +134,13 @@ def _refuse(request: TenantRequest, pk: UUID, told: Answer, posted: QueryDict, *
     return card_answer(request, found, told.notice, told.draft, status=told.status, sight=sight, intent=waiting)
 
 
-def _decided(request: TenantRequest, found: Proposal, title: str) -> HttpResponse:
+def _decided(request: TenantRequest, outcome: services.Decided) -> HttpResponse:
     """Go on: to the queue without scripts, to the next card in the queue, or stay where there is no queue.
 
     Who was served the proposal is served the next one.
     """
+    found = outcome.proposal
+    title = headline(outcome, found.tool)
     if not is_fragment(request):
         messages.success(request, title)
         if request.POST.get("back") == "together":  # leads on to the run once nothing of it waits any more
@@ -148,7 +151,8 @@ def _decided(request: TenantRequest, found: Proposal, title: str) -> HttpRespons
     if following is None:
         return card_answer(request, fetch(found.pk), Notice("ok", title), status=200)
     decided_url = reverse("proposal", args=[found.pk])
-    undo = bar_undo(found, request.actor)
+    # Whoever has just approved it can take that back.
+    undo = reverse("undo", args=[found.pk]) if outcome.release_at is not None else ""
     notice = Notice("ok", title, "This is the next one.", url=decided_url, link="See what was decided", undo_url=undo)
     return card_answer(request, following, notice, status=200)
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from agentops.audit.models import Event, Stream, genesis, link
 from agentops.tenancy.access import Actor
+from agentops.tenancy.prepared import Query
 from agentops.tenancy.scope import current_tenant_slug
 from agentops.wire import JSON, JSONObject
 from agentops.wire.canonical import canonical
@@ -149,8 +150,15 @@ def seal(
 
 def load(stream: str, after: int = 0) -> list[Recorded]:
     """Return the events of a stream of the open tenant scope with a sequence number above `after`, oldest first."""
-    rows = Event.objects.filter(stream__name=stream, seq__gt=after).order_by("seq").values_list("body", "hash")
+    rows = _AFTER(stream, after)
     return [event for body, digest in rows for event in read(body, bytes(digest)) if event.seq > after]
+
+
+_AFTER: Final = Query(
+    lambda stream, after: (
+        Event.objects.filter(stream__name=stream, seq__gt=after).order_by("seq").values_list("body", "hash")
+    )
+)
 
 
 def record_in_tenant_stream(event: str, data: JSONObject, *, subject: tuple[str, str], actor: Actor) -> None:

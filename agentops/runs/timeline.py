@@ -87,10 +87,7 @@ _AGAIN: Final = "again"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the timeline. `data` is what the event recorded, a path and a value per line; empty when too long.
-
-    `call_id` is empty where the event is not about one call.
-    """
+    """One line of the timeline. `call_id` is empty where the event is not about one call."""
 
     seq: int
     at: datetime
@@ -99,8 +96,14 @@ class Entry:
     actor: str = ""
     tone: Tone = ""
     url: str = ""
-    data: str = ""
     call_id: str = ""
+    recorded: JSONObject = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def data(self) -> str:
+        """What the event recorded, a path and a value per line; empty when too long."""
+        listed = listing(self.recorded)
+        return listed if len(listed) <= MAX_DATA else ""
 
 
 @dataclass(slots=True)
@@ -187,12 +190,10 @@ class _Teller:
 
     def put(self, where: str, one: Recorded, text: str, tone: Tone = "", url: str = "") -> None:
         group = self.groups.setdefault(where, Group(where, self.title(where)))
-        data = listing(one.data)
-        data = data if len(data) <= MAX_DATA else ""
         # Where the sentence is about what a person did, it names the person already.
         actor = _who(one) if one.type == RunSubmitted.type else ""
         call_id = str(one.data.get("call_id") or "")
-        group.events.append(Entry(one.seq, one.at, one.type, text, actor, tone, url, data, call_id))
+        group.events.append(Entry(one.seq, one.at, one.type, text, actor, tone, url, call_id, one.data))
 
     def title(self, where: str) -> str:
         if where == _BEGINNING:

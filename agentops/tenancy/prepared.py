@@ -150,11 +150,16 @@ class Query(Generic[R]):
 
     `build` returns it for given values; it must not look at them, only pass them to filters: not as `__in`, and not
     compared with None. `lifted` is for a query that is asked inside `user_scope` alone, where no tenant is filtered by.
+    With `replan` it is compiled once and planned each time, with its values in it: for what partial indexes answer,
+    which a plan for any values cannot use.
     """
 
-    def __init__(self, build: "Callable[..., models.QuerySet[Any, R]]", *, lifted: bool = False) -> None:
+    def __init__(
+        self, build: "Callable[..., models.QuerySet[Any, R]]", *, lifted: bool = False, replan: bool = False
+    ) -> None:
         self._build = build
         self._lifted = lifted
+        self._replan = replan
         self._compiled: _Compiled | None = None
 
     def __call__(self, *values: object) -> list[R]:
@@ -165,7 +170,14 @@ class Query(Generic[R]):
         known = self._compiled
         if known is None:
             known = self._compiled = _compiled(self._build(*map(_Place, range(len(values)))))
-        return list(_read(known, fetch(known.sql, [_filled(one, values) for one in known.params])))
+        filled = [_filled(one, values) for one in known.params]
+        return list(_read(known, _planned_anew(known.sql, filled) if self._replan else fetch(known.sql, filled)))
+
+
+def _planned_anew(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return cast("list[tuple[Any, ...]]", cursor.fetchall())
 
 
 def _filled(param: Any, values: Sequence[object]) -> Any:

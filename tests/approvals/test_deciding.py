@@ -43,7 +43,7 @@ def test_an_approval_writes_the_decision_a_grant_and_the_event_and_the_run_has_w
     proposal = desk.propose()
     outcome = yes(proposal, actors(bob), note="  Checked the photo.  ")
     grant = Grant.objects.get()
-    assert outcome == Decided(proposal.pk, Verdict.APPROVE, 1, proposal.digest, SOON, grant.pk)
+    assert outcome == Decided(proposal, proposal.pk, Verdict.APPROVE, 1, proposal.digest, SOON, grant.pk)
     assert (grant.digest, grant.call_id, grant.source, grant.consumed_at) == (
         proposal.digest,
         proposal.call_id,
@@ -148,7 +148,7 @@ def test_a_proposal_of_another_tenant_does_not_exist(
 def test_a_rejection_is_final_and_the_agent_is_told_reason_and_note(desk: Desk, bob: User, actors: Actors) -> None:
     proposal = desk.propose()
     outcome = no(proposal, actors(bob), "wrong_amount", "Only the mug was broken.")
-    assert outcome == Decided(proposal.pk, Verdict.REJECT, 1, proposal.digest, SOON)
+    assert outcome == Decided(proposal, proposal.pk, Verdict.REJECT, 1, proposal.digest, SOON)
     proposal.refresh_from_db()
     assert (proposal.status, Grant.objects.count()) == ("rejected", 0)
     call = state_of(proposal.run_id).calls[proposal.call_id]

@@ -277,6 +277,25 @@ def test_the_next_proposal_follows_in_order_and_starts_over_at_the_end(proposal:
     assert selectors.next_after(first, parse("band:critical"), now=now) is None
 
 
+def test_what_follows_in_the_whole_queue_is_what_follows_where_it_is_narrowed_to_everything(
+    proposal: Proposal, bob: User, acme: Tenant
+) -> None:
+    now, ed = timezone.now(), person("ed", acme, "operator")
+    rows = crowd(proposal, 60)
+    for number, row in enumerate(rows):
+        mine = {"leased_by": (bob, ed)[number % 2], "leased_until": now + timedelta(minutes=number % 3 - 1)}
+        held = {"held_by": ed, "held_until": now + timedelta(minutes=number % 4 - 1), "held_note": "Later."}
+        change = mine if number % 5 == 0 else held if number % 7 == 0 else {"decided_at": None}
+        Proposal.objects.filter(pk=row.pk).update(**change)
+    whole, narrowed = Filters(me=bob.pk), parse("band:low,medium,high,critical", bob.pk)
+    for anchor in Proposal.objects.all():
+        expected = selectors.next_after(anchor, narrowed, now=now)
+        assert expected is not None
+        assert selectors.next_after(anchor, whole, now=now) == expected, anchor
+    Proposal.objects.exclude(pk=proposal.pk).update(leased_by=ed, leased_until=now + timedelta(hours=1))
+    assert selectors.next_after(proposal, whole, now=now) is None
+
+
 def test_a_page_without_an_event_stream_can_ask_what_is_new(proposal: Proposal, desk: Client) -> None:
     newest = desk.get("/t/acme/queue/newer").json()["newest"]
     assert desk.get(f"/t/acme/queue/newer?since={newest}").json() == {"newest": newest, "events": [], "more": False}

@@ -53,6 +53,21 @@ def test_rows_are_those_of_the_tenant_whose_scope_is_open(two: tuple[Tenant, Ten
             assert named("nothing") == []
 
 
+def test_what_is_planned_anew_answers_the_same_and_is_prepared_nowhere(two: tuple[Tenant, Tenant]) -> None:
+    prepared, anew = Query(_kinds), Query(_kinds, replan=True)
+    now = timezone.now()
+    for tenant in (*two, *two):
+        with tenant_scope(tenant):
+            for since in (now - timedelta(hours=1), now):
+                assert anew(since, now) == prepared(since, now)
+    with tenant_scope(two[0]), scopes_disabled():
+        assert len(anew(now - timedelta(hours=1), now)) == 2
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("select count(*) from pg_prepared_statements where statement like '%\"slug\" DESC%'")
+            assert cursor.fetchone() == (1,)
+
+
 def test_values_are_those_of_the_call(two: tuple[Tenant, Tenant]) -> None:
     kinds = Query(_kinds)
     now = timezone.now()

@@ -1,0 +1,88 @@
+"""Print the forms of a card that stand closed behind its buttons: {% panel "approvals/_ask.html" left=2 %}.
+
+Every card has half a dozen of them and most are never opened. As long as nobody has typed anything, what such a form
+says is the same on every card of a tenant but for a few values: those are left blank when it is printed for the first
+time, and filled in for each card. Anything else goes the ordinary way.
+"""
+
+import re
+import secrets
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+from uuid import uuid4
+
+from django import template
+from django.template import Context, Engine, Template
+from django.urls import get_script_prefix, get_urlconf, reverse
+from django.utils.html import conditional_escape
+from django.utils.safestring import SafeString, mark_safe
+
+register = template.Library()
+
+# Nobody can write what stands for a value: it is drawn anew in each process.
+_ID: Final = uuid4()
+_BLANKS: Final = {name: f"{secrets.token_hex(8)}{name}" for name in ("csrf", "version", "digest", "token", "due")}
+_PLACES: Final = re.compile("|".join((str(_ID), *_BLANKS.values())))
+
+Pieces: TypeAlias = tuple[str, ...]
+"""Text and the name of a blank in turn, text first and last."""
+
+
+@register.simple_tag(takes_context=True)
+def panel(context: Context, name: str, **told: Any) -> SafeString:
+    """Print a form of the card. It may use `p`, `card.bar.token`, `card.draft`, `card.errors`, `open`, `together`, and
+    what it is `told`: `due` is filled in, the rest is kept for a small number of values.
+    """
+    card, proposal, csrf = context["card"], context["p"], str(context.get("csrf_token") or "")
+    if context.get("open") or not card["untouched"] or not csrf:
+        with context.push(**told):
+            return _template(name).render(context)
+    due = told.pop("due", "")
+    kept = tuple((key, _kept(value)) for key, value in told.items())
+    pieces = _pieces(name, get_urlconf(), get_script_prefix(), bool(context.get("together")), kept)
+    values = {
+        "id": str(proposal["id"]),
+        "csrf": conditional_escape(csrf),
+        "version": str(int(proposal["version"])),
+        "digest": conditional_escape(proposal["digest"]),
+        "token": conditional_escape(card["bar"]["token"]),
+        "due": conditional_escape(due),
+    }
+    filled = [piece if index % 2 == 0 else values[piece] for index, piece in enumerate(pieces)]
+    return mark_safe("".join(filled))  # noqa: S308 - rendered by a template, with what is escaped above
+
+
+def _kept(value: Any) -> Any:
+    return tuple(map(_kept, value)) if isinstance(value, list | tuple) else value
+
+
+@lru_cache(512)
+def _pieces(name: str, urlconf: str | None, prefix: str, together: bool, told: tuple[tuple[str, Any], ...]) -> Pieces:
+    """Print a form with its blanks: it sees nothing of any proposal, so nothing of one can stay in it."""
+    where = {"url": reverse("proposal", args=[_ID]), "decide_url": reverse("decide", args=[_ID])}
+    context = {
+        **dict(told),
+        "p": {"id": _ID, "version": _BLANKS["version"], "digest": _BLANKS["digest"], **where},
+        "card": {"draft": {}, "errors": {}, "bar": {"token": _BLANKS["token"]}},
+        "together": together,
+        "csrf_token": _BLANKS["csrf"],
+        "due": _BLANKS["due"],
+    }
+    return tuple(_cut(_template(name).render(Context(context))))
+
+
+def _template(name: str) -> Template:
+    return Engine.get_default().get_template(name)
+
+
+_NAMED: Final = {blank: name for name, blank in _BLANKS.items()} | {str(_ID): "id"}
+
+
+def _cut(text: str) -> Iterator[str]:
+    start = 0
+    for found in _PLACES.finditer(text):
+        yield text[start : found.start()]
+        yield _NAMED[found.group()]
+        start = found.end()
+    yield text[start:]

@@ -1,0 +1,99 @@
+"""What a card has many of is printed by hand: escaped everywhere, whatever an agent or a document wrote."""
+
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from approvals.templatetags.pieces import attest, field, past
+
+HOSTILE = "\"><script>alert(1)</script>'\N{RIGHT-TO-LEFT OVERRIDE}"
+
+
+class Elements(HTMLParser):
+    """Collect the elements, their attributes and their text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def only(self, tag: str) -> dict[str, str | None]:
+        [found] = [attrs for name, attrs in self.found if name == tag]
+        return found
+
+
+def argument(kind: str, **changes: object) -> dict[str, Any]:
+    given = {"kind": kind, "name": "arg:/x", "value": "v", "choices": (), "currency": "EUR", "help": "", "error": ""}
+    return {"name": "x", "text": "v", "field": given | changes}
+
+
+@pytest.mark.parametrize("kind", ["text", "number", "textarea", "money", "select"])
+def test_no_field_lets_foreign_text_out(kind: str) -> None:
+    one = argument(kind, value=HOSTILE, choices=((HOSTILE, HOSTILE),), currency=HOSTILE, help=HOSTILE, error=HOSTILE)
+    printed = field(one | {"name": HOSTILE, "text": HOSTILE})
+    page = Elements(printed)
+    assert {tag for tag, _ in page.found} <= {
+        "div",
+        "label",
+        "input",
+        "textarea",
+        "select",
+        "option",
+        "p",
+        "bdi",
+        "span",
+    }
+    control = page.only("input" if kind in ("text", "number", "money") else kind)
+    assert control["id"] == f"f-{HOSTILE}"
+    assert control["aria-invalid"] == "true"
+    assert control["aria-describedby"] == f"f-{HOSTILE}-error"
+    assert "RIGHT-TO-LEFT OVERRIDE" in page.text
+
+
+def test_a_field_shows_its_value_and_what_was_proposed() -> None:
+    assert Elements(field(argument("number", value="12"))).only("input")["inputmode"] == "decimal"
+    assert Elements(field(argument("textarea", value="a\nb"))).text.startswith("xa\nb")
+    assert "EUR" in Elements(field(argument("money"))).text
+    chosen = Elements(field(argument("select", value="b", choices=(("a", "A"), ("b", "B"))))).found
+    assert [attrs["value"] for tag, attrs in chosen if tag == "option" and "selected" in attrs] == ["b"]
+    assert "Proposed: v · Why" in Elements(field(argument("text", help="Why"))).text
+    assert "aria-invalid" not in field(argument("text"))
+
+
+def test_questions_and_facts_are_asked_without_letting_foreign_text_out() -> None:
+    question = {
+        "name": HOSTILE,
+        "field": "attest:/x",
+        "options": [("0", HOSTILE), ("1", "b")],
+        "picked": "1",
+        "error": "",
+    }
+    fact = {"name": HOSTILE, "text": "long " * 40, "ticked": True}
+    page = Elements(attest({"questions": [question, question | {"error": "No."}], "facts": [fact]}, "edit"))
+    assert {tag for tag, _ in page.found} <= {"fieldset", "legend", "label", "input", "bdi", "span", "p"}
+    inputs = [attrs for tag, attrs in page.found if tag == "input"]
+    assert [one["value"] for one in inputs if "checked" in one] == ["1", "1", HOSTILE]
+    assert {attrs.get("aria-describedby") for tag, attrs in page.found if tag == "fieldset"} == {
+        None,
+        "edit-attest-2-error",
+    }
+    assert "…" in page.text
+    assert attest({"questions": [], "facts": []}, "edit") == ""
+
+
+def test_what_happened_is_told_without_letting_foreign_text_out() -> None:
+    at = datetime(2026, 11, 22, 9, tzinfo=UTC)
+    change = {"path": HOSTILE, "text": HOSTILE}
+    page = Elements(past([{"at": at, "actor": HOSTILE, "text": HOSTILE, "changes": [change]}]))
+    assert "script" not in {tag for tag, _ in page.found}
+    assert page.only("dl") == {"class": "paths"}
+    assert page.only("time")["datetime"] == at.isoformat()
