@@ -30,7 +30,7 @@ BUNDLES: Final[Mapping[str, tuple[str, ...]]] = {
 _FOR_READERS: Final = re.compile(rb"^(?:\s+|/\*.*?\*/)+", re.MULTILINE | re.DOTALL)
 
 
-class BundledStorage(CompressedManifestStaticFilesStorage):
+class BundledStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
     """Collected files under names that change with what is in them, compressed, and with the bundles among them.
 
     A browser that knows nothing yet pays for every file: a request, a turn of the server, a place in one of its six
@@ -66,7 +66,7 @@ def parts(bundle: str) -> tuple[str, ...]:
     return (bundle,) if settings.STATIC_ROOT else BUNDLES[bundle]
 
 
-class StaticFiles(WhiteNoiseMiddleware):
+class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
     """WhiteNoise without Django around it.
 
     As middleware it would take its turn in the one thread that answers pages: a dozen files, each behind whatever page
