@@ -1,7 +1,12 @@
-"""The ASGI application of a web process: Django's, with fewer changes of thread, and without long collections."""
+"""The ASGI application of a web process: static files, and Django's pages with fewer changes of thread.
+
+Without long collections of garbage.
+"""
 
 import gc
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
+from typing import Any
 
 import django
 from asgiref.sync import sync_to_async
@@ -9,6 +14,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from agentops.static_files import StaticFiles
 from agentops.tenancy.links import tenant_urlconf
 
 
@@ -19,6 +25,23 @@ class Handler(ASGIHandler):
     loop between the two, and back into the thread; on a busy machine each way costs milliseconds. A view that is
     asynchronous (the event stream) still runs on the loop, and its stream does not need the thread.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.static_files = StaticFiles()
+
+    async def __call__(
+        self,
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[Mapping[str, Any]], Awaitable[None]],
+    ) -> None:
+        """Answer a request: for a static file at once."""
+        file = self.static_files.find(scope["path"]) if scope["type"] == "http" else None
+        if file is None:
+            await super().__call__(scope, receive, send)
+        else:
+            await self.static_files.answer(file, scope, send)
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Build the chain for `get_response`, which is synchronous."""

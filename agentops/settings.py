@@ -135,7 +135,6 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "agentops.headers.PermissionsPolicyMiddleware",
     "agentops.compression.PageCompressionMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -264,7 +263,7 @@ WHITENOISE_AUTOREFRESH = DEBUG
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
-        "BACKEND": "agentops.assets.AssetStorage"
+        "BACKEND": "agentops.static_files.BundledStorage"
         if STATIC_ROOT
         else "django.contrib.staticfiles.storage.StaticFilesStorage"
     },

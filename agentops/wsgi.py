@@ -7,4 +7,9 @@ os.environ.setdefault("AGENTOPS_PROCESS", "web")
 
 from django.core.wsgi import get_wsgi_application
 
-application = get_wsgi_application()
+_pages = get_wsgi_application()
+
+# It reads the settings, and the storage of the files.
+from agentops.static_files import StaticFiles  # noqa: E402
+
+application = StaticFiles().before(_pages)

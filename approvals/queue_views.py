@@ -142,7 +142,6 @@ def _context(
     empty = not page.rows
     decision = selectors.last_decision() if empty and not filters.active else None
     return {
-        "desk_only": True,
         "items": rows(page.rows, me=me, now=now),
         "unknowns": unknowns.waiting(filters) if first and found.calls else [],
         "selected": None,

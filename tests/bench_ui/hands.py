@@ -27,6 +27,7 @@ STANDING = """was => {
   const seen = (selector) => [...document.querySelectorAll(selector)].find(one => one.getClientRects().length);
   const card = document.querySelector("#card[data-id]");
   if (!card || card.dataset.id !== was || card.dataset.status !== "pending") return "gone";
+  if (card.matches(".htmx-request") || card.querySelector(".htmx-request:not(details)")) return "asking";
   if (seen("#card input[type=password]")) return "password";
   if (seen(".draft form")) return "form";
   if (seen("#card .quorum")?.textContent.includes("so far")) return "agreed";
@@ -113,7 +114,7 @@ class Hands:
                 self.page.wait_for_timeout(SLIP_MS)
                 self._press("Enter")
                 self._gone(proposal, 1.0)
-            elif time.monotonic() - pressed > 1:
+            elif state == "idle" and time.monotonic() - pressed > 1:
                 # Not yet: the card wants to be read first.
                 self._wait_out_the_window()
                 self._press("a")

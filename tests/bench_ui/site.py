@@ -123,7 +123,8 @@ def arriving(deployment: Deployment, place: Place, *, a_second: float) -> Iterat
                 due = time.monotonic()
                 while not done.wait(max(due - time.monotonic(), 0)):
                     copies.write([(0, datetime.now(UTC))])
-                    due += 1 / a_second
+                    # What could not be written in time is not made up for in one go.
+                    due = max(due + 1 / a_second, time.monotonic())
         except BaseException as error:  # noqa: BLE001  raised again below, in the thread that waits
             failed.append(error)
 
@@ -139,13 +140,16 @@ def arriving(deployment: Deployment, place: Place, *, a_second: float) -> Iterat
 
 
 def memory_mb(process: Process) -> float:
-    """Return what a process and its children keep in memory, shared pages counted once."""
+    """Return what a process and its children keep in memory of their own, what they share counted once.
+
+    Pages of files (libraries) are left out: what of them counts here depends on who else maps them.
+    """
     total = 0.0
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             if int(path.read_text().rpartition(") ")[2].split()[2]) == process.pid:
                 told = (path.parent / "smaps_rollup").read_text()
-                total += sum(int(line.split()[1]) for line in told.splitlines() if line.startswith("Pss:"))
+                total += sum(int(line.split()[1]) for line in told.splitlines() if line.startswith("Pss_Anon:"))
         except (OSError, ValueError, IndexError):
             continue
     return total / 1024
