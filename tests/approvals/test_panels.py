@@ -32,7 +32,7 @@ def found(client: Client, proposal: Proposal) -> Any:
     return answer
 
 
-def printed(answer: Any, *, csrf: str = CSRF, prefix: str = "/t/acme/", **changes: object) -> str:
+def printed(answer: Any, *, csrf: str = CSRF, prefix: str = "/t/acme/", **changes: Any) -> str:
     values = {"request": answer.wsgi_request, "csrf_token": csrf, "together": changes.pop("together", False)}
     card = answer.context["card"] | changes
     set_urlconf(tenant_urlconf())
@@ -45,7 +45,7 @@ def printed(answer: Any, *, csrf: str = CSRF, prefix: str = "/t/acme/", **change
         set_urlconf(None)
 
 
-def same_both_ways(answer: Any, **changes: object) -> str:
+def same_both_ways(answer: Any, **changes: Any) -> str:
     filled_in, anew = printed(answer, untouched=True, **changes), printed(answer, untouched=False, **changes)
     assert filled_in.split() == anew.split()
     return filled_in
