@@ -23,7 +23,9 @@ class SessionStore(DatabaseSessionStore):
     """Django's sessions in the database; only the way in which one is found is another."""
 
     def _get_session_from_db(self) -> Any:
-        found = next(iter(_SESSION(self.session_key, timezone.now())), None)
+        key = self.session_key or ""
+        # A quoted cookie can spell a NUL, which no text of PostgreSQL has.
+        found = next(iter(_SESSION(key, timezone.now())), None) if "\0" not in key else None
         if found is None:
             self._session_key = None
         return found

@@ -51,6 +51,12 @@ def test_a_key_that_nobody_was_given_is_no_session(desk: Client) -> None:
     assert is_out(desk)
 
 
+@pytest.mark.parametrize("key", [r"\000aaaaaaaaaaaa", r"aaaaaaaaaaaa\000"])
+def test_a_key_that_the_database_cannot_hold_is_no_session(db: None, key: str) -> None:
+    answer = Client().get(PAGE, headers={"cookie": f'sessionid="{key}"'})
+    assert (answer.status_code, answer["Location"][:8]) == (302, "/sign-in")
+
+
 def test_a_way_to_sign_in_that_is_gone_ends_its_sessions(desk: Client, settings: Any) -> None:
     settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
     assert is_out(desk)
