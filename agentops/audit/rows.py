@@ -11,8 +11,9 @@ from typing import Any, Final, NamedTuple
 from django.db import connection
 from django.db.models import BinaryField, QuerySet, TextField
 from django.db.models.functions import Cast
-from psycopg import Cursor
+from psycopg import Cursor, DataError
 from psycopg.rows import args_row
+from psycopg.types.datetime import TimestamptzBinaryLoader
 
 from agentops.audit.models import Event
 from agentops.audit.packing import unpack_bytes
@@ -24,13 +25,16 @@ _MARK: Final = MARK.encode()
 
 
 class Raw(NamedTuple):
-    """A row as it is stored. `run` is spelled as the database does, with dashes or without."""
+    """A row as it is stored. `run` is spelled as the database does, with dashes or without.
+
+    `at` is None where it is a moment that Python has no value for, such as `infinity`.
+    """
 
     pk: int
     stream_id: int
     seq: int
     type: str
-    at: datetime
+    at: datetime | None
     actor_kind: str
     actor_id: str
     run: str | None
@@ -39,6 +43,17 @@ class Raw(NamedTuple):
     tool: str
     stored: bytes
     hash: bytes
+
+
+class _Moments(TimestamptzBinaryLoader):
+    """One row that cannot be read must not keep the others from being looked at."""
+
+    def load(self, data: Any) -> datetime | None:  # type: ignore[override]
+        """Read a moment."""
+        try:
+            return super().load(data)
+        except DataError:
+            return None
 
 
 _DIRECT: Final = ("pk", "stream_id", "seq", "type", "at", "actor_kind", "actor_id")
@@ -56,6 +71,7 @@ def read(rows: QuerySet[Event]) -> list[Raw]:
     # Django's own cursors are sent every value as text, which had to be written and read again.
     connection.ensure_connection()
     with connection.wrap_database_errors, Cursor(connection.connection, row_factory=args_row(Raw)) as cursor:
+        cursor.adapters.register_loader("timestamptz", _Moments)
         return cursor.execute(sql, given, binary=True).fetchall()
 
 

@@ -124,9 +124,10 @@ def verify_stream(stream: Stream | str, *, start: int = 1, stop: int | None = No
     walk = _Walk(row, _slug(), newest_removals([row.pk]).get(row.pk), Texts())
     # A row may hold several events: a walk begins and ends at the rows that hold the first and the last one.
     here = Event.objects.filter(stream_id=row.pk)
-    before = here.filter(seq__lt=start).order_by("-seq").first() if start > 1 else None
-    if before is not None and before.seq > walk.seq:
-        walk.seq, walk.hash = before.seq, bytes(before.hash)
+    earlier = here.filter(seq__lt=start).order_by("-seq").values_list("seq", "hash")
+    before = earlier.first() if start > 1 else None
+    if before is not None and before[0] > walk.seq:
+        walk.seq, walk.hash = before[0], bytes(before[1])
         here = here.filter(seq__gt=walk.seq)
     if stop and stop <= walk.seq and walk.removed is not None:
         here = here.filter(seq__lte=walk.seq)
@@ -318,6 +319,8 @@ class _Walk:
 
     def _thoroughly(self, raw: rows.Raw) -> Finding | None:
         """Look at a row that was not proven at a glance, for what is wrong with it."""
+        if raw.at is None:
+            return self._finding(raw.seq, raw.pk, "column", "The row and its text differ in: at.")
         found = Event.objects.filter(pk=raw.pk).values_list(*_Row._fields).first()
         if found is None:
             return self._finding(self.seq + 1, None, "missing", f"Event {raw.seq} was removed while it was looked at.")

@@ -64,7 +64,7 @@ def test_any_changed_byte_of_what_is_stored_is_named(scoped: Tenant) -> None:
     append_some("run:1", 1)
     event = row("run:1", 1)
     stored = pack(event.body)
-    assert stored[0] == 1, "it is stored packed"
+    assert stored[0] != ord("{"), "it is stored packed"
     for place in range(len(stored)):
         changed = bytearray(stored)
         changed[place] ^= 1 << place % 8
@@ -104,6 +104,20 @@ def test_an_altered_column_is_named(five: str, column: str, value: str) -> None:
     found = finding(five)
     assert (found.seq, found.event_id, found.reason) == (4, event.pk, "column")
     assert column in found.detail
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL knows these")
+@pytest.mark.parametrize("moment", ["infinity", "-infinity", "0044-03-15 BC", "20000-01-01"])
+def test_a_moment_that_cannot_be_read_is_named_and_hides_nothing(five: str, moment: str) -> None:
+    append_some("run:2", 2)
+    event = row(five, 4)
+    with unguarded() as forge:
+        forge("update audit_event set tool = 'mail.send' where id = %s", row("run:2", 2).pk)
+        forge("update audit_event set at = %s where id = %s", moment, event.pk)
+    found = finding(five)
+    assert (found.seq, found.event_id, found.reason) == (4, event.pk, "column")
+    assert verify_stream(five, start=5).intact
+    assert {one.stream for one in verify_tenant().findings} == {five, "run:2"}
 
 
 def test_a_deleted_event_in_the_middle_is_named(five: str) -> None:
