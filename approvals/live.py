@@ -18,6 +18,7 @@ from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
+from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
@@ -94,11 +95,15 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Whose stream it is. `session` ends with sign-out, and the stream with it."""
+    """Whose stream it is. `session` ends with sign-out, and the stream with it.
+
+    `vouched` is what the session keeps of the password (`HASH_SESSION_KEY`): with a new one, the stream ends as well.
+    """
 
     tenant_id: int
     user_id: int
     session: str
+    vouched: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +166,18 @@ def admitted(watchers: Iterable[Watcher]) -> set[Watcher]:
     roles = [role for role, actions in ACTIONS_BY_ROLE.items() if ACTION in actions]
     members = Membership.objects.filter(
         user_id__in={w.user_id for w in asked}, user__is_active=True, role__in=roles
-    ).values_list("user_id", flat=True)
+    ).values_list("user_id", "user__password")
     sessions = Session.objects.filter(
         session_key__in={w.session for w in asked}, expire_date__gt=timezone.now()
     ).values_list("session_key", flat=True)
-    people, open_sessions = set(members), set(sessions)
-    return {w for w in asked if w.user_id in people and w.session in open_sessions}
+    people, open_sessions = {user_id: _vouching(password) for user_id, password in members}, set(sessions)
+    return {w for w in asked if w.vouched in people.get(w.user_id, ()) and w.session in open_sessions}
+
+
+def _vouching(password: str) -> frozenset[str]:
+    """Return what sessions may keep of a stored password: by the present secret, and by those before it."""
+    person = User(password=password)
+    return frozenset((person.get_session_auth_hash(), *person.get_session_auth_fallback_hash()))
 
 
 def in_scope(tenant_id: int, read: Callable[[], Any]) -> Any:

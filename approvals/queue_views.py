@@ -9,6 +9,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.contrib import messages
+from django.contrib.auth import HASH_SESSION_KEY
 from django.http import Http404, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -346,7 +347,9 @@ async def live_events(request: TenantRequest) -> HttpResponseBase:
     topics = live.read_topics(request.GET.get("topics", "queue"))
     if topics is None:
         return JsonResponse({"error": "topics are queue and proposal:<id>"}, status=400)
-    watcher = live.Watcher(request.tenant.pk, request.actor.user_id or 0, request.session.session_key or "")
+    kept = request.session
+    vouched = str(kept.get(HASH_SESSION_KEY, ""))
+    watcher = live.Watcher(request.tenant.pk, request.actor.user_id or 0, kept.session_key or "", vouched)
     last = request.headers.get("Last-Event-ID", "")
     # Django would keep the connection of the request's thread until the stream has ended.
     await sync_to_async(give_back_connection)()

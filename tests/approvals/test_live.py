@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
+from django.contrib.auth import HASH_SESSION_KEY
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.backends.signals import connection_created
@@ -34,7 +35,8 @@ def bobs(acme: Tenant, bob: User) -> Watcher:
 def watcher(tenant: Tenant, user: User) -> Watcher:
     client = Client()
     client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
-    return Watcher(tenant.pk, user.pk, client.session.session_key or "")
+    kept = client.session
+    return Watcher(tenant.pk, user.pk, kept.session_key or "", kept[HASH_SESSION_KEY])
 
 
 def happen(tenant_id: int, kind: str, subject: tuple[str, str] = ("proposal", "p-1")) -> int:
@@ -149,7 +151,7 @@ async def test_after_a_long_absence_the_page_is_told_to_read_everything_again(
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("loses", ["membership", "session", "account"])
+@pytest.mark.parametrize("loses", ["membership", "session", "account", "password"])
 async def test_who_may_no_longer_watch_hears_nothing_more(bobs: Watcher, loses: str) -> None:
     stream = live.stream(bobs, None)
     await hear(stream)
@@ -162,6 +164,10 @@ async def test_who_may_no_longer_watch_hears_nothing_more(bobs: Watcher, loses: 
                 Membership.objects.filter(user_id=bobs.user_id).delete()
             case "session":
                 Session.objects.filter(pk=bobs.session).delete()
+            case "password":
+                bob = User.objects.get(pk=bobs.user_id)
+                bob.set_password("another horse battery staple")
+                bob.save()
             case _:
                 User.objects.filter(pk=bobs.user_id).update(is_active=False)
 
