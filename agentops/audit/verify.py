@@ -127,7 +127,7 @@ def verify_stream(stream: Stream | str, *, start: int = 1, stop: int | None = No
     earlier = here.filter(seq__lt=start).order_by("-seq").values_list("seq", "hash")
     before = earlier.first() if start > 1 else None
     if before is not None and before[0] > walk.seq:
-        walk.seq, walk.hash = before[0], bytes(before[1])
+        walk.seq, walk.hash = before[0], _stored(before[1])
         here = here.filter(seq__gt=walk.seq)
     if stop and stop <= walk.seq and walk.removed is not None:
         here = here.filter(seq__lte=walk.seq)
@@ -281,12 +281,12 @@ class _Walk:
         self.removal = removal
         self.removed = removal.segment if removal is not None else None
         if self.removed is not None:
-            self.seq, self.hash = self.removed.upto, bytes(self.removed.hash)
+            self.seq, self.hash = self.removed.upto, _stored(self.removed.hash)
 
     def run(self, found: Iterator[rows.Raw], stop: int | None = None) -> Finding | None:
         # The stream was read before the events, so every event it lists is visible here.
         listed = min(self.row.seq, stop or self.row.seq)
-        if self.row.seq == 0 and bytes(self.row.head) != self.hash:
+        if self.row.seq == 0 and _stored(self.row.head) != self.hash:
             return self._finding(0, None, "head", "The stream is empty, but its head is not its beginning.")
         if self.removal is not None and (finding := self._removed(self.removal)):
             return finding
@@ -297,7 +297,7 @@ class _Walk:
                 self.seq, self.hash = raw.seq, raw.hash
             elif finding := self._thoroughly(raw):
                 return finding
-            if self.seq == self.row.seq and self.hash != bytes(self.row.head):
+            if self.seq == self.row.seq and self.hash != _stored(self.row.head):
                 return self._finding(self.seq, raw.pk, "head", "The stream's head is not the hash of its last event.")
             self.proven += self.seq - before
         if self.seq < listed:
@@ -313,7 +313,7 @@ class _Walk:
             return self._finding(
                 1, None, "missing", f"The events up to {removed.upto} are gone, and no event of the record tells of it."
             )
-        if removed.upto == self.row.seq and self.hash != bytes(self.row.head):
+        if removed.upto == self.row.seq and self.hash != _stored(self.row.head):
             return self._finding(self.seq, None, "head", "The stream's head is not the hash of its last event.")
         return None
 
@@ -329,7 +329,7 @@ class _Walk:
             return self._finding(row.seq, row.pk, "unlisted", "Retention has removed this event, but a row is here.")
         envelope = _parse(row.body)
         expected, first = self.seq + 1, row.seq - _held(envelope) + 1
-        linked = link(self.hash, row.body) == bytes(row.hash)
+        linked = link(self.hash, row.body) == _stored(row.hash)
         if first != expected and not linked and envelope is not None:
             return self._finding(expected, None, "missing", f"The next row is event {first}.")
         if not linked:
@@ -338,7 +338,7 @@ class _Walk:
             return self._finding(expected, row.pk, "column", f"The row and its text differ in: {difference}.")
         if lost := damage(row.body, lambda removed: self.texts.tells(removed, row.at)):
             return self._finding(expected, row.pk, "payload", lost)
-        self.seq, self.hash = row.seq, bytes(row.hash)
+        self.seq, self.hash = row.seq, _stored(row.hash)
         return None
 
     def _broken(self, row: _Row, envelope: dict[str, Any] | None) -> Finding:
@@ -376,6 +376,11 @@ class _Walk:
 
     def _finding(self, seq: int, event_id: int | None, reason: str, detail: str) -> Finding:
         return Finding(self.row.name, seq, event_id, reason, detail)
+
+
+def _stored(digest: object) -> bytes:
+    """Return a hash as it is stored; nothing where something else is, which SQLite would let stand there."""
+    return bytes(digest) if isinstance(digest, bytes | memoryview) else b""
 
 
 def _held(envelope: dict[str, Any] | None) -> int:

@@ -120,6 +120,19 @@ def test_a_moment_that_cannot_be_read_is_named_and_hides_nothing(five: str, mome
     assert {one.stream for one in verify_tenant().findings} == {five, "run:2"}
 
 
+@pytest.mark.skipif(connection.vendor == "postgresql", reason="PostgreSQL lets nothing but bytes stand there")
+@pytest.mark.parametrize("value", ["'text'", "17", "1e300"])
+def test_a_hash_that_is_no_hash_is_named_and_hides_nothing(five: str, value: str) -> None:
+    append_some("run:2", 2)
+    event = row(five, 4)
+    with unguarded() as forge:
+        forge("update audit_event set tool = 'mail.send' where id = %s", row("run:2", 2).pk)
+        forge(f"update audit_event set hash = {value} where id = %s", event.pk)
+    found = finding(five)
+    assert (found.seq, found.event_id, found.reason) == (4, event.pk, "altered")
+    assert {one.stream for one in verify_tenant().findings} == {five, "run:2"}
+
+
 def test_a_deleted_event_in_the_middle_is_named(five: str) -> None:
     with unguarded() as forge:
         forge("delete from audit_event where id = %s", row(five, 3).pk)
