@@ -50,6 +50,16 @@ def test_a_list_is_searched_in_one_line(dana: User, open_browser: OpenBrowser) -
     assert page.evaluate(ONE_LINE)
 
 
+def test_fields_side_by_side_are_no_higher_than_a_line(dana: User, open_browser: OpenBrowser) -> None:
+    page = open_browser(dana)
+    page.goto(f"admin/tools/allowlistentry/cell/{TaskType.objects.earliest('pk').pk}/mail.send/")
+    heights = page.evaluate(
+        "[...document.querySelectorAll('.cellform input[type=text]')].map((one) => one.offsetHeight)"
+    )
+    assert len(heights) > 3
+    assert max(heights) < 48
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_chosen_colours_reach_the_edges_of_the_window(dana: User, open_browser: OpenBrowser, theme: str) -> None:
     page = open_browser(dana, scheme="dark" if theme == "light" else "light")
