@@ -28,7 +28,7 @@ def _imports(position: str, held: Holds, cutoff: datetime, now: datetime) -> Pie
         tell(classes.IMPORTS.name, {"records": [one.digest for one in free]}, now)
         ImportedRun.objects.filter(pk__in=[one.pk for one in free]).delete()
     last = str(batch[-1].pk) if batch else position
-    return Piece(len(free), len(batch) - len(free), last, len(batch) < BATCH)
+    return Piece(len(free), len(batch) - len(free), position=last, done=len(batch) < BATCH)
 
 
 def _trials(position: str, held: Holds, cutoff: datetime, now: datetime) -> Piece:
@@ -39,4 +39,4 @@ def _trials(position: str, held: Holds, cutoff: datetime, now: datetime) -> Piec
         tell(classes.TRIALS.name, {"records": [f"{one.suite_run_id}/{one.slug}" for one in free]}, now)
         CaseResult.objects.filter(pk__in=[one.pk for one in free]).update(record="")
     last = str(batch[-1].pk) if batch else position
-    return Piece(len(free), len(batch) - len(free), last, len(batch) < BATCH)
+    return Piece(len(free), len(batch) - len(free), position=last, done=len(batch) < BATCH)
