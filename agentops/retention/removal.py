@@ -331,7 +331,8 @@ def _needed(run_ids: Iterable[UUID]) -> set[UUID]:
 
 
 def _runs(run_ids: Iterable[UUID]) -> Mapping[UUID, Run]:
-    rows = Run.objects.filter(pk__in=list(run_ids)).only("pk", "tenant_id", "created_at", "ended_at", "requested_by_id")
+    columns = ("pk", "tenant_id", "created_at", "ended_at", "requested_by_id", "requested_by_token")
+    rows = Run.objects.filter(pk__in=list(run_ids)).only(*columns)
     return {run.pk: run for run in rows}
 
 

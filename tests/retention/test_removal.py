@@ -29,7 +29,7 @@ from agentops.retention.services import Wanted, change_periods, decide_periods, 
 from agentops.runs.models import Run
 from agentops.runs.recording import stream_of
 from agentops.tenancy.access import SYSTEM, Actor
-from agentops.tenancy.models import Tenant
+from agentops.tenancy.models import ServiceToken, Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.wire.ids import uuid7
 from tests.audit.conftest import unguarded
@@ -208,6 +208,25 @@ def test_a_hold_keeps_record_and_texts(short: Tenant, admin: Actor, bob: User, k
     assert passes["record"] >= 1
     assert passes["bodies"] >= 1
     assert verify_tenant().findings == ()
+
+
+def test_a_hold_on_a_person_covers_what_their_tokens_did(short: Tenant, admin: Actor, alice: User, bob: User) -> None:
+    def token_of(user: User) -> ServiceToken:
+        end = timezone.now() + timedelta(days=1)
+        return ServiceToken.objects.create(name="t", prefix=f"p{user.pk}", created_by=user, expires_at=end)
+
+    mine, other = token_of(bob), token_of(alice)
+    asked, acted, free = old_run(300, token=str(mine.pk)), old_run(301), old_run(302, token=str(other.pk))
+    by = Actor.token(mine.pk, "t", ["run.cancel"])
+    moment = timezone.now() - timedelta(days=301)
+    with transaction.atomic():
+        append(stream_of(acted.pk), [NewEvent("run.cancelled", {})], actor=by, run_id=acted.pk, at=moment)
+    opened(acted)
+    hold(admin, kind="person", person="bob")
+    refused(rows_of(acted), "a hold covers it")
+    remove_all()
+    assert {stream_of(asked.pk), stream_of(acted.pk)} <= streams_left()
+    assert stream_of(free.pk) not in streams_left()
 
 
 def test_what_the_database_refuses_is_told_and_everything_else_goes(short: Tenant, admin: Actor, alice: User) -> None:
