@@ -64,7 +64,7 @@ def test_any_changed_byte_of_what_is_stored_is_named(scoped: Tenant) -> None:
     append_some("run:1", 1)
     event = row("run:1", 1)
     stored = pack(event.body)
-    assert stored[0] == 1, "it is stored packed"
+    assert stored[:1] != b"{", "it is stored packed"
     for place in range(len(stored)):
         changed = bytearray(stored)
         changed[place] ^= 1 << place % 8
