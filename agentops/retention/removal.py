@@ -61,6 +61,8 @@ class Piece:
 
 
 Work = Callable[[str, holds.Holds, datetime, datetime], Piece]
+Hear = Callable[[Sequence[UUID], datetime], None]
+_HEAR: Final[list[Hear]] = []
 
 
 def go_on(now: datetime) -> int:
@@ -84,6 +86,12 @@ def go_on(now: datetime) -> int:
 def work_on(record_class: str, work: Work) -> None:
     """Have go_on remove this class as well, of an app above (idempotent)."""
     _WORK[record_class] = work
+
+
+def tell_before(hear: Hear) -> None:
+    """Have this one called with the ids of runs before their records are removed, in that transaction (idempotent)."""
+    if hear not in _HEAR:
+        _HEAR.append(hear)
 
 
 def work_through(record_class: str, work: Work, now: datetime) -> int:
@@ -300,6 +308,9 @@ def _segment(stream: Stream, rows: Sequence[Event], now: datetime) -> RemovedSeg
 
 
 def _remove(segments: Sequence[RemovedSegment], now: datetime) -> None:
+    runs = [UUID(one.stream.name.removeprefix(_RUN)) for one in segments if _is_run(one.stream.name)]
+    for hear in _HEAR if runs else ():
+        hear(runs, now)
     events = Event.objects.none()
     for one in segments:
         events |= Event.objects.filter(stream_id=one.stream_id, seq__lte=one.upto)
