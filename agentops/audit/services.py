@@ -148,6 +148,14 @@ def seal(
     return sealed
 
 
+def lock(stream: str) -> None:
+    """Lock a stream of the open tenant scope until the transaction ends: whoever else appends or locks waits.
+
+    For what has to be looked at and then written by one at a time. Must run inside `atomic`.
+    """
+    _locked(stream, None)
+
+
 def load(stream: str, after: int = 0) -> list[Recorded]:
     """Return the events of a stream of the open tenant scope with a sequence number above `after`, oldest first."""
     rows = _AFTER(stream, after)

@@ -48,6 +48,9 @@ class RunFact(TenantModel):
     overrides = models.PositiveIntegerField(default=0)
     watched = models.BooleanField(default=False, help_text="Has been an item of the drift charts.")
     judged = models.PositiveIntegerField(default=0, help_text="Decided proposals that were items of the drift charts.")
+    aside = models.PositiveIntegerField(
+        default=0, help_text="Its record is removed; the definitions of this version counted it (`Aside`)."
+    )
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("tenant", "run_id"), name="run_fact_once"),)
@@ -82,6 +85,32 @@ class Rollup(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key} {self.grain} {self.start:%Y-%m-%d %H:%M}"
+
+
+class Aside(TenantModel):
+    """What runs whose records were removed contributed to one cell, as the definitions of `version` counted it.
+
+    It is part of the cell (`Rollup`), and what is left of it when cells are counted anew.
+    """
+
+    tenant = TenantForeignKey(db_index=False)
+    version = models.PositiveIntegerField()
+    grain = models.CharField(max_length=4)
+    start = models.DateTimeField()
+    task_type = models.CharField(max_length=64)
+    kind = models.CharField(max_length=8)
+    key = models.CharField(max_length=128, blank=True)
+    counts = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant", "version", "grain", "kind", "start", "task_type", "key"), name="aside_once_per_cell"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.key} {self.grain} {self.start:%Y-%m-%d %H:%M}, version {self.version}"
 
 
 class Change(TenantModel):

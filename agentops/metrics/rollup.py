@@ -20,7 +20,7 @@ from django.db.models import F
 from agentops.audit.models import Event
 from agentops.audit.selectors import recorded
 from agentops.audit.tail import oldest_writer
-from agentops.metrics import watch
+from agentops.metrics import aside, watch
 from agentops.metrics.cells import EPOCH, CellKey, Cells, cells_of, difference
 from agentops.metrics.definitions import VERSION
 from agentops.metrics.models import Change, Reader, Rollup, RunFact
@@ -68,8 +68,13 @@ def sweep(now: datetime) -> int:
 
 
 def roll_up(now: datetime, *, runs: int = RUNS) -> int:
-    """Count up to `runs` runs with new events; return how many. 0 also when another reader was faster."""
+    """Count up to `runs` runs with new events; return how many. 0 also when another reader was faster.
+
+    Where a newer release counts by newer definitions already, nothing is done.
+    """
     reader = Reader.objects.first() or _first_reader()
+    if reader.version > VERSION:
+        return 0
     if reader.version != VERSION:
         start_again()
         reader = Reader.objects.get()
@@ -85,20 +90,62 @@ def roll_up(now: datetime, *, runs: int = RUNS) -> int:
             turn=F("turn") + 1, position=turn.position, read_at=now, behind_since=turn.behind_since, version=VERSION
         ):
             return 0
-        _write_cells(counted)
-        _write_facts(counted, known, charts)
-        _write_changes(counted, known, turn.rules)
-        watch.write(charts, now)
+        _write(counted, known, charts, turn.rules, now)
     emit((one.run_id, one.events) for one in counted if one.state.state.terminal and not _ended(known.get(one.run_id)))
     return len(turn.dirty)
 
 
+def _write(
+    counted: Sequence[Counted],
+    known: Mapping[UUID, RunFact],
+    charts: watch.Charts,
+    rules: Sequence[Change],
+    now: datetime,
+) -> None:
+    _write_cells(counted)
+    _write_facts(counted, known, charts)
+    _write_changes(counted, known, rules)
+    watch.write(charts, now)
+
+
+def set_aside(run_ids: Sequence[UUID], now: datetime) -> None:
+    """Keep what runs contribute before their records are removed, in the transaction that removes them.
+
+    They are counted to their end first. Raises `NewerDefinitions` where only a newer release can count them.
+    """
+    reader = Reader.objects.select_for_update().first()
+    if reader is None:
+        _first_reader()
+        reader = Reader.objects.select_for_update().get()
+    if reader.version > VERSION:
+        raise NewerDefinitions(f"Cells are counted by version {reader.version}; this release knows {VERSION}.")
+    if reader.version != VERSION:
+        start_again()
+    # Whoever is counting now is late.
+    Reader.objects.filter(pk=reader.pk).update(turn=F("turn") + 1)
+    known = {fact.run_id: fact for fact in RunFact.objects.filter(run_id__in=run_ids)}
+    fresh = [run_id for run_id in run_ids if run_id not in known or not known[run_id].aside]
+    counted = [one for one in _read(fresh, known) if one is not None]
+    _write(counted, known, watch.charts_after(counted, known), (), now)
+    aside.add([one.after for one in counted])
+    RunFact.objects.filter(run_id__in=[one.run_id for one in counted]).update(aside=VERSION)
+
+
+class NewerDefinitions(Exception):
+    """The cells were counted by the definitions of a newer release."""
+
+
 def start_again() -> None:
-    """Forget everything that was added up; the next turns count the whole record anew. Charts and alarms stay."""
+    """Forget everything that was added up but what cannot be counted any more; the next turns count the record anew.
+
+    What runs contributed whose records were removed stays as it was counted, by whatever definitions. Charts and alarms
+    stay.
+    """
     with transaction.atomic():
         reader = Reader.objects.select_for_update().first() or _first_reader()
         Rollup.objects.all().delete()
-        RunFact.objects.update(seq=0)
+        aside.put_back()
+        RunFact.objects.filter(aside=0).update(seq=0)
         Reader.objects.filter(pk=reader.pk).update(position=0, turn=F("turn") + 1, version=VERSION)
 
 

@@ -14,11 +14,11 @@ from typing import Final
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
 
 from agentops import clock
-from agentops.audit.services import record_in_tenant_stream
+from agentops.audit.services import TENANT_STREAM, lock, record_in_tenant_stream
 from agentops.regression.cases import BadCases
 from agentops.regression.models import UNDER_WAY, Case, Rehearsal, RehearsalState
 from agentops.regression.planning import planned_of_tenant
@@ -72,33 +72,40 @@ def ask(*, suite: str, release: str, repeat: int, actor: Actor, now: datetime | 
     if not 1 <= repeat <= MOST_REPEAT:
         raise ValueError(f"a rehearsal repeats each case 1 to {MOST_REPEAT} times")
     moment = now or clock.now()
-    cases = Case.objects.filter(suite=suite, retired_at__isnull=True).count()
-    trials = cases * repeat
+    assert actor.user_id is not None
+    with transaction.atomic():
+        # One asks after the other, so that nobody counts what somebody else is about to add. Who stops a suite holds
+        # its row and waits for this lock: nothing here may wait for that row, as a second one of the suite would.
+        lock(TENANT_STREAM)
+        cases = Case.objects.filter(suite=suite, retired_at__isnull=True).count()
+        if (refused := _refused(suite, cases, cases * repeat, moment)) is not None:
+            return refused
+        row = Rehearsal.objects.create(
+            suite=suite,
+            release=clean_text(release.strip())[:120] or release_of_now(),
+            repeat=repeat,
+            asked_by_id=actor.user_id,
+            asked_at=moment,
+            trials=cases * repeat,
+        )
+        data: JSONObject = {"release": row.release, "repeat": repeat, "trials": row.trials}
+        record_in_tenant_stream("suite.asked", data, subject=("suite", suite), actor=actor)
+    return Asked(row)
+
+
+def _refused(suite: str, cases: int, trials: int, now: datetime) -> NotAsked | None:
     if not cases:
         return NotAsked("no_suite", "This suite has no case.")
     if trials > TRIALS:
         return NotAsked("trials", f"{trials:,} trials are more than one run may have ({TRIALS:,}).")
-    day = Rehearsal.objects.filter(asked_at__gt=moment - timedelta(days=1)).aggregate(sum=Sum("trials"))["sum"] or 0
+    day = Rehearsal.objects.filter(asked_at__gt=now - timedelta(days=1)).aggregate(sum=Sum("trials"))["sum"] or 0
     if day + trials > TRIALS_A_DAY:
         return NotAsked("day", f"{day:,} of {TRIALS_A_DAY:,} trials a day are used; this would be {trials:,} more.")
     if Rehearsal.objects.filter(state__in=UNDER_WAY).count() >= AT_ONCE:
         return NotAsked("at_once", f"{AT_ONCE} suites are under way already.")
-    assert actor.user_id is not None
-    try:
-        with transaction.atomic():
-            row = Rehearsal.objects.create(
-                suite=suite,
-                release=clean_text(release.strip())[:120] or release_of_now(),
-                repeat=repeat,
-                asked_by_id=actor.user_id,
-                asked_at=moment,
-                trials=trials,
-            )
-            data: JSONObject = {"release": row.release, "repeat": repeat, "trials": trials}
-            record_in_tenant_stream("suite.asked", data, subject=("suite", suite), actor=actor)
-    except IntegrityError:
+    if Rehearsal.objects.filter(suite=suite, state__in=UNDER_WAY).exists():
         return NotAsked("under_way", "This suite is under way already.")
-    return Asked(row)
+    return None
 
 
 def stop(*, rehearsal_id: UUID, actor: Actor, now: datetime | None = None) -> bool:

@@ -192,6 +192,130 @@ _SQLITE_DROP = (
 )
 
 
+# Since `ask_the_record`: what the tokens of a person did is held with what the person did, and a hold is
+# lifted only by two people of whom the record says that they asked and that they lifted.
+_TOKENS = """
+        or (h.kind = 'person' and old.actor_kind = 'token' and exists (
+            select 1 from tenancy_servicetoken t
+            where t.tenant_id = old.tenant_id and t.created_by_id = h.person_id and cast(t.id as text) = old.actor_id
+        ))
+    )"""
+_WIDER_HOLDS = _HOLDS.rstrip().removesuffix(")").rstrip() + _TOKENS
+_ON_RECORD = """select 1 from audit_event e join audit_stream s on s.id = e.stream_id and s.name = 'tenant'
+            where e.tenant_id = new.tenant_id and e.type = 'hold.{verb}' and e.subject_kind = 'hold'
+                and e.subject_id = {hold} and e.actor_kind = 'user' and e.actor_id = cast(new.{who}_id as {text})
+                and not exists (
+                    select 1 from audit_event k where k.tenant_id = e.tenant_id and k.type = 'hold.kept'
+                        and k.subject_kind = 'hold' and k.subject_id = e.subject_id and k.id > e.id
+                )"""
+_ANOTHER = (
+    "(old.lift_asked_by_id is null or new.lift_asked_by_id is null or old.lift_asked_by_id <> new.lift_asked_by_id)"
+)
+_REFUSED_LIFTS = (
+    ("new.lift_asked_by_id is not null and " + _ANOTHER, "lift_asked", "lift_asked_by", "no event says who asked"),
+    ("new.lifted_at is not null and old.lifted_at is null", "lifted", "lifted_by", "no event says who lifted it"),
+)
+_IN_ONE = ("new.lifted_at is not null and " + _ANOTHER, "nobody had asked")
+_PARTS = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
+_DASHED = "lower(" + " || '-' || ".join(f"substr(new.id, {first}, {count})" for first, count in _PARTS) + ")"
+
+
+def _refused_lifts(hold: str) -> list[tuple[str, str]]:
+    """Return when an update of a hold is refused, as SQL, and why."""
+    found = [
+        (f"{when} and not exists ({_ON_RECORD.format(verb=verb, who=who, hold=hold, text='text')})", why)
+        for when, verb, who, why in _REFUSED_LIFTS
+    ]
+    return [_IN_ONE, *found]
+
+
+def _pinned(name: str, body: str) -> str:
+    # Replacing a function forgets which tables it looks at (`pin`).
+    return f"""do $do$ begin
+        execute 'create or replace function {name}() returns trigger language plpgsql set search_path = '
+            || quote_ident(current_schema()) || ', pg_temp as ' || quote_literal($body${body}$body$);
+    end $do$"""
+
+
+def _postgresql_functions(holds: str, lifts: list[tuple[str, str]]) -> tuple[str, ...]:
+    said = "".join(
+        f"""
+        if {when} then
+            {_RAISE} 'update on retention_hold refused: {why}';
+        end if;"""
+        for when, why in lifts
+    )
+    return (
+        _pinned(
+            "audit_refuse_removal",
+            f"""
+    begin
+        if not exists ({_DOOR}) or exists ({_OWN}) then
+            {_RAISE} 'delete on audit_event refused: events are append-only';
+        end if;
+        if old.at > now() - interval '{_DAYS} days' then
+            {_RAISE} 'delete on audit_event refused: younger than {_DAYS} days';
+        end if;
+        if exists ({holds.format(text="text")}) then
+            {_RAISE} 'delete on audit_event refused: a hold covers it';
+        end if;
+        return old;
+    end """,
+        ),
+        _pinned(
+            "hold_refuse_change",
+            f"""
+    begin
+        if {_HOLD_SAME} or old.lifted_at is not null then
+            {_RAISE} 'update on retention_hold refused: a hold is only lifted';
+        end if;{said}
+        return new;
+    end """,
+        ),
+    )
+
+
+def _sqlite_triggers(holds: str) -> tuple[str, ...]:
+    return (
+        "drop trigger event_no_delete",
+        f"""create trigger event_no_delete before delete on audit_event
+        begin
+            select raise(abort, 'delete on audit_event refused: events are append-only')
+            where not exists ({_DOOR}) or exists ({_OWN});
+            select raise(abort, 'delete on audit_event refused: younger than {_DAYS} days') where old.at > {_OLD};
+            select raise(abort, 'delete on audit_event refused: a hold covers it')
+            where exists ({holds.format(text="text")});
+        end""",
+    )
+
+
+def ask_the_record(executor: Executor, vendor: str) -> None:
+    """Let the door know what the tokens of people did, and let holds be lifted only by who is on record for it."""
+    if vendor == "postgresql":
+        for statement in _postgresql_functions(_WIDER_HOLDS, _refused_lifts("cast(new.id as text)")):
+            executor.execute(statement)
+        return
+    for statement in _sqlite_triggers(_WIDER_HOLDS):
+        executor.execute(statement)
+    # One trigger: the order of several is not said.
+    said = "".join(
+        f" select raise(abort, 'update on retention_hold refused: {why}') where {when};"
+        for when, why in _refused_lifts(_DASHED)
+    )
+    executor.execute(f"create trigger hold_lift_on_record before update on retention_hold begin{said} end")
+
+
+def ask_no_more(executor: Executor, vendor: str) -> None:
+    """Undo `ask_the_record`."""
+    if vendor == "postgresql":
+        for statement in _postgresql_functions(_HOLDS, []):
+            executor.execute(statement)
+        return
+    executor.execute("drop trigger hold_lift_on_record")
+    for statement in _sqlite_triggers(_HOLDS):
+        executor.execute(statement)
+
+
 def install(executor: Executor, vendor: str) -> None:
     """Put the door into the triggers of one database vendor (postgresql or sqlite)."""
     for statement in _POSTGRESQL if vendor == "postgresql" else _SQLITE:

@@ -103,6 +103,7 @@ class Pass(TenantModel):
     position = models.CharField(max_length=80, blank=True, help_text="Where the next piece begins.")
     removed = models.BigIntegerField(default=0)
     held = models.BigIntegerField(default=0, help_text="Past their period, and kept by a hold.")
+    refused = models.BigIntegerField(default=0, help_text="Past their period, and not let go by the database.")
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("tenant", "record_class"), name="pass_one_per_class"),)

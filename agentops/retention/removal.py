@@ -27,7 +27,7 @@ from agentops.audit.terms import terms_of
 from agentops.engine.transitions import CallState
 from agentops.memory.models import OPEN, Fact
 from agentops.payloads.models import Payload, PayloadUse, RemovedText
-from agentops.retention import classes, holds, services
+from agentops.retention import classes, holds, refusals, services
 from agentops.retention.models import Pass
 from agentops.runs.models import Run, ToolCall
 from agentops.tenancy.access import SYSTEM
@@ -47,16 +47,22 @@ _TENANT: Final = "tenant"
 
 @dataclass
 class Piece:
-    """What one piece did: how many records it removed and found held, and where the next one begins."""
+    """What one piece did: how many records it removed and found held, and where the next one begins.
+
+    `refused` are those that the database did not let go, each with its reason.
+    """
 
     removed: int = 0
     held: int = 0
+    refused: Sequence[tuple[str, str]] = ()
     position: str = ""
     done: bool = False
     told: JSONObject = field(default_factory=dict)
 
 
 Work = Callable[[str, holds.Holds, datetime, datetime], Piece]
+Hear = Callable[[Sequence[UUID], datetime], None]
+_HEAR: Final[list[Hear]] = []
 
 
 def go_on(now: datetime) -> int:
@@ -82,6 +88,12 @@ def work_on(record_class: str, work: Work) -> None:
     _WORK[record_class] = work
 
 
+def tell_before(hear: Hear) -> None:
+    """Have this one called with the ids of runs before their records are removed, in that transaction (idempotent)."""
+    if hear not in _HEAR:
+        _HEAR.append(hear)
+
+
 def work_through(record_class: str, work: Work, now: datetime) -> int:
     """Do one piece of a pass over one class; return how many records it removed.
 
@@ -95,10 +107,15 @@ def work_through(record_class: str, work: Work, now: datetime) -> int:
             if _rests(row.started_at, now):
                 return 0
             row.started_at, row.ended_at, row.position, row.removed, row.held = now, None, "", 0, 0
+            row.refused = 0
         sure = min(now, _database_now())
         cutoff = services.in_force().cutoff(record_class, sure)
         piece = work(row.position, holds.in_force(), cutoff, sure)
         row.position, row.removed, row.held = piece.position, row.removed + piece.removed, row.held + piece.held
+        if piece.refused:
+            row.refused += len(piece.refused)
+            told = list[JSON]({"record": name, "reason": reason} for name, reason in piece.refused)
+            tell(record_class, {"records": told}, sure, event_type=refusals.TYPE)
         if piece.done:
             row.ended_at = now
         row.save()
@@ -123,9 +140,9 @@ def _database_now() -> datetime:
     return found
 
 
-def tell(record_class: str, data: JSONObject, now: datetime) -> int:
+def tell(record_class: str, data: JSONObject, now: datetime, *, event_type: str = removals.TYPE) -> int:
     """Write the event that says what is removed now; return the id of its row. Must run inside `atomic`."""
-    event = NewEvent(removals.TYPE, {"class": record_class, **data}, ("retention", record_class))
+    event = NewEvent(event_type, {"class": record_class, **data}, ("retention", record_class))
     [told] = append(removals.STREAM, [event], actor=SYSTEM, at=now)
     return Event.objects.values_list("pk", flat=True).get(stream__name=removals.STREAM, seq=told.seq)
 
@@ -144,26 +161,30 @@ def _texts(position: str, held: holds.Holds, cutoff: datetime, now: datetime) ->
     batch = list(rows[:TEXTS])
     kept = _held_texts(batch, held, cutoff)
     going = [one for one in batch if one.pk not in kept]
-    if going:
-        left = [
-            RemovedText(
-                tenant_id=one.tenant_id,
-                sha256=one.sha256,
-                payload_id=one.pk,
-                size=one.size,
-                stored_at=one.created_at,
-                removed_at=now,
-            )
-            for one in going
-        ]
-        told = list[JSON](removals.described_text(one) for one in left)
-        event_id = tell(classes.BODIES.name, {"count": len(going), "texts": told}, now)
-        for one in left:
-            one.event_id = event_id
-        RemovedText.objects.bulk_create(left)
-        _delete(Payload.objects.filter(pk__in=[one.pk for one in going]))
+    refused = refusals.remove_each(going, lambda some: _remove_texts(some, now))
     position = f"{batch[-1].created_at.isoformat()} {batch[-1].pk}" if batch else position
-    return Piece(len(going), len(kept), position, len(batch) < TEXTS)
+    told = [(f"sha256:{one.sha256}", reason) for one, reason in refused]
+    return Piece(len(going) - len(told), len(kept), told, position, len(batch) < TEXTS)
+
+
+def _remove_texts(texts: Sequence[Payload], now: datetime) -> None:
+    left = [
+        RemovedText(
+            tenant_id=one.tenant_id,
+            sha256=one.sha256,
+            payload_id=one.pk,
+            size=one.size,
+            stored_at=one.created_at,
+            removed_at=now,
+        )
+        for one in texts
+    ]
+    told = list[JSON](removals.described_text(one) for one in left)
+    event_id = tell(classes.BODIES.name, {"count": len(left), "texts": told}, now)
+    for one in left:
+        one.event_id = event_id
+    RemovedText.objects.bulk_create(left)
+    _delete(Payload.objects.filter(pk__in=[one.pk for one in texts]))
 
 
 def _held_texts(batch: Sequence[Payload], held: holds.Holds, cutoff: datetime) -> set[int]:
@@ -246,10 +267,11 @@ def _record(position: str, held: holds.Holds, cutoff: datetime, now: datetime) -
         for one in locked
         if one.seq == _last_seq(going, one.pk)
     ]
-    _remove(segments, Event.objects.filter(stream_id__in=[one.stream_id for one in segments]), now)
+    refused = refusals.remove_each(segments, lambda some: _remove(some, now))
+    told = [(one.stream.name, reason) for one, reason in refused]
     # Streams are made in the order of time: behind one whose beginning is too young there is nothing to do.
     through = last == batch[-1].pk and first is not None and first >= cutoff
-    return Piece(len(segments), found_held, _TENANT if through else str(last))
+    return Piece(len(segments) - len(told), found_held, told, _TENANT if through else str(last))
 
 
 def _beginning(held: holds.Holds, cutoff: datetime, now: datetime) -> Piece:
@@ -266,30 +288,38 @@ def _beginning(held: holds.Holds, cutoff: datetime, now: datetime) -> Piece:
             blocked = 1
             break
         going.append(row)
-    if going:
-        before = removals.removal_of(TENANT_STREAM)
-        segment = RemovedSegment(
-            tenant_id=stream.tenant_id,
-            stream=stream,
-            upto=going[-1].seq,
-            events=going[-1].seq - (before.upto if before is not None else 0),
-            hash=bytes(going[-1].hash),
-            newest_at=max(row.at for row in going),
-            removed_at=now,
-        )
-        _remove([segment], Event.objects.filter(stream=stream, seq__lte=going[-1].seq), now)
-    return Piece(1 if going else 0, blocked, _TENANT, done=len(going) < EVENTS)
+    refused = refusals.remove_beginning(going, lambda some: _remove([_segment(stream, some, now)], now))
+    told = [(f"{TENANT_STREAM} event {row.seq}", reason) for row, reason in refused]
+    removed = 1 if going and not (refused and refused[0][0] is going[0]) else 0
+    return Piece(removed, blocked, told, _TENANT, done=len(going) < EVENTS or bool(told))
 
 
-def _remove(segments: Sequence[RemovedSegment], events: QuerySet[Event], now: datetime) -> None:
-    if not segments:
-        return
+def _segment(stream: Stream, rows: Sequence[Event], now: datetime) -> RemovedSegment:
+    before = removals.removal_of(TENANT_STREAM)
+    return RemovedSegment(
+        tenant_id=stream.tenant_id,
+        stream=stream,
+        upto=rows[-1].seq,
+        events=rows[-1].seq - (before.upto if before is not None else 0),
+        hash=bytes(rows[-1].hash),
+        newest_at=max(row.at for row in rows),
+        removed_at=now,
+    )
+
+
+def _remove(segments: Sequence[RemovedSegment], now: datetime) -> None:
+    runs = [UUID(one.stream.name.removeprefix(_RUN)) for one in segments if _is_run(one.stream.name)]
+    for hear in _HEAR if runs else ():
+        hear(runs, now)
+    events = Event.objects.none()
+    for one in segments:
+        events |= Event.objects.filter(stream_id=one.stream_id, seq__lte=one.upto)
     _forget_terms(events.select_related("stream"))
     told = list[JSON](removals.described(one) for one in segments)
     count = sum(one.events for one in segments)
     event_id = tell(classes.RECORD.name, {"count": count, "segments": told}, now)
     for one in segments:
-        one.event_id = event_id
+        one.pk, one.event_id = None, event_id
     RemovedSegment.objects.bulk_create(segments)
     _delete(events)
 
@@ -312,7 +342,8 @@ def _needed(run_ids: Iterable[UUID]) -> set[UUID]:
 
 
 def _runs(run_ids: Iterable[UUID]) -> Mapping[UUID, Run]:
-    rows = Run.objects.filter(pk__in=list(run_ids)).only("pk", "tenant_id", "created_at", "ended_at", "requested_by_id")
+    columns = ("pk", "tenant_id", "created_at", "ended_at", "requested_by_id", "requested_by_token")
+    rows = Run.objects.filter(pk__in=list(run_ids)).only(*columns)
     return {run.pk: run for run in rows}
 
 

@@ -193,8 +193,9 @@ def ask_to_lift(
             return TooLate(found.lift_asked_by.get_username(), "asked")
         found.lift_asked_by_id, found.lift_asked_at = actor.user_id, now or clock.now()
         found.lift_reason = clean_text(reason.strip())
-        found.save(update_fields=["lift_asked_by", "lift_asked_at", "lift_reason"])
+        # The database looks for who asked, and who lifted, on the record (`guards`).
         _record_hold("lift_asked", found, actor, {"reason": found.lift_reason})
+        found.save(update_fields=["lift_asked_by", "lift_asked_at", "lift_reason"])
     return found
 
 
@@ -219,9 +220,9 @@ def answer_lift(
             if found.lift_asked_by_id == actor.user_id:
                 return Forbidden("own")
             found.lifted_by_id, found.lifted_at = actor.user_id, now or clock.now()
-            found.save(update_fields=["lifted_by", "lifted_at"])
             asked = found.lift_asked_by.get_username() if found.lift_asked_by else ""
             _record_hold("lifted", found, actor, {"reason": found.lift_reason, "asked_by": asked})
+            found.save(update_fields=["lifted_by", "lifted_at"])
         else:
             found.lift_asked_by = found.lift_asked_at = None
             found.lift_reason = ""

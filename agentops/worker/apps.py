@@ -6,3 +6,10 @@ class WorkerConfig(AppConfig):
     label = "worker"
     verbose_name = "Worker"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Have the metrics keep what runs contributed before retention removes their records."""
+        from agentops.metrics.rollup import set_aside
+        from agentops.retention.removal import tell_before
+
+        tell_before(set_aside)

@@ -15,17 +15,19 @@ from django.db import connection, transaction
 from agentops.audit.models import Event
 from agentops.audit.services import record_in_tenant_stream
 from agentops.engine.events import RunSubmitted, Stamped
-from agentops.metrics import rollup, watch
-from agentops.metrics.cells import CellKey, Grain
+from agentops.metrics import aside, rollup, watch
+from agentops.metrics.cells import CellKey, Grain, cells_of
 from agentops.metrics.dashboard import changes
-from agentops.metrics.models import Change, Reader, Rollup, RunFact
-from agentops.metrics.rollup import roll_up, start_again, sweep
+from agentops.metrics.definitions import VERSION
+from agentops.metrics.models import Aside, Change, Reader, Rollup, RunFact
+from agentops.metrics.rollup import NewerDefinitions, roll_up, set_aside, start_again, sweep
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSONObject
 from tests.approvals.threads import at_once
+from tests.audit.conftest import unguarded
 from tests.metrics.histories import history
 from tests.metrics.oracle import by_day
 from tests.metrics.recorded import put
@@ -80,6 +82,77 @@ def test_whatever_the_order_and_whoever_died_the_cells_are_right(
     assert not Rollup.objects.exists()
     until_nothing_is_new()
     assert {k: v for k, v in stored().items() if v} == {k: v for k, v in before.items() if v}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_was_removed_stays_when_everything_is_counted_anew(scoped: Tenant, seed: int) -> None:
+    rng = Random(seed)
+    runs: dict[UUID, list[Stamped]] = {uuid7(): history(rng.randrange(10**6)) for _ in range(8)}
+    for run_id, events in runs.items():
+        put(run_id, events)
+        if rng.random() < 0.6:
+            # Removed may be what was counted, what was counted in part, or what nobody has looked at yet.
+            roll_up(LATER, runs=rng.choice([1, 50]))
+        if rng.random() < 0.3:
+            gone = rng.choice(list(runs)[: list(runs).index(run_id) + 1])
+            removed(gone)
+        if rng.random() < 0.2:
+            start_again()
+    until_nothing_is_new()
+    expected = by_day(list(runs.values()))
+    assert counted(stored()) == expected
+    for _ in range(2):
+        before = stored()
+        removed(*rng.sample(list(runs), 3))
+        assert stored() == before
+        start_again()
+        until_nothing_is_new()
+        assert {k: v for k, v in stored().items() if v} == {k: v for k, v in before.items() if v}
+    assert counted(stored()) == expected
+
+
+def removed(*run_ids: UUID) -> None:
+    """Do what the removal does, as far as it concerns the metrics."""
+    with unguarded(), transaction.atomic():
+        set_aside(run_ids, LATER)
+        Event.objects.filter(run_id__in=run_ids)._raw_delete("default")
+
+
+def test_new_definitions_count_what_is_there_and_leave_what_is_not(
+    scoped: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, there = uuid7(), uuid7()
+    for run_id in (gone, there):
+        put(run_id, history(3))
+    until_nothing_is_new()
+    removed(gone)
+    newer = VERSION + 1
+    for module in (rollup, aside):
+        monkeypatch.setattr(module, "VERSION", newer)
+        monkeypatch.setattr(module, "cells_of", lambda units: {k: {**v, "new": 1} for k, v in cells_of(units).items()})
+    until_nothing_is_new()
+    totals = [row.counts for row in Rollup.objects.filter(grain=Grain.ALL, kind="run")]
+    assert [(one["all_runs"], one["new"]) for one in totals] == [(2, 1)]
+    assert set(Aside.objects.values_list("version", flat=True)) == {VERSION}
+    removed(there)
+    assert set(Aside.objects.values_list("version", flat=True)) == {VERSION, newer}
+    start_again()
+    until_nothing_is_new()
+    assert [row.counts for row in Rollup.objects.filter(grain=Grain.ALL, kind="run")] == totals
+
+
+def test_an_older_release_leaves_the_cells_of_a_newer_one_alone(scoped: Tenant) -> None:
+    run_id = uuid7()
+    put(run_id, history(3))
+    until_nothing_is_new()
+    before = stored()
+    Reader.objects.update(version=VERSION + 1)
+    put(uuid7(), history(4))
+    assert roll_up(LATER) == 0
+    with pytest.raises(NewerDefinitions), transaction.atomic():
+        set_aside([run_id], LATER)
+    assert stored() == before
+    assert Reader.objects.get().version == VERSION + 1
 
 
 def die(where: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from agentops import clock
-from agentops.audit.services import TENANT_STREAM, load
+from agentops.audit.services import TENANT_STREAM, load, record_in_tenant_stream
 from agentops.changes.outcomes import Proposed
 from agentops.regression import rehearsing, runner
 from agentops.regression.models import Case, CaseResult, Rehearsal, Rules, SuiteRun
@@ -359,3 +359,58 @@ def test_two_workers_and_two_people_at_once(acme: Tenant, case: Case, enzo: Acto
         [claimed] = [one for one in claims if one is not None]
         rehearsing._run(acme, claimed)
     assert shown(acme) == ["passed"] * 5
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+def test_many_who_ask_at_once_stay_within_the_limits(
+    acme: Tenant, case: Case, enzo: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"suite-{number}" for number in range(6)]
+    with tenant_scope(acme):
+        Case.objects.bulk_create(
+            Case(
+                suite=name,
+                slug="c",
+                task_type=case.task_type,
+                title="c",
+                body=case.body,
+                source="file",
+                created_at=timezone.now(),
+            )
+            for name in names
+        )
+    answers = at_once([partial(asked, acme, enzo, suite=name) for name in names])
+    assert sum(isinstance(one, Asked) for one in answers) == rehearsing.AT_ONCE
+    assert {one.code for one in answers if not isinstance(one, Asked)} == {"at_once"}
+    with tenant_scope(acme):
+        Rehearsal.objects.all().delete()
+    monkeypatch.setattr(rehearsing, "TRIALS_A_DAY", 2)
+    answers = at_once([partial(asked, acme, enzo, suite=name) for name in names])
+    assert sum(isinstance(one, Asked) for one in answers) == 2
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+def test_who_asks_does_not_wait_for_who_stops(
+    acme: Tenant, case: Case, enzo: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = asked(acme, enzo).rehearsal
+    answers: list[Any] = []
+
+    def ask_again() -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("set lock_timeout = '10s'")
+        return asked(acme, enzo)
+
+    def meanwhile(kind: str, *args: Any, **named: Any) -> Any:
+        if kind == "suite.stopped":
+            # The row is stopped, and nothing of that is committed.
+            answers.extend(at_once([ask_again]))
+        return record_in_tenant_stream(kind, *args, **named)
+
+    monkeypatch.setattr(rehearsing, "record_in_tenant_stream", meanwhile)
+    with tenant_scope(acme):
+        assert stop(rehearsal_id=first.pk, actor=enzo)
+    assert [one.code for one in answers] == ["under_way"]
+    assert isinstance(asked(acme, enzo), Asked)

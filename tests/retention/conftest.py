@@ -35,7 +35,13 @@ def second(acme: Tenant) -> Actor:
 
 
 def old_run(
-    days: float, *, text: str = "", by: User | None = None, decided_by: User | None = None, ended: bool = True
+    days: float,
+    *,
+    text: str = "",
+    by: User | None = None,
+    decided_by: User | None = None,
+    ended: bool = True,
+    token: str = "",
 ) -> Run:
     """Make a run that ended so many days ago, with a few events and perhaps a long text, in the open tenant scope."""
     moment = timezone.now() - timedelta(days=days)
@@ -49,6 +55,7 @@ def old_run(
         input="{}",
         state="cancelled" if ended else "queued",
         requested_by=by,
+        requested_by_token=token,
         created_at=moment,
         ended_at=moment if ended else None,
     )

@@ -1,6 +1,7 @@
 """Copies and by-products have periods, too: imported records, failed trials, exported files."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -9,13 +10,14 @@ from django.utils import timezone
 from agentops.audit.models import Export
 from agentops.audit.removals import STREAM
 from agentops.audit.services import load
-from agentops.regression.models import CaseResult, ImportedRun, SuiteRun
+from agentops.regression.models import Case, CaseResult, ImportedRun, SuiteRun
 from agentops.retention import removal
 from agentops.retention.models import Hold, Pass
 from agentops.retention.services import Wanted, place_hold
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
-from tests.retention.conftest import remove_all
+from agentops.wire.ids import uuid7
+from tests.retention.conftest import old_run, remove_all
 from tests.retention.test_removal import NOTE
 
 
@@ -56,6 +58,37 @@ def test_what_is_held_stays(scoped: Tenant, admin: Actor, bob: User) -> None:
     assert [row.digest for row in ImportedRun.objects.all()] == ["400"]
     assert CaseResult.objects.get().record == "{}"
     assert {one.record_class: one.held for one in Pass.objects.all()}["imports"] == 1
+
+
+@pytest.mark.not_replayed("what its run did is written by hand")
+def test_holds_on_runs_proposals_and_people_keep_copies_and_trials_too(scoped: Tenant, admin: Actor, bob: User) -> None:
+    held, proposal = old_run(1), uuid7()
+    place_hold(wanted=Wanted("run", run_id=held.pk), matter="M", reason=NOTE, actor=admin)
+    place_hold(wanted=Wanted("person", person="bob"), matter="M", reason=NOTE, actor=admin)
+    Hold.objects.create(
+        kind="proposal",
+        run_id=uuid7(),
+        proposal_id=proposal,
+        matter="M",
+        reason=NOTE,
+        placed_by=bob,
+        placed_at=timezone.now(),
+    )
+    told: list[dict[str, str]] = [{"source": f"acme {held.pk}"}, {"body": f'{{"proposal":"{proposal}"}}'}, {}]
+    for number, about in enumerate(told):
+        ImportedRun.objects.filter(pk=imported(400 + number).pk).update(**about)
+    trials = [failed_trial(500 + number) for number in range(6)]
+    SuiteRun.objects.filter(pk=trials[0].suite_run_id).update(started_by=bob)
+    CaseResult.objects.filter(pk=trials[1].pk).update(record=f'{{"run":"{held.pk}"}}')
+    froms: tuple[dict[str, Any], ...] = ({"source_run": held.pk}, {"source_proposal": proposal}, {"created_by": bob})
+    for one, source in zip(trials[2:5], froms, strict=True):
+        now = timezone.now()
+        Case.objects.create(suite="s", slug=one.slug, task_type="t", title="t", source="run", created_at=now, **source)
+    remove_all()
+    assert {row.digest for row in ImportedRun.objects.all()} == {"400", "401"}
+    assert [bool(one.record) for one in CaseResult.objects.order_by("pk")] == [True] * 5 + [False]
+    found = {one.record_class: one.held for one in Pass.objects.all()}
+    assert (found["imports"], found["trials"]) == (2, 5)
 
 
 def test_exported_files_go_after_a_week(scoped: Tenant, bob: User) -> None:

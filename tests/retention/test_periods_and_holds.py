@@ -6,12 +6,12 @@ from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.test import Client
 from django.utils import timezone
 
 from agentops import clock
-from agentops.audit.services import TENANT_STREAM, load
+from agentops.audit.services import TENANT_STREAM, load, record_in_tenant_stream
 from agentops.changes.outcomes import Forbidden, Invalid, NotFound, Proposed, Settled, TooLate, Waiting
 from agentops.retention.models import Hold, Periods
 from agentops.retention.services import (
@@ -131,14 +131,34 @@ def test_a_hold_is_placed_by_one_and_lifted_by_two(scoped: Tenant, admin: Actor,
     assert kinds == ["hold.placed", "hold.lift_asked", "hold.kept", "hold.lift_asked", "hold.lifted"]
 
 
-def test_the_database_refuses_a_lifting_by_one(scoped: Tenant, admin: Actor) -> None:
+def test_the_database_refuses_a_lifting_that_the_record_does_not_tell_of(
+    scoped: Tenant, admin: Actor, second: Actor
+) -> None:
     placed = place_hold(wanted=Wanted("tenant"), matter="M-7", reason=NOTE, actor=admin)
     assert isinstance(placed, Hold)
     now = timezone.now()
-    with pytest.raises(IntegrityError), transaction.atomic():
-        Hold.objects.filter(pk=placed.pk).update(
-            lift_asked_by=admin.user_id, lift_asked_at=now, lifted_by=admin.user_id, lifted_at=now
-        )
+    asked = {"lift_asked_by": admin.user_id, "lift_asked_at": now}
+    lifted = {"lifted_by": second.user_id, "lifted_at": now}
+
+    def refused(why: str, **columns: object) -> None:
+        with pytest.raises(DatabaseError, match=why), transaction.atomic():
+            Hold.objects.filter(pk=placed.pk).update(**columns)
+
+    refused("nobody had asked", **asked, **lifted)
+    refused("nobody had asked", **asked, lifted_by=admin.user_id, lifted_at=now)
+    refused("who asked", **asked)
+    ask_to_lift(hold_id=placed.pk, reason=NOTE, actor=admin)
+    refused("who lifted", **lifted)
+    refused("who lifted", lifted_by=admin.user_id, lifted_at=now)
+    with transaction.atomic():
+        record_in_tenant_stream("hold.lifted", {}, subject=("hold", str(placed.pk)), actor=admin)
+    refused("hold_lifted_by_two", lifted_by=admin.user_id, lifted_at=now)
+    refused("who lifted", **lifted)
+    refused("nobody had asked", lift_asked_by=second.user_id, **lifted)
+    answer_lift(hold_id=placed.pk, verdict="keep", actor=second)
+    # That somebody asked once is no reason for ever.
+    refused("who asked", **asked)
+    assert Hold.objects.get().lifted_at is None
 
 
 def test_a_hold_names_what_is_there(charlie: User, scoped: Tenant, admin: Actor, bob: User) -> None:

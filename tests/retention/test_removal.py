@@ -1,6 +1,6 @@
 """What is past its period goes and leaves an event; what is held, young or needed stays; and the record verifies."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -23,14 +23,15 @@ from agentops.audit.verify import verify_stream, verify_tenant
 from agentops.changes.outcomes import Proposed, Settled
 from agentops.payloads.models import Payload, PayloadUse, RemovedText
 from agentops.payloads.services import PayloadRemoved, read
-from agentops.retention import classes
+from agentops.retention import classes, refusals
 from agentops.retention.models import Hold, Pass
 from agentops.retention.services import Wanted, change_periods, decide_periods, place_hold
 from agentops.runs.models import Run
 from agentops.runs.recording import stream_of
 from agentops.tenancy.access import SYSTEM, Actor
-from agentops.tenancy.models import Tenant
+from agentops.tenancy.models import ServiceToken, Tenant
 from agentops.tenancy.scope import tenant_scope
+from agentops.wire.ids import uuid7
 from tests.audit.conftest import unguarded
 from tests.retention.conftest import old_run, remove_all, written
 
@@ -207,6 +208,76 @@ def test_a_hold_keeps_record_and_texts(short: Tenant, admin: Actor, bob: User, k
     assert passes["record"] >= 1
     assert passes["bodies"] >= 1
     assert verify_tenant().findings == ()
+
+
+def test_a_hold_on_a_person_covers_what_their_tokens_did(short: Tenant, admin: Actor, alice: User, bob: User) -> None:
+    def token_of(user: User) -> ServiceToken:
+        end = timezone.now() + timedelta(days=1)
+        return ServiceToken.objects.create(name="t", prefix=f"p{user.pk}", created_by=user, expires_at=end)
+
+    mine, other = token_of(bob), token_of(alice)
+    asked, acted, free = old_run(300, token=str(mine.pk)), old_run(301), old_run(302, token=str(other.pk))
+    by = Actor.token(mine.pk, "t", ["run.cancel"])
+    moment = timezone.now() - timedelta(days=301)
+    with transaction.atomic():
+        append(stream_of(acted.pk), [NewEvent("run.cancelled", {})], actor=by, run_id=acted.pk, at=moment)
+    opened(acted)
+    hold(admin, kind="person", person="bob")
+    refused(rows_of(acted), "a hold covers it")
+    remove_all()
+    assert {stream_of(asked.pk), stream_of(acted.pk)} <= streams_left()
+    assert stream_of(free.pk) not in streams_left()
+
+
+def test_what_the_database_refuses_is_told_and_everything_else_goes(short: Tenant, admin: Actor, alice: User) -> None:
+    held = old_run(50)
+    runs = [old_run(300 + number, text=str(number)) for number in range(5)]
+    moment = timezone.now() - timedelta(days=302)
+    with transaction.atomic():
+        # A row of one run in the stream of another: what the program looks for does not find it.
+        append(stream_of(runs[2].pk), [NewEvent("run.step", {})], actor=SYSTEM, run_id=held.pk, at=moment)
+    text = Payload.objects.get(sha256=PayloadUse.objects.get(run_id=runs[3].pk).sha256)
+    hold(admin, kind="run", run_id=held.pk)
+    gone = uuid7()
+    PayloadUse.objects.create(sha256=text.sha256, run_id=gone)
+    Hold.objects.create(kind="run", run_id=gone, matter="M", reason=NOTE, placed_by=alice, placed_at=timezone.now())
+    remove_all()
+    assert {stream_of(one.pk) for one in runs} & streams_left() == {stream_of(runs[2].pk)}
+    assert [one.sha256 for one in Payload.objects.all()] == [text.sha256]
+    told = {one.data["class"]: one.data["records"] for one in load(STREAM) if one.type == "retention.refused"}
+    [run], [kept] = told["record"], told["bodies"]
+    assert (run["record"], "a hold covers it" in run["reason"]) == (stream_of(runs[2].pk), True)
+    assert (kept["record"], "a hold covers it" in kept["reason"]) == (f"sha256:{text.sha256}", True)
+    assert {one.record_class: (one.removed, one.refused) for one in Pass.objects.all()}["record"] == (4, 1)
+    assert not Pass.objects.filter(ended_at=None).exists()
+    assert verify_tenant().findings == ()
+
+
+@given(st.integers(0, 9), st.sets(st.integers(0, 8)), st.booleans())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+def test_everything_goes_but_what_is_refused(scoped: Tenant, count: int, bad: set[int], beginning: bool) -> None:
+    gone: list[int] = []
+
+    def remove(some: Sequence[int]) -> None:
+        if found := bad & set(some):
+            raise DatabaseError(f"delete on x refused: {min(found)}")
+        gone.extend(some)
+
+    records = list(range(count))
+    left = (refusals.remove_beginning if beginning else refusals.remove_each)(records, remove)
+    first = min(bad & set(records), default=count)
+    expected = records[:first] if beginning else [one for one in records if one not in bad]
+    assert gone == expected
+    assert [one for one, _ in left] == (records[first : first + 1] if beginning else sorted(bad & set(records)))
+
+
+def test_another_error_is_no_refusal(scoped: Tenant) -> None:
+    def remove(some: Sequence[int]) -> None:
+        raise DatabaseError("disk full")
+
+    for each in (refusals.remove_each, refusals.remove_beginning):
+        with pytest.raises(DatabaseError, match="disk full"):
+            each([1, 2], remove)
 
 
 def test_a_text_that_a_held_run_shares_stays(short: Tenant, admin: Actor) -> None:

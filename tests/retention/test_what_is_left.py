@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from agentops.audit.models import Event
 from agentops.audit.verify import verify_tenant
+from agentops.metrics.models import Aside, Rollup, RunFact
 from agentops.metrics.rollup import roll_up
 from agentops.runs.models import Run, ToolCall
 from agentops.runs.recording import stream_of
@@ -100,8 +101,19 @@ def test_the_api_says_that_it_is_gone(gone: Run, short: Tenant) -> None:
     assert caller.get("/api/v1/runs").json()["runs"][0]["run_id"] == str(gone.pk)
 
 
-def test_metrics_are_not_counted_anew_where_that_would_lose_it(gone: Run) -> None:
+def test_metrics_are_counted_anew_and_keep_what_is_gone(gone: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    def runs() -> int:
+        return sum(row.counts["all_runs"] for row in Rollup.objects.filter(grain="all", kind="run"))
+
     roll_up(timezone.now())
+    assert runs() == 1
+    call_command("metrics_rebuild", tenant="acme")
+    assert "0 runs counted, 1 removed kept as version 1 counted them" in capsys.readouterr().out
+    assert runs() == 1
+    # As if nobody had set it aside before it was removed.
+    RunFact.objects.update(aside=0)
+    Aside.objects.all().delete()
     with pytest.raises(CommandError, match="acme"):
         call_command("metrics_rebuild", tenant="acme")
     call_command("metrics_rebuild", tenant="acme", forget_removed=True)
+    assert not Rollup.objects.exists()

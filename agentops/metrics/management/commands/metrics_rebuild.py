@@ -3,9 +3,11 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import Count
 
 from agentops import clock
-from agentops.audit.models import RemovedSegment
+from agentops.metrics import aside
+from agentops.metrics.models import RunFact
 from agentops.metrics.rollup import roll_up, start_again
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
@@ -20,7 +22,9 @@ class Command(BaseCommand):
         """Take the tenant."""
         parser.add_argument("--tenant", default="", help="slug; all tenants without it")
         parser.add_argument(
-            "--forget-removed", action="store_true", help="also where that loses runs whose records were removed"
+            "--forget-removed",
+            action="store_true",
+            help="also where that loses runs whose records were removed before they were set aside",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,9 +46,14 @@ class Command(BaseCommand):
                 start_again()
                 while done := roll_up(clock.now()):
                     counted += done
-            self.stdout.write(f"{tenant.slug}: {counted} run{'' if counted == 1 else 's'} counted")
+                kept = RunFact.objects.filter(aside__gt=0).values_list("aside").annotate(runs=Count("pk"))
+                told = [
+                    f", {runs} removed kept as version {version} counted them"
+                    for version, runs in kept.order_by("aside")
+                ]
+            self.stdout.write(f"{tenant.slug}: {counted} run{'' if counted == 1 else 's'} counted{''.join(told)}")
 
 
 def _has_lost_runs(tenant: Tenant) -> bool:
     with tenant_scope(tenant):
-        return RemovedSegment.objects.filter(stream__name__startswith="run:").exists()
+        return aside.lost()
