@@ -64,7 +64,7 @@ def test_what_is_planned_anew_answers_the_same_and_is_prepared_nowhere(two: tupl
         assert len(anew(now - timedelta(hours=1), now)) == 2
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("select count(*) from pg_prepared_statements where statement like '%\"slug\" DESC%'")
+            cursor.execute("select count(*) from pg_prepared_statements where statement like '%created_at%'")
             assert cursor.fetchone() == (1,)
 
 
