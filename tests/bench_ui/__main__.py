@@ -22,8 +22,8 @@ from tests.bench.report import Row, number, table
 from tests.bench_ui.verdict import verdicts
 
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
-NAMES = ("audit", "server", "statements", "paint", "keyboard", "shift", "weight", "streams")
-IN_BROWSER = {"paint", "keyboard", "shift", "weight"}
+NAMES = ("audit", "server", "statements", "paint", "allowlist", "keyboard", "shift", "weight", "streams")
+IN_BROWSER = {"paint", "allowlist", "keyboard", "shift", "weight"}
 
 
 def shown(row: Row) -> Row:
@@ -74,7 +74,7 @@ def measured(deployment: Any, given: argparse.Namespace) -> list[Row]:
 def _in_browser(site: Any, big: Any, names: tuple[str, ...], *, tiny: bool) -> Iterator[Row]:
     from playwright.sync_api import sync_playwright
 
-    from tests.bench_ui import desk, world
+    from tests.bench_ui import allowlist, desk, world
 
     path = chromium.find()
     assert path is not None, "no Chromium found: install one, or name it in AGENTOPS_CHROMIUM"
@@ -86,6 +86,7 @@ def _in_browser(site: Any, big: Any, names: tuple[str, ...], *, tiny: bool) -> I
         acts: dict[str, Callable[[], Iterator[Row]]] = {
             "weight": lambda: desk.weight(browser, site, big),
             "paint": lambda: desk.first_paint(browser, site, big, counts),
+            "allowlist": lambda: allowlist.first_paint(browser, site, counts.contexts),
             "keyboard": lambda: _keyboard(browser, site, big, place, counts),
             "shift": lambda: desk.layout_shift(browser, site, place, counts),
         }

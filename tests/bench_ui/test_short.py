@@ -58,7 +58,7 @@ def test_the_server_answers_with_few_statements_and_streams_miss_nothing(tmp_pat
 def test_keys_decide_what_they_mean_and_nothing_moves_by_itself(tmp_path: Path) -> None:
     if chromium.find() is None:
         pytest.skip("BROWSER TEST NOT RUN: no Chromium found")
-    found = measured(tmp_path, "paint", "keyboard", "shift", "weight")
+    found = measured(tmp_path, "paint", "allowlist", "keyboard", "shift", "weight")
     told = {name.partition(": ")[2]: value for name, value in found["keyboard"].items() if ": " in name}
     assert (told["times a pointer was used"], told["lost, doubled or mis-aimed"]) == (0, 0)
     [shift] = found["layout shift"].values()
