@@ -116,6 +116,51 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(fields=["tenant", "status", "decide_by"], name="proposal_deadline"),
+                    models.Index(fields=["tenant", "status", "-band_rank", "created_at", "id"], name="proposal_queue"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("status", "pending")),
+                        fields=("tenant", "run", "call_id"),
+                        name="proposal_one_open_per_call",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("status__in", ["pending", "approved", "rejected", "expired", "withdrawn"])),
+                        name="proposal_status_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("band_rank", 0), ("risk_band", "low")),
+                            models.Q(("band_rank", 1), ("risk_band", "medium")),
+                            models.Q(("band_rank", 2), ("risk_band", "high")),
+                            models.Q(("band_rank", 3), ("risk_band", "critical")),
+                            _connector="OR",
+                        ),
+                        name="proposal_band_known",
+                    ),
+                    models.CheckConstraint(condition=models.Q(("risk_score__lte", 100)), name="proposal_score_bounded"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("decided_at__isnull", True), ("decided_by__isnull", True), ("status", "pending")),
+                            models.Q(
+                                ("decided_at__isnull", False),
+                                ("decided_by__isnull", False),
+                                ("status__in", ("approved", "rejected")),
+                            ),
+                            models.Q(
+                                ("decided_at__isnull", False),
+                                ("decided_by__isnull", True),
+                                ("status__in", ("expired", "withdrawn")),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="proposal_decided_by_somebody",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Grant",
@@ -158,6 +203,19 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "run", "call_id"), name="grant_once_per_call"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("proposal__isnull", False), ("source", "proposal")),
+                            models.Q(("proposal__isnull", True), ("source", "policy")),
+                            _connector="OR",
+                        ),
+                        name="grant_has_its_source",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Decision",
@@ -223,124 +281,42 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-        ),
-        migrations.AddIndex(
-            model_name="proposal",
-            index=models.Index(fields=["tenant", "status", "decide_by"], name="proposal_deadline"),
-        ),
-        migrations.AddIndex(
-            model_name="proposal",
-            index=models.Index(fields=["tenant", "status", "-band_rank", "created_at", "id"], name="proposal_queue"),
-        ),
-        migrations.AddConstraint(
-            model_name="proposal",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("status", "pending")),
-                fields=("tenant", "run", "call_id"),
-                name="proposal_one_open_per_call",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="proposal",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("status__in", ["pending", "approved", "rejected", "expired", "withdrawn"])),
-                name="proposal_status_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="proposal",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("band_rank", 0), ("risk_band", "low")),
-                    models.Q(("band_rank", 1), ("risk_band", "medium")),
-                    models.Q(("band_rank", 2), ("risk_band", "high")),
-                    models.Q(("band_rank", 3), ("risk_band", "critical")),
-                    _connector="OR",
-                ),
-                name="proposal_band_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="proposal",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("risk_score__lte", 100)), name="proposal_score_bounded"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="proposal",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("decided_at__isnull", True), ("decided_by__isnull", True), ("status", "pending")),
-                    models.Q(
-                        ("decided_at__isnull", False),
-                        ("decided_by__isnull", False),
-                        ("status__in", ("approved", "rejected")),
+            options={
+                "indexes": [
+                    models.Index(fields=["tenant", "user", "-at"], name="decision_by_person"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("proposal",), name="decision_once"),
+                    models.CheckConstraint(
+                        condition=models.Q(("verdict__in", ["approve", "edit", "reject"])),
+                        name="decision_verdict_known",
                     ),
-                    models.Q(
-                        ("decided_at__isnull", False),
-                        ("decided_by__isnull", True),
-                        ("status__in", ("expired", "withdrawn")),
-                    ),
-                    _connector="OR",
-                ),
-                name="proposal_decided_by_somebody",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="grant",
-            constraint=models.UniqueConstraint(fields=("tenant", "run", "call_id"), name="grant_once_per_call"),
-        ),
-        migrations.AddConstraint(
-            model_name="grant",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("proposal__isnull", False), ("source", "proposal")),
-                    models.Q(("proposal__isnull", True), ("source", "policy")),
-                    _connector="OR",
-                ),
-                name="grant_has_its_source",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="decision",
-            index=models.Index(fields=["tenant", "user", "-at"], name="decision_by_person"),
-        ),
-        migrations.AddConstraint(
-            model_name="decision",
-            constraint=models.UniqueConstraint(fields=("proposal",), name="decision_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="decision",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("verdict__in", ["approve", "edit", "reject"])), name="decision_verdict_known"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="decision",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        (
-                            "reason_code__in",
-                            [
-                                "wrong_target",
-                                "wrong_amount",
-                                "not_permitted",
-                                "not_enough_evidence",
-                                "suspected_injection",
-                                "duplicate",
-                                "wrong_time",
-                                "wrong_tool",
-                                "exposes_data",
-                                "other",
-                            ],
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                (
+                                    "reason_code__in",
+                                    [
+                                        "wrong_target",
+                                        "wrong_amount",
+                                        "not_permitted",
+                                        "not_enough_evidence",
+                                        "suspected_injection",
+                                        "duplicate",
+                                        "wrong_time",
+                                        "wrong_tool",
+                                        "exposes_data",
+                                        "other",
+                                    ],
+                                ),
+                                ("verdict", "reject"),
+                            ),
+                            models.Q(models.Q(("verdict", "reject"), _negated=True), ("reason_code", "")),
+                            _connector="OR",
                         ),
-                        ("verdict", "reject"),
+                        name="decision_reason_iff_rejected",
                     ),
-                    models.Q(models.Q(("verdict", "reject"), _negated=True), ("reason_code", "")),
-                    _connector="OR",
-                ),
-                name="decision_reason_iff_rejected",
-            ),
+                ],
+            },
         ),
     ]

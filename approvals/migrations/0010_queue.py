@@ -78,6 +78,16 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "owner", "name"), name="saved_view_once"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("owner__isnull", True)),
+                        fields=("tenant", "name"),
+                        name="saved_view_once_for_all",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Skip",
@@ -122,6 +132,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("proposal", "user"), name="skip_once"),
+                    models.CheckConstraint(
+                        condition=models.Q(("reason__in", ["not_mine", "waiting", "conflict", "other"])),
+                        name="skip_reason_known",
+                    ),
+                ],
+            },
         ),
         migrations.RemoveIndex(
             model_name="proposal",
@@ -279,27 +298,6 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="proposal_held_by_somebody",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="savedview",
-            constraint=models.UniqueConstraint(fields=("tenant", "owner", "name"), name="saved_view_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="savedview",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("owner__isnull", True)), fields=("tenant", "name"), name="saved_view_once_for_all"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="skip",
-            constraint=models.UniqueConstraint(fields=("proposal", "user"), name="skip_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="skip",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("reason__in", ["not_mine", "waiting", "conflict", "other"])),
-                name="skip_reason_known",
             ),
         ),
     ]

@@ -78,6 +78,38 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name_plural": "risk weights",
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "version"), name="weights_version_once"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("status", "proposed")), fields=("tenant",), name="weights_one_proposed"
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("status", "active")), fields=("tenant",), name="weights_one_in_force"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("status__in", ["proposed", "active", "retired", "refused", "withdrawn"])),
+                        name="weights_status_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("status__in", ("active", "retired")), _negated=True),
+                            models.Q(
+                                ("decided_by__isnull", False),
+                                models.Q(("decided_by", models.F("proposed_by")), _negated=True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="weights_in_force_by_somebody_else",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("decided_at__isnull", True), ("status", "proposed")),
+                            models.Q(models.Q(("status", "proposed"), _negated=True), ("decided_at__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="weights_decided_once",
+                    ),
+                ],
             },
         ),
         migrations.AddIndex(
@@ -86,53 +118,6 @@ class Migration(migrations.Migration):
                 condition=models.Q(("status__in", ("approved", "rejected"))),
                 fields=["tenant", "tool", "-decided_at"],
                 name="proposal_past",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="riskweights",
-            constraint=models.UniqueConstraint(fields=("tenant", "version"), name="weights_version_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="riskweights",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("status", "proposed")), fields=("tenant",), name="weights_one_proposed"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="riskweights",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("status", "active")), fields=("tenant",), name="weights_one_in_force"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="riskweights",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("status__in", ["proposed", "active", "retired", "refused", "withdrawn"])),
-                name="weights_status_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="riskweights",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("status__in", ("active", "retired")), _negated=True),
-                    models.Q(
-                        ("decided_by__isnull", False), models.Q(("decided_by", models.F("proposed_by")), _negated=True)
-                    ),
-                    _connector="OR",
-                ),
-                name="weights_in_force_by_somebody_else",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="riskweights",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("decided_at__isnull", True), ("status", "proposed")),
-                    models.Q(models.Q(("status", "proposed"), _negated=True), ("decided_at__isnull", False)),
-                    _connector="OR",
-                ),
-                name="weights_decided_once",
             ),
         ),
     ]

@@ -45,6 +45,20 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(fields=["tenant", "ends_at"], name="absence_by_end"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("ends_at__gt", models.F("starts_at"))), name="absence_has_a_length"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("user", models.F("delegate")), _negated=True),
+                        name="absence_by_somebody_else",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="BandRule",
@@ -121,6 +135,13 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "friction of a band",
                 "verbose_name_plural": "friction of bands",
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "band"), name="bandrule_once"),
+                    models.CheckConstraint(
+                        condition=models.Q(("release_s__isnull", True), ("release_s__lte", 900), _connector="OR"),
+                        name="bandrule_release_bounded",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -170,6 +191,17 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(fields=["tenant", "kind", "-at"], name="handling_by_kind"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("kind__in", ("escalate", "extend", "edit", "remind"))),
+                        name="handling_kind_known",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Notification",
@@ -205,6 +237,18 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("sent_at__isnull", True)),
+                        fields=["tenant", "id"],
+                        name="notification_to_send",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("proposal", "user", "rung"), name="notification_once"),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Preference",
@@ -237,6 +281,12 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "user"), name="preference_once"),
+                    models.CheckConstraint(condition=models.Q(("undo_s__lte", 120)), name="preference_undo_bounded"),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Shift",
@@ -262,6 +312,14 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "on-call shift",
+                "indexes": [
+                    models.Index(fields=["tenant", "ends_at"], name="shift_by_end"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("ends_at__gt", models.F("starts_at"))), name="shift_has_a_length"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -394,70 +452,5 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="decision",
             constraint=models.UniqueConstraint(fields=("proposal", "view"), name="decision_one_per_card"),
-        ),
-        migrations.AddIndex(
-            model_name="absence",
-            index=models.Index(fields=["tenant", "ends_at"], name="absence_by_end"),
-        ),
-        migrations.AddConstraint(
-            model_name="absence",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("ends_at__gt", models.F("starts_at"))), name="absence_has_a_length"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="absence",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("user", models.F("delegate")), _negated=True), name="absence_by_somebody_else"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="bandrule",
-            constraint=models.UniqueConstraint(fields=("tenant", "band"), name="bandrule_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="bandrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("release_s__isnull", True), ("release_s__lte", 900), _connector="OR"),
-                name="bandrule_release_bounded",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="handling",
-            index=models.Index(fields=["tenant", "kind", "-at"], name="handling_by_kind"),
-        ),
-        migrations.AddConstraint(
-            model_name="handling",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("kind__in", ("escalate", "extend", "edit", "remind"))), name="handling_kind_known"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="notification",
-            index=models.Index(
-                condition=models.Q(("sent_at__isnull", True)), fields=["tenant", "id"], name="notification_to_send"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="notification",
-            constraint=models.UniqueConstraint(fields=("proposal", "user", "rung"), name="notification_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="preference",
-            constraint=models.UniqueConstraint(fields=("tenant", "user"), name="preference_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="preference",
-            constraint=models.CheckConstraint(condition=models.Q(("undo_s__lte", 120)), name="preference_undo_bounded"),
-        ),
-        migrations.AddIndex(
-            model_name="shift",
-            index=models.Index(fields=["tenant", "ends_at"], name="shift_by_end"),
-        ),
-        migrations.AddConstraint(
-            model_name="shift",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("ends_at__gt", models.F("starts_at"))), name="shift_has_a_length"
-            ),
         ),
     ]

@@ -28,6 +28,12 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "name"), name="stream_name_once"),
+                    models.CheckConstraint(condition=models.Q(("seq__gte", 0)), name="stream_seq_not_negative"),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Event",
@@ -63,57 +69,32 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-        ),
-        migrations.AddConstraint(
-            model_name="stream",
-            constraint=models.UniqueConstraint(fields=("tenant", "name"), name="stream_name_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="stream",
-            constraint=models.CheckConstraint(condition=models.Q(("seq__gte", 0)), name="stream_seq_not_negative"),
-        ),
-        migrations.AddIndex(
-            model_name="event",
-            index=models.Index(fields=["tenant", "id"], name="event_by_id"),
-        ),
-        migrations.AddIndex(
-            model_name="event",
-            index=models.Index(fields=["tenant", "type", "id"], name="event_by_type"),
-        ),
-        migrations.AddIndex(
-            model_name="event",
-            index=models.Index(fields=["tenant", "actor_kind", "actor_id", "id"], name="event_by_actor"),
-        ),
-        migrations.AddIndex(
-            model_name="event",
-            index=models.Index(
-                condition=models.Q(("run_id__isnull", False)), fields=["tenant", "run_id", "id"], name="event_by_run"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="event",
-            index=models.Index(
-                condition=models.Q(("tool", ""), _negated=True), fields=["tenant", "tool", "id"], name="event_by_tool"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="event",
-            index=models.Index(
-                condition=models.Q(("subject_kind", ""), _negated=True),
-                fields=["tenant", "subject_kind", "subject_id", "id"],
-                name="event_by_subject",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="event",
-            index=models.Index(fields=["tenant", "at"], name="event_by_time"),
-        ),
-        migrations.AddConstraint(
-            model_name="event",
-            constraint=models.UniqueConstraint(fields=("stream", "seq"), name="event_seq_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="event",
-            constraint=models.CheckConstraint(condition=models.Q(("seq__gte", 1)), name="event_seq_positive"),
+            options={
+                "indexes": [
+                    models.Index(fields=["tenant", "id"], name="event_by_id"),
+                    models.Index(fields=["tenant", "type", "id"], name="event_by_type"),
+                    models.Index(fields=["tenant", "actor_kind", "actor_id", "id"], name="event_by_actor"),
+                    models.Index(
+                        condition=models.Q(("run_id__isnull", False)),
+                        fields=["tenant", "run_id", "id"],
+                        name="event_by_run",
+                    ),
+                    models.Index(
+                        condition=models.Q(("tool", ""), _negated=True),
+                        fields=["tenant", "tool", "id"],
+                        name="event_by_tool",
+                    ),
+                    models.Index(
+                        condition=models.Q(("subject_kind", ""), _negated=True),
+                        fields=["tenant", "subject_kind", "subject_id", "id"],
+                        name="event_by_subject",
+                    ),
+                    models.Index(fields=["tenant", "at"], name="event_by_time"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("stream", "seq"), name="event_seq_once"),
+                    models.CheckConstraint(condition=models.Q(("seq__gte", 1)), name="event_seq_positive"),
+                ],
+            },
         ),
     ]

@@ -56,6 +56,16 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(fields=["tenant", "-id"], name="export_newest"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("format__in", ["jsonl", "csv"])), name="export_format_known"
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="ExportPiece",
@@ -82,6 +92,11 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("export", "number"), name="export_piece_once"),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Tail",
@@ -98,6 +113,11 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "reader"), name="tail_one_per_reader"),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Verification",
@@ -126,6 +146,16 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(fields=["tenant", "-id"], name="verification_newest"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("ended_at", None)), fields=("tenant",), name="verification_one_at_a_time"
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="EventTerm",
@@ -155,33 +185,5 @@ class Migration(migrations.Migration):
             options={
                 "constraints": [models.UniqueConstraint(fields=("tenant", "term", "event"), name="event_term_once")],
             },
-        ),
-        migrations.AddIndex(
-            model_name="export",
-            index=models.Index(fields=["tenant", "-id"], name="export_newest"),
-        ),
-        migrations.AddConstraint(
-            model_name="export",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("format__in", ["jsonl", "csv"])), name="export_format_known"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="exportpiece",
-            constraint=models.UniqueConstraint(fields=("export", "number"), name="export_piece_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="tail",
-            constraint=models.UniqueConstraint(fields=("tenant", "reader"), name="tail_one_per_reader"),
-        ),
-        migrations.AddIndex(
-            model_name="verification",
-            index=models.Index(fields=["tenant", "-id"], name="verification_newest"),
-        ),
-        migrations.AddConstraint(
-            model_name="verification",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("ended_at", None)), fields=("tenant",), name="verification_one_at_a_time"
-            ),
         ),
     ]

@@ -105,6 +105,41 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("measure", "period", "pk"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("task_type__isnull", False)),
+                        fields=("tenant", "task_type", "measure", "period"),
+                        name="budget_once_per_task_type",
+                        violation_error_message="There is such a budget for this task type already.",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("task_type__isnull", True)),
+                        fields=("tenant", "measure", "period"),
+                        name="budget_once_per_tenant",
+                        violation_error_message="There is such a budget for the whole tenant already.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "measure__in",
+                                ["cost_micros", "tokens", "model_calls", "tool_calls", "runs", "reviewer_s"],
+                            ),
+                            ("period__in", ["day", "week", "month", "total"]),
+                        ),
+                        name="budget_kind_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("hard__gte", 1),
+                            models.Q(
+                                ("soft__isnull", True),
+                                models.Q(("soft__gte", 1), ("soft__lte", models.F("hard"))),
+                                _connector="OR",
+                            ),
+                        ),
+                        name="budget_soft_below_hard",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -131,6 +166,14 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-period_start", "budget"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "budget", "period_start"), name="account_once_per_period"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("reserved__gte", 0), ("spent__gte", 0)), name="account_not_negative"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -169,82 +212,23 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-        ),
-        migrations.AddConstraint(
-            model_name="budget",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("task_type__isnull", False)),
-                fields=("tenant", "task_type", "measure", "period"),
-                name="budget_once_per_task_type",
-                violation_error_message="There is such a budget for this task type already.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="budget",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("task_type__isnull", True)),
-                fields=("tenant", "measure", "period"),
-                name="budget_once_per_tenant",
-                violation_error_message="There is such a budget for the whole tenant already.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="budget",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("measure__in", ["cost_micros", "tokens", "model_calls", "tool_calls", "runs", "reviewer_s"]),
-                    ("period__in", ["day", "week", "month", "total"]),
-                ),
-                name="budget_kind_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="budget",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("hard__gte", 1),
-                    models.Q(
-                        ("soft__isnull", True),
-                        models.Q(("soft__gte", 1), ("soft__lte", models.F("hard"))),
-                        _connector="OR",
+            options={
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state", "open")), fields=["tenant", "kind", "id"], name="reservation_open"
                     ),
-                ),
-                name="budget_soft_below_hard",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="account",
-            constraint=models.UniqueConstraint(
-                fields=("tenant", "budget", "period_start"), name="account_once_per_period"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="account",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("reserved__gte", 0), ("spent__gte", 0)), name="account_not_negative"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="reservation",
-            index=models.Index(
-                condition=models.Q(("state", "open")), fields=["tenant", "kind", "id"], name="reservation_open"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="reservation",
-            constraint=models.UniqueConstraint(
-                fields=("tenant", "run", "purpose"), name="reservation_once_per_purpose"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="reservation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("ended_at__isnull", True), ("state", "open")),
-                    models.Q(("ended_at__isnull", False), ("state__in", ("settled", "released"))),
-                    _connector="OR",
-                ),
-                name="reservation_ended_when_closed",
-            ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "run", "purpose"), name="reservation_once_per_purpose"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("ended_at__isnull", True), ("state", "open")),
+                            models.Q(("ended_at__isnull", False), ("state__in", ("settled", "released"))),
+                            _connector="OR",
+                        ),
+                        name="reservation_ended_when_closed",
+                    ),
+                ],
+            },
         ),
     ]

@@ -88,6 +88,54 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(fields=["tenant", "status", "-id"], name="fact_list"),
+                    models.Index(fields=["tenant", "status", "expires_at"], name="fact_expiry"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "idempotency_key"), name="fact_once_per_call"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("status__in", ("proposed", "approved"))),
+                        fields=("tenant", "digest"),
+                        name="fact_one_open_per_statement",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("status__in", ["proposed", "approved", "rejected", "revoked", "expired"])),
+                        name="fact_status_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            django.db.models.lookups.GreaterThan(
+                                django.db.models.functions.text.Length("statement"), 0
+                            ),
+                            django.db.models.lookups.LessThanOrEqual(
+                                django.db.models.functions.text.Length("statement"), 1000
+                            ),
+                        ),
+                        name="fact_statement_bounded",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("expires_at__gt", models.F("proposed_at"))),
+                        name="fact_expires_after_it_began",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("curated_at__isnull", True), ("curated_by__isnull", True), ("status", "proposed")
+                            ),
+                            models.Q(
+                                ("curated_at__isnull", False),
+                                ("curated_by__isnull", False),
+                                ("status__in", ("approved", "rejected", "revoked")),
+                            ),
+                            ("status", "expired"),
+                            _connector="OR",
+                        ),
+                        name="fact_curated_by_somebody",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Descent",
@@ -108,74 +156,13 @@ class Migration(migrations.Migration):
                     models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="memory.fact"),
                 ),
             ],
-        ),
-        migrations.AddIndex(
-            model_name="fact",
-            index=models.Index(fields=["tenant", "status", "-id"], name="fact_list"),
-        ),
-        migrations.AddIndex(
-            model_name="fact",
-            index=models.Index(fields=["tenant", "status", "expires_at"], name="fact_expiry"),
-        ),
-        migrations.AddConstraint(
-            model_name="fact",
-            constraint=models.UniqueConstraint(fields=("tenant", "idempotency_key"), name="fact_once_per_call"),
-        ),
-        migrations.AddConstraint(
-            model_name="fact",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("status__in", ("proposed", "approved"))),
-                fields=("tenant", "digest"),
-                name="fact_one_open_per_statement",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="fact",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("status__in", ["proposed", "approved", "rejected", "revoked", "expired"])),
-                name="fact_status_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="fact",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    django.db.models.lookups.GreaterThan(django.db.models.functions.text.Length("statement"), 0),
-                    django.db.models.lookups.LessThanOrEqual(django.db.models.functions.text.Length("statement"), 1000),
-                ),
-                name="fact_statement_bounded",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="fact",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("expires_at__gt", models.F("proposed_at"))), name="fact_expires_after_it_began"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="fact",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("curated_at__isnull", True), ("curated_by__isnull", True), ("status", "proposed")),
-                    models.Q(
-                        ("curated_at__isnull", False),
-                        ("curated_by__isnull", False),
-                        ("status__in", ("approved", "rejected", "revoked")),
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("fact", "ancestor"), name="descent_once"),
+                    models.CheckConstraint(
+                        condition=models.Q(("fact", models.F("ancestor")), _negated=True), name="descent_from_another"
                     ),
-                    ("status", "expired"),
-                    _connector="OR",
-                ),
-                name="fact_curated_by_somebody",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="descent",
-            constraint=models.UniqueConstraint(fields=("fact", "ancestor"), name="descent_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="descent",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("fact", models.F("ancestor")), _negated=True), name="descent_from_another"
-            ),
+                ],
+            },
         ),
     ]

@@ -81,6 +81,25 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-raised_at", "-id"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("status__in", ("raised", "acknowledged"))),
+                        fields=("tenant", "task_type", "kind"),
+                        name="alarm_one_open",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("status__in", ["raised", "acknowledged", "reset"])),
+                        name="alarm_status_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("reset_at__isnull", False), ("status", "reset")),
+                            models.Q(models.Q(("status", "reset"), _negated=True), ("reset_at__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="alarm_reset_says_when",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -102,6 +121,16 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(fields=["tenant", "at"], name="change_by_time"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "kind", "task_type", "label", "event_id"), name="change_once"
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="DriftChart",
@@ -116,6 +145,11 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "task_type"), name="drift_chart_once"),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Reader",
@@ -136,6 +170,11 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant",), name="reader_once"),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Rollup",
@@ -157,6 +196,16 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "grain", "kind", "start", "task_type", "key"), name="rollup_once_per_cell"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("grain__in", ("hour", "day", "all"))), name="rollup_grain_known"
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="RunFact",
@@ -187,6 +236,20 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(fields=["tenant", "-ended_at", "-id"], name="run_fact_ended"),
+                    models.Index(fields=["tenant", "task_type", "-ended_at", "-id"], name="run_fact_by_type"),
+                    models.Index(
+                        condition=models.Q(("ended_at__isnull", True)),
+                        fields=["tenant", "task_type"],
+                        name="run_fact_open",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "run_id"), name="run_fact_once"),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Webhook",
@@ -213,6 +276,11 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "name"), name="webhook_name_once"),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Delivery",
@@ -255,99 +323,24 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-        ),
-        migrations.AddConstraint(
-            model_name="alarm",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("status__in", ("raised", "acknowledged"))),
-                fields=("tenant", "task_type", "kind"),
-                name="alarm_one_open",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="alarm",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("status__in", ["raised", "acknowledged", "reset"])), name="alarm_status_known"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="alarm",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("reset_at__isnull", False), ("status", "reset")),
-                    models.Q(models.Q(("status", "reset"), _negated=True), ("reset_at__isnull", True)),
-                    _connector="OR",
-                ),
-                name="alarm_reset_says_when",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="change",
-            index=models.Index(fields=["tenant", "at"], name="change_by_time"),
-        ),
-        migrations.AddConstraint(
-            model_name="change",
-            constraint=models.UniqueConstraint(
-                fields=("tenant", "kind", "task_type", "label", "event_id"), name="change_once"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftchart",
-            constraint=models.UniqueConstraint(fields=("tenant", "task_type"), name="drift_chart_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="reader",
-            constraint=models.UniqueConstraint(fields=("tenant",), name="reader_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="rollup",
-            constraint=models.UniqueConstraint(
-                fields=("tenant", "grain", "kind", "start", "task_type", "key"), name="rollup_once_per_cell"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="rollup",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("grain__in", ("hour", "day", "all"))), name="rollup_grain_known"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="runfact",
-            index=models.Index(fields=["tenant", "-ended_at", "-id"], name="run_fact_ended"),
-        ),
-        migrations.AddIndex(
-            model_name="runfact",
-            index=models.Index(fields=["tenant", "task_type", "-ended_at", "-id"], name="run_fact_by_type"),
-        ),
-        migrations.AddIndex(
-            model_name="runfact",
-            index=models.Index(
-                condition=models.Q(("ended_at__isnull", True)), fields=["tenant", "task_type"], name="run_fact_open"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="runfact",
-            constraint=models.UniqueConstraint(fields=("tenant", "run_id"), name="run_fact_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="webhook",
-            constraint=models.UniqueConstraint(fields=("tenant", "name"), name="webhook_name_once"),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("sent_at__isnull", True)), fields=["tenant", "next_at"], name="delivery_waiting"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="delivery",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("user__isnull", False), ("webhook__isnull", True)),
-                    models.Q(("user__isnull", True), ("webhook__isnull", False)),
-                    _connector="OR",
-                ),
-                name="delivery_to_one",
-            ),
+            options={
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("sent_at__isnull", True)),
+                        fields=["tenant", "next_at"],
+                        name="delivery_waiting",
+                    ),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("user__isnull", False), ("webhook__isnull", True)),
+                            models.Q(("user__isnull", True), ("webhook__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="delivery_to_one",
+                    ),
+                ],
+            },
         ),
     ]

@@ -29,6 +29,11 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "sha256", "run_id"), name="payload_use_once"),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="RemovedText",
@@ -50,6 +55,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(fields=["tenant", "sha256"], name="removed_text_by_hash"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "payload_id"), name="removed_text_once"),
+                ],
+            },
         ),
         migrations.AddField(
             model_name="payload",
@@ -61,17 +74,5 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="payload",
             index=models.Index(fields=["tenant", "created_at", "id"], name="payload_by_age"),
-        ),
-        migrations.AddConstraint(
-            model_name="payloaduse",
-            constraint=models.UniqueConstraint(fields=("tenant", "sha256", "run_id"), name="payload_use_once"),
-        ),
-        migrations.AddIndex(
-            model_name="removedtext",
-            index=models.Index(fields=["tenant", "sha256"], name="removed_text_by_hash"),
-        ),
-        migrations.AddConstraint(
-            model_name="removedtext",
-            constraint=models.UniqueConstraint(fields=("tenant", "payload_id"), name="removed_text_once"),
         ),
     ]

@@ -67,6 +67,18 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(fields=["tenant", "-started_at", "-id"], name="suite_run_newest"),
+                    models.Index(fields=["tenant", "suite", "-started_at"], name="suite_run_by_suite"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("verdict__in", ["passed", "failed"])), name="suite_run_verdict_known"
+                    ),
+                    models.CheckConstraint(condition=models.Q(("repeat__gte", 1)), name="suite_run_repeats"),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="CaseResult",
@@ -103,6 +115,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "suite_run", "slug"), name="case_result_once"),
+                    models.CheckConstraint(
+                        condition=models.Q(("passes__lte", models.F("trials"))), name="case_result_passes_bounded"
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Case",
@@ -236,33 +256,5 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(condition=models.Q(("origin", "replay")), name="imported_run_is_a_replay"),
                 ],
             },
-        ),
-        migrations.AddIndex(
-            model_name="suiterun",
-            index=models.Index(fields=["tenant", "-started_at", "-id"], name="suite_run_newest"),
-        ),
-        migrations.AddIndex(
-            model_name="suiterun",
-            index=models.Index(fields=["tenant", "suite", "-started_at"], name="suite_run_by_suite"),
-        ),
-        migrations.AddConstraint(
-            model_name="suiterun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("verdict__in", ["passed", "failed"])), name="suite_run_verdict_known"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="suiterun",
-            constraint=models.CheckConstraint(condition=models.Q(("repeat__gte", 1)), name="suite_run_repeats"),
-        ),
-        migrations.AddConstraint(
-            model_name="caseresult",
-            constraint=models.UniqueConstraint(fields=("tenant", "suite_run", "slug"), name="case_result_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="caseresult",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("passes__lte", models.F("trials"))), name="case_result_passes_bounded"
-            ),
         ),
     ]

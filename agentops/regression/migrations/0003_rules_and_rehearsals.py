@@ -42,6 +42,13 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "digest", "policy_version", "allowlist_version"), name="rules_once"
+                    ),
+                ],
+            },
         ),
         migrations.AddField(
             model_name="case",
@@ -150,11 +157,5 @@ class Migration(migrations.Migration):
                     ),
                 ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name="rules",
-            constraint=models.UniqueConstraint(
-                fields=("tenant", "digest", "policy_version", "allowlist_version"), name="rules_once"
-            ),
         ),
     ]

@@ -49,6 +49,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("slug", "-version"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "slug", "version"), name="playbook_version_unique"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -137,6 +140,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("name",),
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "slug"), name="task_type_slug_unique"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -238,6 +244,56 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(fields=["tenant", "-created_at", "-id"], name="run_newest"),
+                    models.Index(
+                        condition=models.Q(("state__in", ["queued", "running", "waiting_retry"])),
+                        fields=["tenant", "not_before", "lease_until"],
+                        name="run_due",
+                    ),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "state__in",
+                                [
+                                    "queued",
+                                    "running",
+                                    "waiting_retry",
+                                    "awaiting_approval",
+                                    "awaiting_reconciliation",
+                                    "succeeded",
+                                    "failed",
+                                    "cancelled",
+                                ],
+                            )
+                        ),
+                        name="run_state_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("ended_at__isnull", False), ("state__in", ["succeeded", "failed", "cancelled"])),
+                            models.Q(
+                                ("ended_at__isnull", True),
+                                (
+                                    "state__in",
+                                    [
+                                        "queued",
+                                        "running",
+                                        "waiting_retry",
+                                        "awaiting_approval",
+                                        "awaiting_reconciliation",
+                                    ],
+                                ),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="run_ended_when_terminal",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="ToolCall",
@@ -285,96 +341,35 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-        ),
-        migrations.AddConstraint(
-            model_name="playbook",
-            constraint=models.UniqueConstraint(fields=("tenant", "slug", "version"), name="playbook_version_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="tasktype",
-            constraint=models.UniqueConstraint(fields=("tenant", "slug"), name="task_type_slug_unique"),
-        ),
-        migrations.AddIndex(
-            model_name="run",
-            index=models.Index(fields=["tenant", "-created_at", "-id"], name="run_newest"),
-        ),
-        migrations.AddIndex(
-            model_name="run",
-            index=models.Index(
-                condition=models.Q(("state__in", ["queued", "running", "waiting_retry"])),
-                fields=["tenant", "not_before", "lease_until"],
-                name="run_due",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="run",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "state__in",
-                        [
-                            "queued",
-                            "running",
-                            "waiting_retry",
-                            "awaiting_approval",
-                            "awaiting_reconciliation",
-                            "succeeded",
-                            "failed",
-                            "cancelled",
-                        ],
-                    )
-                ),
-                name="run_state_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="run",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("ended_at__isnull", False), ("state__in", ["succeeded", "failed", "cancelled"])),
-                    models.Q(
-                        ("ended_at__isnull", True),
-                        (
-                            "state__in",
-                            ["queued", "running", "waiting_retry", "awaiting_approval", "awaiting_reconciliation"],
+            options={
+                "indexes": [
+                    models.Index(fields=["tenant", "tool", "-id"], name="tool_call_by_tool"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "run", "call_id"), name="tool_call_unique"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "state__in",
+                                [
+                                    "selected",
+                                    "denied",
+                                    "proposed",
+                                    "granted",
+                                    "rejected",
+                                    "expired",
+                                    "withdrawn",
+                                    "executing",
+                                    "retrying",
+                                    "succeeded",
+                                    "failed",
+                                    "unknown",
+                                ],
+                            )
                         ),
+                        name="tool_call_state_known",
                     ),
-                    _connector="OR",
-                ),
-                name="run_ended_when_terminal",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="toolcall",
-            index=models.Index(fields=["tenant", "tool", "-id"], name="tool_call_by_tool"),
-        ),
-        migrations.AddConstraint(
-            model_name="toolcall",
-            constraint=models.UniqueConstraint(fields=("tenant", "run", "call_id"), name="tool_call_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="toolcall",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "state__in",
-                        [
-                            "selected",
-                            "denied",
-                            "proposed",
-                            "granted",
-                            "rejected",
-                            "expired",
-                            "withdrawn",
-                            "executing",
-                            "retrying",
-                            "succeeded",
-                            "failed",
-                            "unknown",
-                        ],
-                    )
-                ),
-                name="tool_call_state_known",
-            ),
+                ],
+            },
         ),
     ]

@@ -33,6 +33,14 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["ref"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "ref"), name="customer_ref_unique"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("email", ""), _negated=True),
+                        fields=("tenant", "email"),
+                        name="customer_email_unique",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -59,6 +67,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-created_at"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "idempotency_key"), name="erasure_key_unique"),
+                    models.UniqueConstraint(fields=("customer",), name="erasure_once"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -81,6 +93,12 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["ref"],
+                "indexes": [
+                    models.Index(fields=["tenant", "sender"], name="inbox_tenant_sender"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "ref"), name="inbox_ref_unique"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -98,6 +116,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name_plural": "mailboxes",
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant",), name="mailbox_one_per_tenant"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -138,6 +159,12 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-placed_at", "ref"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "ref"), name="order_ref_unique"),
+                    models.CheckConstraint(
+                        condition=models.Q(("total_minor__gte", 0)), name="order_total_not_negative"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -165,6 +192,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-created_at"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "idempotency_key"), name="refund_key_unique"),
+                    models.CheckConstraint(condition=models.Q(("amount_minor__gt", 0)), name="refund_amount_positive"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -186,6 +217,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-created_at"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "idempotency_key"), name="role_grant_key_unique"),
+                    models.UniqueConstraint(fields=("tenant", "system", "account", "role"), name="role_grant_once"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -216,6 +251,12 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-created_at"],
+                "indexes": [
+                    models.Index(fields=["tenant", "to"], name="sent_tenant_to"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "idempotency_key"), name="sent_key_unique"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -235,6 +276,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["system", "role"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "system", "role"), name="system_role_unique"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -259,6 +303,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-created_at"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "idempotency_key"), name="ticket_key_unique"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -280,81 +327,5 @@ class Migration(migrations.Migration):
                 "ordering": ["account"],
                 "constraints": [models.UniqueConstraint(fields=("tenant", "account"), name="colleague_account_unique")],
             },
-        ),
-        migrations.AddConstraint(
-            model_name="customer",
-            constraint=models.UniqueConstraint(fields=("tenant", "ref"), name="customer_ref_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="customer",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("email", ""), _negated=True),
-                fields=("tenant", "email"),
-                name="customer_email_unique",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="erasure",
-            constraint=models.UniqueConstraint(fields=("tenant", "idempotency_key"), name="erasure_key_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="erasure",
-            constraint=models.UniqueConstraint(fields=("customer",), name="erasure_once"),
-        ),
-        migrations.AddIndex(
-            model_name="inboxmessage",
-            index=models.Index(fields=["tenant", "sender"], name="inbox_tenant_sender"),
-        ),
-        migrations.AddConstraint(
-            model_name="inboxmessage",
-            constraint=models.UniqueConstraint(fields=("tenant", "ref"), name="inbox_ref_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="mailbox",
-            constraint=models.UniqueConstraint(fields=("tenant",), name="mailbox_one_per_tenant"),
-        ),
-        migrations.AddConstraint(
-            model_name="order",
-            constraint=models.UniqueConstraint(fields=("tenant", "ref"), name="order_ref_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="order",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("total_minor__gte", 0)), name="order_total_not_negative"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="refund",
-            constraint=models.UniqueConstraint(fields=("tenant", "idempotency_key"), name="refund_key_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="refund",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("amount_minor__gt", 0)), name="refund_amount_positive"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="rolegrant",
-            constraint=models.UniqueConstraint(fields=("tenant", "idempotency_key"), name="role_grant_key_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="rolegrant",
-            constraint=models.UniqueConstraint(fields=("tenant", "system", "account", "role"), name="role_grant_once"),
-        ),
-        migrations.AddIndex(
-            model_name="sentmessage",
-            index=models.Index(fields=["tenant", "to"], name="sent_tenant_to"),
-        ),
-        migrations.AddConstraint(
-            model_name="sentmessage",
-            constraint=models.UniqueConstraint(fields=("tenant", "idempotency_key"), name="sent_key_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="systemrole",
-            constraint=models.UniqueConstraint(fields=("tenant", "system", "role"), name="system_role_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="ticket",
-            constraint=models.UniqueConstraint(fields=("tenant", "idempotency_key"), name="ticket_key_unique"),
         ),
     ]
