@@ -8,7 +8,7 @@ that is at once.
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.db import connection, transaction
 from django.db.models import Max
@@ -50,15 +50,27 @@ def follow(reader: str, handle: Callable[[list[Event]], None], *, limit: int) ->
 def oldest_writer() -> datetime | None:
     """Return when the oldest other transaction of this database began that has written anything; None for none.
 
-    Always None where one writer follows the other (SQLite). By the clock of the database. One query.
+    Always None where one writer follows the other (SQLite). By the clock of the database. One query. What sessions of
+    other roles do is hidden from us, but not that they are writing events: such a one counts as older than everything.
     """
     if connection.vendor != "postgresql":
         return None
-    found: datetime | None = _one(
-        "select min(xact_start) from pg_stat_activity"
-        " where datname = current_database() and backend_xid is not null and pid <> pg_backend_pid()"
-    )
+    found: datetime | None = _one(_OLDEST_WRITER)
     return found
+
+
+_OLDEST_WRITER: Final = """
+select min(case when hidden then timestamptz 'epoch' else xact_start end)
+from (
+    select pid, xact_start, backend_xid, query = '<insufficient privilege>' as hidden from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid()
+) as others
+where backend_xid is not null or hidden and exists (
+    select from pg_locks
+    where locktype = 'relation' and relation = 'audit_event'::regclass and mode = 'RowExclusiveLock' and granted
+        and pg_locks.pid = others.pid
+)
+"""
 
 
 def _mine(reader: str) -> Tail | None:

@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
@@ -30,6 +32,9 @@ from tests.shop import drive, only_proposal, open_shop, start
 from tools.backoffice.models import Refund
 
 SignedIn = Callable[[User], Client]
+
+
+REACHED_BY = ("dbname", "host", "port", "user", "password")
 
 
 def index() -> int:
@@ -232,6 +237,29 @@ def test_an_event_that_commits_late_is_not_skipped(acme: Tenant) -> None:
     for _ in range(3):
         read()
     assert {"run.late", "run.step"} <= set(got)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_writer_of_another_role_is_waited_for_although_what_it_does_is_hidden(acme: Tenant) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no roles")
+    role = f"plain_{os.getpid()}"
+    known = {name: value for name, value in connection.get_connection_params().items() if name in REACHED_BY}
+    with psycopg.connect(**known) as other, connection.cursor() as cursor:
+        cursor.execute(f"create role {role}")
+        try:
+            cursor.execute(f"set role {role}")
+            other.execute("select 1")
+            assert tail.oldest_writer() is None
+            other.execute("lock table audit_event in row exclusive mode")
+            oldest = tail.oldest_writer()
+            other.rollback()
+            assert tail.oldest_writer() is None
+        finally:
+            cursor.execute("reset role")
+            cursor.execute(f"drop role {role}")
+    assert oldest is not None
+    assert oldest.year == 1970
 
 
 # --- trace ------------------------------------------------------------------------------------------------------------
