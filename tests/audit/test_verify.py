@@ -4,7 +4,7 @@ import json
 import os
 import random
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from agentops.audit import rows
 from agentops.audit import verify as walking
+from agentops.audit.glance import proven
 from agentops.audit.models import Event, Stream, link
 from agentops.audit.packing import pack
 from agentops.audit.services import NewEvent, Packed, append, columns
@@ -376,22 +377,23 @@ def test_what_is_proven_at_a_glance_is_what_the_long_look_finds_nothing_wrong_wi
         head, plain = b"h" * 32, text.encode()
     except UnicodeEncodeError:
         return
-    at = datetime(2026, 11, 26, 6, 0, 0, data.draw(st.sampled_from([120, 121])), UTC)
+    moment = datetime(2026, 11, 26, 6, 0, 0, data.draw(st.sampled_from([120, 121])), UTC)
+    at = (moment - rows.EPOCH) // timedelta(microseconds=1)
     run = data.draw(st.sampled_from([None, "01920000-0000-7000-8000-000000000001"]))
     kind, about = data.draw(st.sampled_from([("", ""), ("step", "1"), ("step", "2")]))
     stored = data.draw(st.sampled_from([plain, pack(text)]))
-    raw = rows.Raw(1, 1, 4, "run.step", at, "user", "7", run, kind, about, "", stored, link(head, text))
+    raw = (1, 1, 4, "run.step", at, "user", "7", run, kind, about, "", stored, link(head, text))
     seq = data.draw(st.sampled_from([1, 2, 3]))
-    if rows.proven(raw, tenant="acme", stream="run:1", seq=seq, head=head):
+    if proven(raw, "acme", "run:1", seq, head):
         parsed = walking._parse(text)
         assert parsed is not None
         assert seq == 4 - walking._held(parsed)
         assert text == rfc8785.dumps(json.loads(text)).decode()
         copies = columns(parsed)
-        assert (copies["type"], copies["at"], parsed["seq"]) == (raw.type, raw.at, 4)
+        assert (copies["type"], copies["at"], parsed["seq"]) == ("run.step", moment, 4)
         assert (copies["actor_kind"], copies["actor_id"], copies["tool"]) == ("user", "7", "")
-        assert (copies["subject_kind"], copies["subject_id"]) == (raw.subject_kind, raw.subject_id)
-        assert copies["run_id"] == (UUID(raw.run) if raw.run else None)
+        assert (copies["subject_kind"], copies["subject_id"]) == (kind, about)
+        assert copies["run_id"] == (UUID(run) if run else None)
         assert (parsed["tenant"], parsed["stream"]) == ("acme", "run:1")
 
 
