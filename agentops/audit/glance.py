@@ -38,7 +38,7 @@ def proven(raw: Raw, tenant: str, stream: str, seq: int, head: bytes) -> bool:
     """
     _, _, last, type_, at, actor_kind, actor_id, run, subject_kind, subject_id, tool, stored, digest = raw
     text = unpack_bytes(stored)
-    if text is None or sha256(head + text).digest() != digest or _MARK in text:
+    if text is None or sha256(head + text).digest() != digest:
         return False
     try:
         day, since = divmod(at, _DAY)
@@ -59,8 +59,9 @@ def proven(raw: Raw, tenant: str, stream: str, seq: int, head: bytes) -> bool:
         or _actor(text[:actor_end]) != (actor_kind, actor_id)
     ):
         return False
-    told = read_canonical(b"{%b}" % text[actor_end + 1 : -_END - len(printed)])
-    if type(told) is not dict:
+    happened = b"{%b}" % text[actor_end + 1 : -_END - len(printed)]
+    told = read_canonical(happened)
+    if type(told) is not dict or _MARK in happened:
         return False
     if text.endswith(b"1}"):
         return last == seq + 1 and len(told) == 1 and "data" in told
@@ -77,7 +78,7 @@ def proven(raw: Raw, tenant: str, stream: str, seq: int, head: bytes) -> bool:
 @lru_cache(_REMEMBERED)
 def _actor(begin: bytes) -> tuple[object, object] | None:
     """Return kind and id of the actor, if that is what the text begins with, spelled as it must be."""
-    found = read_canonical(begin + b"}")
+    found = read_canonical(begin + b"}") if _MARK not in begin else None
     actor = found.get("actor") if type(found) is dict and len(found) == 1 else None
     return (actor.get("kind"), actor.get("id")) if type(actor) is dict else None
 
