@@ -58,6 +58,10 @@ class RunFact(TenantModel):
             models.Index(fields=("tenant", "-ended_at", "-id"), name="run_fact_ended"),
             models.Index(fields=("tenant", "task_type", "-ended_at", "-id"), name="run_fact_by_type"),
             models.Index(fields=("tenant", "task_type"), condition=Q(ended_at__isnull=True), name="run_fact_open"),
+            # Few runs have any, so that looking for them among the others may mean to look at all.
+            models.Index(
+                fields=("tenant", "-ended_at", "-id"), condition=Q(tool_errors__gt=0), name="run_fact_tool_errors"
+            ),
         )
 
     def __str__(self) -> str:
