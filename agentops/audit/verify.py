@@ -50,7 +50,7 @@ class _Chain(NamedTuple):
     pk: int
     name: str
     seq: int
-    head: bytes
+    head: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
