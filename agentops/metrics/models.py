@@ -58,9 +58,19 @@ class RunFact(TenantModel):
             models.Index(fields=("tenant", "-ended_at", "-id"), name="run_fact_ended"),
             models.Index(fields=("tenant", "task_type", "-ended_at", "-id"), name="run_fact_by_type"),
             models.Index(fields=("tenant", "task_type"), condition=Q(ended_at__isnull=True), name="run_fact_open"),
-            # Few runs have any, so that looking for them among the others may mean to look at all.
+            # Looked for among all others these may be far apart, or nowhere.
+            models.Index(
+                fields=("tenant", "outcome", "-ended_at", "-id"),
+                condition=Q(outcome__in=("failed", "cancelled")),
+                name="run_fact_ended_badly",
+            ),
             models.Index(
                 fields=("tenant", "-ended_at", "-id"), condition=Q(tool_errors__gt=0), name="run_fact_tool_errors"
+            ),
+            models.Index(
+                fields=("tenant", "task_type", "-ended_at", "-id"),
+                condition=Q(overrides__gt=0),
+                name="run_fact_overridden",
             ),
         )
 
