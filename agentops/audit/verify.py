@@ -6,6 +6,7 @@ stream that was removed together with its row, and a chain that somebody with fu
 end; both need an anchor outside of this database.
 """
 
+import gc
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from itertools import groupby, islice
 from multiprocessing import get_context
+from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -21,6 +23,7 @@ from django.db import connections
 from django.db.models import Count, Max, Min
 
 from agentops.audit import rows
+from agentops.audit.glance import proven
 from agentops.audit.models import Event, RemovedSegment, Stream, genesis, link
 from agentops.audit.removals import STREAM, Removal, Texts, newest_removals
 from agentops.audit.services import columns
@@ -39,6 +42,15 @@ _MOST = 10_000
 """Rows that are read at once; where there are more than are listed, every stream is read by itself."""
 _SPAN = 2_000
 """Streams that one process takes at a time."""
+
+
+class _Chain(NamedTuple):
+    """What a stream says of itself: the number and the hash of its last event."""
+
+    pk: int
+    name: str
+    seq: int
+    head: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +120,16 @@ def verify_tenants(tenants: Sequence[Tenant], *, processes: int) -> Iterator[tup
     spans = [_spans(tenant.pk, *found) for tenant, found in zip(tenants, there, strict=True)]
     # The children open connections of their own.
     connections.close_all()
-    with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
-        reports = pool.map(_verify_span, [one for more in spans for one in more])
-        for tenant, more in zip(tenants, spans, strict=True):
-            yield tenant, _sum(islice(reports, len(more)))
+    # Before the fork: what is there is left alone by the collections of the children, and stays shared with them.
+    gc.collect()
+    gc.freeze()
+    try:
+        with ProcessPoolExecutor(processes, mp_context=get_context("fork"), initializer=gc.disable) as pool:
+            reports = pool.map(_verify_span, [one for more in spans for one in more])
+            for tenant, more in zip(tenants, spans, strict=True):
+                yield tenant, _sum(islice(reports, len(more)))
+    finally:
+        gc.unfreeze()
 
 
 def verify_stream(stream: Stream | str, *, start: int = 1, stop: int | None = None) -> StreamReport:
@@ -120,7 +138,8 @@ def verify_stream(stream: Stream | str, *, start: int = 1, stop: int | None = No
     With `start` and `stop` only that range of sequence numbers (both included) is walked; the hash of the event
     before `start` is then taken as it stands. Events appended while this runs are walked or left out, never reported.
     """
-    row = Stream.objects.get(name=stream) if isinstance(stream, str) else stream
+    found = Stream.objects.get(name=stream) if isinstance(stream, str) else stream
+    row = _Chain(found.pk, found.name, found.seq, found.head)
     walk = _Walk(row, _slug(), newest_removals([row.pk]).get(row.pk), Texts())
     # A row may hold several events: a walk begins and ends at the rows that hold the first and the last one.
     here = Event.objects.filter(stream_id=row.pk)
@@ -167,7 +186,10 @@ def _spans(tenant_id: int, count: int, first: int, last: int) -> list[tuple[int,
 def _verify_span(span: tuple[int, int, int | None]) -> TenantReport:
     tenant_id, first, end = span
     with tenant_scope(tenant_id):
-        return _verify_between(first, end)
+        report = _verify_between(first, end)
+    # The walk makes no rings, so there is little to find, and looking for it all the time would take a tenth of it.
+    gc.collect()
+    return report
 
 
 def _verify_between(first: int, end: int | None) -> TenantReport:
@@ -197,11 +219,12 @@ def verify_some(first: int, streams: int, *, longest: int) -> tuple[TenantReport
     return _walk_all(batch, _slug()), batch[-1].pk + 1 if batch else first
 
 
-def _together(first: int, end: int | None, streams: int, events: int) -> list[Stream]:
+def _together(first: int, end: int | None, streams: int, events: int) -> list[_Chain]:
     """Return the next streams, as many as list so many events together, or one that alone lists more."""
     found = Stream.objects.filter(pk__gte=first).order_by("pk")
-    batch: list[Stream] = []
-    for row in (found if end is None else found.filter(pk__lt=end))[:streams]:
+    batch: list[_Chain] = []
+    for read in (found if end is None else found.filter(pk__lt=end)).values_list(*_Chain._fields)[:streams]:
+        row = _Chain._make(read)
         events -= row.seq
         if batch and events < 0:
             break
@@ -209,7 +232,7 @@ def _together(first: int, end: int | None, streams: int, events: int) -> list[St
     return batch
 
 
-def _walk_all(batch: list[Stream], slug: str) -> TenantReport:
+def _walk_all(batch: list[_Chain], slug: str) -> TenantReport:
     removals = newest_removals([row.pk for row in batch])
     texts = Texts()
     events, removed, findings = 0, 0, []
@@ -228,13 +251,12 @@ def _walk_all(batch: list[Stream], slug: str) -> TenantReport:
     return TenantReport(len(batch), events, tuple(findings), removed)
 
 
-def _rows_of(batch: list[Stream]) -> Iterator[tuple[Stream, Iterator[rows.Raw]]]:
+def _rows_of(batch: list[_Chain]) -> Iterator[tuple[_Chain, Iterator[rows.Raw]]]:
     """Yield streams with their rows, which have to be read before the next: of many streams by one statement."""
     if sum(row.seq for row in batch) <= _MOST // 2:
-        found = Event.objects.filter(stream_id__in=[row.pk for row in batch]).order_by("stream_id", "seq")
-        read = rows.read(found[: _MOST + 1])
+        read = rows.read(rows.of_streams([row.pk for row in batch])[: _MOST + 1])
         if len(read) <= _MOST:
-            groups = {pk: list(more) for pk, more in groupby(read, key=lambda raw: raw.stream_id)}
+            groups = {pk: list(more) for pk, more in groupby(read, itemgetter(rows.STREAM))}
             yield from ((row, iter(groups.get(row.pk, ()))) for row in batch)
             return
     yield from ((row, rows.pages(Event.objects.filter(stream_id=row.pk))) for row in batch)
@@ -271,7 +293,7 @@ _COLUMNS = tuple(name for name in _Row._fields if name not in {"pk", "stream_id"
 class _Walk:
     """A walk along one stream from event `seq` and its hash on: its beginning, or what retention has left of it."""
 
-    def __init__(self, row: Stream, slug: str, removal: Removal | None, texts: Texts) -> None:
+    def __init__(self, row: _Chain, slug: str, removal: Removal | None, texts: Texts) -> None:
         self.row = row
         self.slug = slug
         self.texts = texts
@@ -293,12 +315,14 @@ class _Walk:
         slug, name = self.slug, self.row.name
         for raw in found:
             before = self.seq
-            if rows.proven(raw, tenant=slug, stream=name, seq=before, head=self.hash):
-                self.seq, self.hash = raw.seq, raw.hash
+            if proven(raw, slug, name, before, self.hash):
+                self.seq, self.hash = raw[rows.SEQ], raw[rows.HASH]
             elif finding := self._thoroughly(raw):
                 return finding
             if self.seq == self.row.seq and self.hash != _stored(self.row.head):
-                return self._finding(self.seq, raw.pk, "head", "The stream's head is not the hash of its last event.")
+                return self._finding(
+                    self.seq, raw[rows.PK], "head", "The stream's head is not the hash of its last event."
+                )
             self.proven += self.seq - before
         if self.seq < listed:
             return self._finding(
@@ -319,11 +343,12 @@ class _Walk:
 
     def _thoroughly(self, raw: rows.Raw) -> Finding | None:
         """Look at a row that was not proven at a glance, for what is wrong with it."""
-        if raw.at is None:
-            return self._finding(raw.seq, raw.pk, "column", "The row and its text differ in: at.")
-        found = Event.objects.filter(pk=raw.pk).values_list(*_Row._fields).first()
+        pk, seq = raw[rows.PK], raw[rows.SEQ]
+        if rows.moment(raw[rows.AT]) is None:
+            return self._finding(seq, pk, "column", "The row and its text differ in: at.")
+        found = Event.objects.filter(pk=pk).values_list(*_Row._fields).first()
         if found is None:
-            return self._finding(self.seq + 1, None, "missing", f"Event {raw.seq} was removed while it was looked at.")
+            return self._finding(self.seq + 1, None, "missing", f"Event {seq} was removed while it was looked at.")
         row = _Row._make(found)
         if self.removed is not None and row.seq <= self.removed.upto:
             return self._finding(row.seq, row.pk, "unlisted", "Retention has removed this event, but a row is here.")

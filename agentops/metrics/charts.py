@@ -40,13 +40,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A change, as a line through the chart: `text` says what, `url` leads to it if there is a page."""
+    """A change, as a line through the chart: `text` says what."""
 
     x: float
-    kind: str
     text: str
-    at: datetime
-    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +77,12 @@ def draw(
     *,
     ceiling: float | None,
     words: Callable[[float], str],
-    ticks: Sequence[tuple[datetime, str, str, str]] = (),
+    ticks: Sequence[tuple[datetime, str]] = (),
     end: datetime,
 ) -> Chart:
     """Lay out series over the same moments. `ceiling` is the value of the upper edge; None finds a round one.
 
-    `ticks` are (moment, kind, text, url); `end` is where the last span ends.
+    `ticks` are (moment, text); `end` is where the last span ends.
     """
     moments = [value.at for _, values in series for value in values]
     first = min(moments)
@@ -116,7 +113,7 @@ def draw(
                 points,
             )
         )
-    marks = tuple(Tick(x_of(at), kind, text, at, url) for at, kind, text, url in ticks if first <= at < end)
+    marks = tuple(Tick(x_of(at), text) for at, text in ticks if first <= at < end)
     return Chart(tuple(lines), marks, words(top), words(top / 2), first, end)
 
 

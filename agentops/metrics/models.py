@@ -58,6 +58,20 @@ class RunFact(TenantModel):
             models.Index(fields=("tenant", "-ended_at", "-id"), name="run_fact_ended"),
             models.Index(fields=("tenant", "task_type", "-ended_at", "-id"), name="run_fact_by_type"),
             models.Index(fields=("tenant", "task_type"), condition=Q(ended_at__isnull=True), name="run_fact_open"),
+            # Looked for among all others these may be far apart, or nowhere.
+            models.Index(
+                fields=("tenant", "outcome", "-ended_at", "-id"),
+                condition=Q(outcome__in=("failed", "cancelled")),
+                name="run_fact_ended_badly",
+            ),
+            models.Index(
+                fields=("tenant", "-ended_at", "-id"), condition=Q(tool_errors__gt=0), name="run_fact_tool_errors"
+            ),
+            models.Index(
+                fields=("tenant", "task_type", "-ended_at", "-id"),
+                condition=Q(overrides__gt=0),
+                name="run_fact_overridden",
+            ),
         )
 
     def __str__(self) -> str:

@@ -1,15 +1,17 @@
 """What the dashboard shows, made of cells: tiles, charts with their tables, and the lists beneath them. No queries."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from django.urls import reverse
+from django.utils.safestring import SafeString
 
 from agentops.metrics import definitions as d
-from agentops.metrics.cells import Kind
+from agentops.metrics import printing
+from agentops.metrics.cells import Grain, Kind
 from agentops.metrics.charts import Chart, Value, draw, percent, span_text, strip
 from agentops.metrics.dashboard import Cells
 from agentops.metrics.drift import BASELINE, BETWEEN_ALONE, STEPS_H
@@ -52,7 +54,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A chart with its twin: `columns` of the table, `rows` (moment, url, [cell])."""
+    """A chart with its twin: `columns` of the table, `rows` (moment, url, [cell]), `hours` whether these are hours."""
 
     id: str
     title: str
@@ -60,6 +62,17 @@ class Figure:
     chart: Chart
     columns: tuple[str, ...]
     rows: tuple[tuple[datetime, str, tuple[str, ...]], ...]
+    hours: bool
+
+    @property
+    def points(self) -> SafeString:
+        """The points of the chart as they stand in the page."""
+        return printing.points(self.chart.lines)
+
+    @property
+    def table(self) -> SafeString:
+        """The rows of the table as they stand in the page."""
+        return printing.table(self.rows, hours=self.hours)
 
 
 def rate_words(rate: Rate) -> str:
@@ -71,14 +84,11 @@ def rate_words(rate: Rate) -> str:
 
 def runs_url(task_type: str, **more: str) -> str:
     """Return the address of the runs behind a point."""
-    asked = {name: value for name, value in {"task_type": task_type, **more}.items() if value}
-    return f"{reverse('metrics_runs')}?{urlencode(asked)}"
+    return f"{reverse('metrics_runs')}?{_runs_asked(task_type, **more)}"
 
 
-def audit_url(since: datetime, until: datetime, **more: str) -> str:
-    """Return the address of the events behind a point."""
-    span = {"since": f"{since:%Y-%m-%dT%H:%M}", "until": f"{until:%Y-%m-%dT%H:%M}"}
-    return f"{reverse('audit')}?{urlencode({**more, **span})}"
+def _runs_asked(task_type: str, **more: str) -> str:
+    return urlencode({name: value for name, value in {"task_type": task_type, **more}.items() if value})
 
 
 @dataclass(slots=True)
@@ -91,6 +101,8 @@ class Panels:
     changes: Sequence[Change]
     names: Mapping[str, str]
     """What task types are called, by slug."""
+    _runs_page: str = field(init=False, default_factory=lambda: reverse("metrics_runs"))
+    _audit_page: str = field(init=False, default_factory=lambda: reverse("audit"))
 
     def tiles(self) -> list[Tile]:
         """Return the numbers on top."""
@@ -116,7 +128,7 @@ class Panels:
             self._tile(d.TOOL_ERRORS, runs_url(self.task_type, since=since, only="tool_errors"), compare=False),
         ]
         if orphans := tools.get("orphans", 0):
-            url = audit_url(self.cells.since, self.end, type="call.succeeded")
+            url = self._events(self.cells.since, self.end, type="call.succeeded")
             tiles.append(Tile("Orphan actions", str(orphans), "effects without a permission on record", "", "", url))
         return tiles
 
@@ -147,7 +159,7 @@ class Panels:
         return [
             {
                 "name": name,
-                "url": audit_url(self.cells.since, self.end, tool=name),
+                "url": self._events(self.cells.since, self.end, tool=name),
                 "rate": self._rate(d.TOOL_ERRORS, counts),
                 "calls": counts.get("calls", 0),
                 **{by: counts.get(by, 0) for by in ("agent", "tool", "policy")},
@@ -263,11 +275,12 @@ class Panels:
         for at, counts in spans:
             rate = definition.read(counts)
             text = f"{self._when(at)}: {rate_words(rate)}, n {rate.n:,}"
-            values.append(Value(at, rate.share, rate.low, rate.high, text, url(at)))
-            rows.append((at, url(at), (rate_words(rate), f"{rate.n:,}", *cells(counts))))
+            place = url(at)
+            values.append(Value(at, rate.share, rate.low, rate.high, text, place))
+            rows.append((at, place, (rate_words(rate), f"{rate.n:,}", *cells(counts))))
         chart = self._draw([(definition.title, values)], ceiling=1.0, words=percent)
         words = f"{definition.numerator}, of {definition.denominator}; per {definition.unit}"
-        return Figure(id_, definition.title, words, chart, (definition.title, "n", *columns), tuple(rows))
+        return self._figure(id_, definition.title, words, chart, (definition.title, "n", *columns), rows)
 
     def _latency(self) -> Figure:
         whole: list[Value] = []
@@ -275,16 +288,16 @@ class Panels:
         rows = []
         for at, counts in self.cells.by_span(Kind.RUN):
             all_, own = d.spread(counts, "latency"), d.spread(counts, "work")
-            enough = all_.n >= FEW
+            enough, place = all_.n >= FEW, self._runs(at, "succeeded")
             for values, one, what in ((whole, all_, "with"), (work, own, "without")):
                 text = f"{self._when(at)}: median {_span(one.p50)} {what} the time people took, n {one.n:,}"
-                values.append(Value(at, one.p50 if enough else None, None, None, text, self._runs(at, "succeeded")))
+                values.append(Value(at, one.p50 if enough else None, None, None, text, place))
             cells = (_span(all_.p50), _span(all_.p90), _span(own.p50), _span(own.p90), f"{all_.n:,}")
-            rows.append((at, self._runs(at, "succeeded"), cells))
+            rows.append((at, place, cells))
         chart = self._draw([("with human wait", whole), ("without human wait", work)], ceiling=None, words=span_text)
         columns = ("Median", "90 %", "Median without people", "90 % without people", "n")
         title = "Latency per completed task"
-        return Figure("latency", title, d.AMOUNTS[title], chart, columns, tuple(rows))
+        return self._figure("latency", title, d.AMOUNTS[title], chart, columns, rows)
 
     def _cost(self) -> Figure:
         values, rows = [], []
@@ -293,21 +306,33 @@ class Panels:
             price = format_micros(one.micros) if one.micros is not None else ""
             shown = one.micros if one.completed >= FEW else None
             text = f"{self._when(at)}: {price or 'no task completed'}, n {one.completed:,}"
-            values.append(Value(at, shown, None, None, text, self._runs(at)))
+            place = self._runs(at)
+            values.append(Value(at, shown, None, None, text, place))
             parts = [format_micros(v) if v is not None else "" for v in (one.model_micros, one.tool_micros)]
             minutes = f"{one.reviewer_s / 60:.1f} min" if one.reviewer_s is not None else ""
             tokens = f"{one.tokens:,}" if one.tokens is not None else ""
-            rows.append((at, self._runs(at), (price, *parts, tokens, minutes, f"{one.completed:,}")))
+            rows.append((at, place, (price, *parts, tokens, minutes, f"{one.completed:,}")))
         chart = self._draw([("cost", values)], ceiling=None, words=lambda micros: format_micros(round(micros)))
         columns = ("Cost", "Models", "Tools", "Tokens", "Reviewers", "Completed")
         title = "Cost per completed task"
-        return Figure("cost", title, d.AMOUNTS[title], chart, columns, tuple(rows))
+        return self._figure("cost", title, d.AMOUNTS[title], chart, columns, rows)
 
     def _draw(
         self, series: Sequence[tuple[str, Sequence[Value]]], *, ceiling: float | None, words: Callable[[float], str]
     ) -> Chart:
-        ticks = [(one.at, one.kind, f"{KIND_WORDS[one.kind]} {one.label}", change_url(one)) for one in self.changes]
+        ticks = [(one.at, f"{KIND_WORDS[one.kind]} {one.label}") for one in self.changes]
         return draw(series, ceiling=ceiling, words=words, ticks=ticks, end=self.end)
+
+    def _figure(
+        self,
+        id_: str,
+        title: str,
+        words: str,
+        chart: Chart,
+        columns: tuple[str, ...],
+        rows: Sequence[tuple[datetime, str, tuple[str, ...]]],
+    ) -> Figure:
+        return Figure(id_, title, words, chart, columns, tuple(rows), hours=self.cells.window.grain is Grain.HOUR)
 
     # --- small things -------------------------------------------------------------------------------------------
 
@@ -337,10 +362,15 @@ class Panels:
 
     def _runs(self, at: datetime, outcome: str = "") -> str:
         until = (at + self.cells.window.span).isoformat()
-        return runs_url(self.task_type, since=at.isoformat(), until=until, outcome=outcome)
+        return f"{self._runs_page}?{_runs_asked(self.task_type, since=at.isoformat(), until=until, outcome=outcome)}"
 
     def _decisions(self, at: datetime) -> str:
-        return audit_url(at, at + self.cells.window.span, type="proposal.decided")
+        return self._events(at, at + self.cells.window.span, type="proposal.decided")
+
+    def _events(self, since: datetime, until: datetime, **more: str) -> str:
+        """Return the address of the events behind a point."""
+        span = {"since": f"{since:%Y-%m-%dT%H:%M}", "until": f"{until:%Y-%m-%dT%H:%M}"}
+        return f"{self._audit_page}?{urlencode({**more, **span})}"
 
     def _when(self, at: datetime) -> str:
         return f"{at:%d %b %H:%M}" if self.cells.window.name == "24h" else f"{at:%d %b}"

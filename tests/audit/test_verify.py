@@ -4,13 +4,14 @@ import json
 import os
 import random
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import rfc8785
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from hypothesis import given
@@ -18,11 +19,12 @@ from hypothesis import strategies as st
 
 from agentops.audit import rows
 from agentops.audit import verify as walking
+from agentops.audit.glance import proven
 from agentops.audit.models import Event, Stream, link
 from agentops.audit.packing import pack
 from agentops.audit.services import NewEvent, Packed, append, columns
 from agentops.audit.verify import Finding, verify_stream, verify_tenant, verify_tenants
-from agentops.tenancy.access import SYSTEM
+from agentops.tenancy.access import SYSTEM, Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from tests.audit.conftest import append_some, unguarded
@@ -349,20 +351,27 @@ STORED = st.recursive(
 def test_what_is_proven_at_a_glance_is_what_the_long_look_finds_nothing_wrong_with(data: st.DataObject) -> None:
     """Change any part of a row and of its text, with a hash that matches; yes is said only where all is as written."""
     envelope: dict[str, Any] = {
-        "v": 1,
+        "v": data.draw(st.sampled_from([1, 2])),
         "tenant": "acme",
         "stream": "run:1",
         "seq": 4,
         "ts": "2026-11-26T06:00:00.000120Z",
         "type": "run.step",
-        "actor": {"kind": "user", "id": "7", "name": "\u00e9", "roles": []},
+        "actor": {
+            "kind": "user",
+            "id": "7",
+            "name": data.draw(st.sampled_from(["\u00e9", "x},", 'x},"data":1', "\U0001f600"])),
+            "roles": data.draw(st.sampled_from([[], ["operator"], [{"a": {}, "b": 1}]])),
+        },
         "subject": data.draw(st.sampled_from([None, {"kind": "step", "id": "1"}])),
         "run": data.draw(st.sampled_from([None, "01920000-0000-7000-8000-000000000001"])),
         "tool": "",
-        "data": data.draw(STORED),
     }
     if data.draw(st.booleans()):
-        envelope |= {"events": data.draw(st.lists(st.just({"data": {}}), max_size=2) | STORED)}
+        envelope |= {"data": data.draw(STORED)}
+    if data.draw(st.booleans()):
+        envelope |= {"events": data.draw(st.lists(st.just({"data": {}}), max_size=2) | STORED), "headline": 0}
+    envelope |= dict.fromkeys(data.draw(st.lists(st.sampled_from(["aa", "dat", "evil", "sea", "w"]), max_size=1)), {})
     for name in data.draw(st.lists(st.sampled_from(sorted(envelope)), max_size=1)):
         envelope[name] = data.draw(STORED)
     spelled = data.draw(st.sampled_from(["sorted", "as it is", "spaced"]))
@@ -376,23 +385,51 @@ def test_what_is_proven_at_a_glance_is_what_the_long_look_finds_nothing_wrong_wi
         head, plain = b"h" * 32, text.encode()
     except UnicodeEncodeError:
         return
-    at = datetime(2026, 11, 26, 6, 0, 0, data.draw(st.sampled_from([120, 121])), UTC)
+    moment = datetime(2026, 11, 26, 6, 0, 0, data.draw(st.sampled_from([120, 121])), UTC)
+    at = (moment - rows.EPOCH) // timedelta(microseconds=1)
     run = data.draw(st.sampled_from([None, "01920000-0000-7000-8000-000000000001"]))
     kind, about = data.draw(st.sampled_from([("", ""), ("step", "1"), ("step", "2")]))
     stored = data.draw(st.sampled_from([plain, pack(text)]))
-    raw = rows.Raw(1, 1, 4, "run.step", at, "user", "7", run, kind, about, "", stored, link(head, text))
+    raw = (1, 1, 4, "run.step", at, "user", "7", run, kind, about, "", stored, link(head, text))
     seq = data.draw(st.sampled_from([1, 2, 3]))
-    if rows.proven(raw, tenant="acme", stream="run:1", seq=seq, head=head):
+    if proven(raw, "acme", "run:1", seq, head):
         parsed = walking._parse(text)
         assert parsed is not None
         assert seq == 4 - walking._held(parsed)
         assert text == rfc8785.dumps(json.loads(text)).decode()
         copies = columns(parsed)
-        assert (copies["type"], copies["at"], parsed["seq"]) == (raw.type, raw.at, 4)
+        assert (copies["type"], copies["at"], parsed["seq"]) == ("run.step", moment, 4)
         assert (copies["actor_kind"], copies["actor_id"], copies["tool"]) == ("user", "7", "")
-        assert (copies["subject_kind"], copies["subject_id"]) == (raw.subject_kind, raw.subject_id)
-        assert copies["run_id"] == (UUID(raw.run) if raw.run else None)
+        assert (copies["subject_kind"], copies["subject_id"]) == (kind, about)
+        assert copies["run_id"] == (UUID(run) if run else None)
         assert (parsed["tenant"], parsed["stream"]) == ("acme", "run:1")
+
+
+def test_what_is_written_is_proven_at_a_glance(scoped: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, people = uuid4(), [SYSTEM, Actor.user(User(pk=7, username="zoë@acme.example"), ["admin", "operator"])]
+    for actor in people:
+        with transaction.atomic():
+            told: list[NewEvent | Packed] = [
+                NewEvent("run.noted", {"text": 'a "quoted"\n text},"data":', "count": -3, "none": None, "é": [True]}),
+                NewEvent("call.failed", {}, ("call", '1."x".0'), tool="mail.send", at=datetime(1969, 12, 31, tzinfo=UTC)),
+                packed(1),
+            ]
+            append(f"run:{run}", told, actor=actor, run_id=run)
+            append("tenant", told, actor=actor)
+    monkeypatch.setattr(walking._Walk, "_thoroughly", lambda _, raw: pytest.fail(f"looked at again: {raw}"))
+    report = verify_tenant()
+    assert (report.findings, report.events) == ((), 1 + 2 * 2 * 5)
+
+
+@pytest.mark.skipif(connection.vendor == "postgresql", reason="PostgreSQL lets nothing but texts stand there")
+@pytest.mark.parametrize("column", ["type", "actor_kind", "actor_id", "subject_kind", "subject_id", "tool"])
+def test_bytes_in_the_place_of_a_text_are_named(five: str, column: str) -> None:
+    event = row(five, 4)
+    with unguarded() as forge:
+        forge(f"update audit_event set {column} = cast({column} as blob) where id = %s", event.pk)
+    found = finding(five)
+    assert (found.seq, found.event_id, found.reason) == (4, event.pk, "column")
+    assert column in found.detail
 
 
 TRIALS = int(os.environ.get("TAMPER_TRIALS", "30"))
