@@ -58,7 +58,7 @@ def unpack_bytes(stored: bytes) -> bytes | None:
         plain = stretch.decompress(packed, MAX_TEXT)
     except zlib.error:
         return None
-    return plain if stretch.eof and not stretch.unconsumed_tail else None
+    return plain if stretch.eof and not stretch.unconsumed_tail and not stretch.unused_data else None
 
 
 def _is_packed(stored: bytes | memoryview) -> bool:

@@ -1,12 +1,13 @@
 """Texts are stored smaller, come back exactly, and a damaged store is never taken for a text."""
 
 import hashlib
+import zlib
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentops.audit.dictionaries import FIRST, SECOND
-from agentops.audit.packing import pack, unpack
+from agentops.audit.packing import pack, unpack, unpack_bytes
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -22,6 +23,17 @@ def test_a_changed_byte_never_gives_the_same_text(text: str, place: int, bit: in
     stored = bytearray(pack(whole))
     stored[place % len(stored)] ^= 1 << bit
     assert unpack(bytes(stored)) != whole
+
+
+@given(TEXTS.filter(bool), st.binary(min_size=1))
+def test_nothing_hides_behind_a_packed_text(text: str, more: bytes) -> None:
+    whole = "{" + text * 3
+    stored = pack(whole)
+    if stored[0] == ord("{"):
+        stored = pack(STARTED)
+    packed = stored[5:] + more
+    assert unpack_bytes(stored) is not None
+    assert unpack_bytes(stored[:1] + zlib.crc32(packed).to_bytes(4, "big") + packed) is None
 
 
 STARTED = (

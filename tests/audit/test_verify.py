@@ -411,7 +411,9 @@ def test_what_is_written_is_proven_at_a_glance(scoped: Tenant, monkeypatch: pyte
         with transaction.atomic():
             told: list[NewEvent | Packed] = [
                 NewEvent("run.noted", {"text": 'a "quoted"\n text},"data":', "count": -3, "none": None, "é": [True]}),
-                NewEvent("call.failed", {}, ("call", '1."x".0'), tool="mail.send", at=datetime(1969, 12, 31, tzinfo=UTC)),
+                NewEvent(
+                    "call.failed", {}, ("call", '1."x".0'), tool="mail.send", at=datetime(1969, 12, 31, tzinfo=UTC)
+                ),
                 packed(1),
             ]
             append(f"run:{run}", told, actor=actor, run_id=run)
