@@ -8,8 +8,7 @@ import gc
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from tempfile import SpooledTemporaryFile
-from typing import Any, Final
+from typing import IO, Any, Final, cast
 
 import django
 from asgiref.sync import sync_to_async
@@ -72,16 +71,16 @@ class Handler(ASGIHandler):
         finally:
             body.close()
 
-    def _answer(self, scope: Scope, body: "SpooledTemporaryFile[bytes]") -> HttpResponseBase:
+    def _answer(self, scope: Scope, body: IO[bytes]) -> HttpResponseBase:
         """Return the response to one request, whose thread is free again: a stream is closed by whoever sends it."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
         request, refused = self.create_request(scope, body)
-        response: HttpResponseBase = self.get_response(request) if request is not None else refused
-        response._handler_class = self.__class__  # type: ignore[attr-defined]  # noqa: SLF001 - as Django's own does
+        response: Any = self.get_response(request) if request is not None else refused
+        response._handler_class = self.__class__  # noqa: SLF001 - as Django's own does
         if not response.streaming:
             response.close()
-        return response
+        return cast(HttpResponseBase, response)
 
     async def _stream(self, response: HttpResponseBase, receive: Receive, send: Send) -> None:
         """Send a response that has no end of its own until it has one or the browser has gone."""

@@ -40,7 +40,7 @@ class Blanks:
         yield text[start:]
 
 
-def filled_in(pieces: Pieces, values: Mapping[str, object]) -> SafeString:
+def filled_in(pieces: Pieces, values: Mapping[str, str]) -> SafeString:
     """Fill in the blanks of pieces that a template printed; what is put in is escaped."""
     escaped = {name: conditional_escape(value) for name, value in values.items()}
     texts = [piece if index % 2 == 0 else escaped[piece] for index, piece in enumerate(pieces)]

@@ -1,4 +1,4 @@
-"""Print the frame around every page: {% load frame %}{% top %}{% rail %}{% keyboard %}, and {% filterline %} of the queue.
+"""Print the frame around every page: {% load frame %}{% top %}{% rail %}{% keyboard %}; of the queue {% filterline %}.
 
 It says the same for one person on one page again and again, and is kept under all it is made of.
 """
@@ -54,11 +54,10 @@ def top(context: dict[str, Any]) -> SafeString:
     """Print the head of the page: where one is, and the menu of whoever looks."""
     request = context.get("request")
     tenant, person, actor = (getattr(request, name, None) for name in ("tenant", "user", "actor"))
-    known = person is not None and person.is_authenticated
     pieces = _top(
         (get_urlconf(), get_script_prefix()),
         (tenant.name, tenant.environment) if tenant is not None else None,
-        (person.get_full_name(), person.get_username()) if known else None,
+        (person.get_full_name(), person.get_username()) if person is not None and person.is_authenticated else None,
         actor.roles if isinstance(actor, Actor) else frozenset(),
         str(request.COOKIES.get("theme", ""))[:10] if request is not None else "",
     )

@@ -178,7 +178,9 @@ def _value_of(one: Mapping[str, Any]) -> str:
     if one["changed_lines"]:
         return loader.render_to_string("approvals/_lines.html", {"lines": one["changed_lines"]})
     was = inert(one["changed_from"]) if one["changed_from"] else ""
-    proposed = f'<p><del class="was-value"><bdi class="inert">{was}</bdi></del> <small class="quiet">as proposed</small></p>'
+    proposed = (
+        f'<p><del class="was-value"><bdi class="inert">{was}</bdi></del> <small class="quiet">as proposed</small></p>'
+    )
     return f"{proposed if was else ''}{_shown(one['shown'])}"
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.template import Context
 
-from approvals.templatetags.pieces import attest, binding, budget, field, gates, past
 from approvals.templatetags.pieces import argument as printed_argument
+from approvals.templatetags.pieces import attest, binding, budget, field, gates, past
 
 HOSTILE = "\"><script>alert(1)</script>'\N{RIGHT-TO-LEFT OVERRIDE}"
 
@@ -135,17 +135,25 @@ def test_gates_say_whether_they_are_open_and_when_they_will_be() -> None:
 
 @pytest.mark.parametrize("kind", ["text", "money", "url", "none", "paths"])
 def test_no_argument_lets_foreign_text_out(kind: str) -> None:
-    shown = {
+    shown: dict[str, Any] = {
         "text": {"text": HOSTILE},
         "money": {"text": HOSTILE, "words": HOSTILE, "negative": True},
         "url": {"before": HOSTILE, "owned": HOSTILE, "after": "", "really": "", "warning": ""},
         "none": {},
         "paths": {"total": 1, "more": 0, "rows": [{"path": HOSTILE, "text": HOSTILE}]},
-    }[kind]
+    }
     one = {
-        **{"path": f"/{HOSTILE}", "name": HOSTILE, "role": "authority", "type": HOSTILE, "attacked": True},
-        **{"shown": shown | {"kind": kind}, "changed_from": HOSTILE, "changed_lines": None, "way": [HOSTILE]},
-        **{"unsupported": HOSTILE, "provenance": {"label": "untrusted", "sources": [HOSTILE, HOSTILE]}},
+        "path": f"/{HOSTILE}",
+        "name": HOSTILE,
+        "role": "authority",
+        "type": HOSTILE,
+        "attacked": True,
+        "shown": shown[kind] | {"kind": kind},
+        "changed_from": HOSTILE,
+        "changed_lines": None,
+        "way": [HOSTILE],
+        "unsupported": HOSTILE,
+        "provenance": {"label": "untrusted", "sources": [HOSTILE, HOSTILE]},
     }
     page = Elements(printed_argument(one))
     assert "script" not in {tag for tag, _ in page.found}
@@ -158,8 +166,16 @@ def test_no_argument_lets_foreign_text_out(kind: str) -> None:
 def test_a_long_argument_is_folded() -> None:
     text = "\n".join(f"line {number}" for number in range(40))
     one = {
-        **{"path": "/x", "name": "x", "role": "", "type": "text", "attacked": False, "way": [], "unsupported": ""},
-        **{"shown": {"kind": "text", "text": text}, "changed_from": "", "changed_lines": None},
+        "path": "/x",
+        "name": "x",
+        "role": "",
+        "type": "text",
+        "attacked": False,
+        "way": [],
+        "unsupported": "",
+        "shown": {"kind": "text", "text": text},
+        "changed_from": "",
+        "changed_lines": None,
         "provenance": {"label": "operator", "sources": []},
     }
     page = Elements(printed_argument(one))
