@@ -11,7 +11,6 @@ from django.urls import get_script_prefix
 
 from agentops.handler import web_application
 
-
 HOST = (b"host", b"localhost")
 
 
