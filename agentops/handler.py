@@ -3,39 +3,47 @@
 Without long collections of garbage.
 """
 
+import asyncio
 import gc
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from typing import Any
+from typing import IO, Any, Final, cast
 
 import django
 from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIHandler
-from django.http import HttpRequest
+from django.core import signals
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.http.response import HttpResponseBase
+from django.urls import set_script_prefix
 
 from agentops.static_files import StaticFiles
 from agentops.tenancy.links import tenant_urlconf
+
+THREADS: Final = 64
+"""So many requests of one process can be under way; more wait for their turn. Open streams need no thread."""
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 class Handler(ASGIHandler):
     """Answer a request in one piece, in one thread.
 
-    Nearly every view and the middleware around it are synchronous. Django would go from the thread back to the event
-    loop between the two, and back into the thread; on a busy machine each way costs milliseconds. A view that is
-    asynchronous (the event stream) still runs on the loop, and its stream does not need the thread.
+    Nearly every view and the middleware around it are synchronous. Django would start a thread for each request, and go
+    there and back for each part of it: the signal that it begins, the middleware, its view, the signal that it has
+    ended. On a busy machine each way costs milliseconds. Here threads are kept, and one way there and back is all. A
+    view that is asynchronous (the event stream) still runs on the loop, and its stream does not need the thread.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.static_files = StaticFiles()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
 
-    async def __call__(
-        self,
-        scope: dict[str, Any],
-        receive: Callable[[], Awaitable[Any]],
-        send: Callable[[Mapping[str, Any]], Awaitable[None]],
-    ) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request: for a static file at once."""
         file = self.static_files.find(scope["path"]) if scope["type"] == "http" else None
         if file is None:
@@ -47,9 +55,46 @@ class Handler(ASGIHandler):
         """Build the chain for `get_response`, which is synchronous."""
         super().load_middleware(is_async=False)
 
-    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the response to one request."""
-        return await sync_to_async(self.get_response, thread_sensitive=True)(request)
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request for a page; a stream ends when nobody listens any more."""
+        try:
+            body = await self.read_body(receive)
+        except RequestAborted:
+            return
+        try:
+            answer = sync_to_async(self._answer, thread_sensitive=False, executor=self._threads)
+            response = await answer(scope, body)
+            if response.streaming:
+                await self._stream(response, receive, send)
+            else:
+                await self.send_response(response, send)
+        finally:
+            body.close()
+
+    def _answer(self, scope: Scope, body: IO[bytes]) -> HttpResponseBase:
+        """Return the response to one request, whose thread is free again: a stream is closed by whoever sends it."""
+        set_script_prefix(get_script_prefix(scope))
+        signals.request_started.send(sender=self.__class__, scope=scope)
+        request, refused = self.create_request(scope, body)
+        response: Any = self.get_response(request) if request is not None else refused
+        response._handler_class = self.__class__  # noqa: SLF001 - as Django's own does
+        if not response.streaming:
+            response.close()
+        return cast(HttpResponseBase, response)
+
+    async def _stream(self, response: HttpResponseBase, receive: Receive, send: Send) -> None:
+        """Send a response that has no end of its own until it has one or the browser has gone."""
+        sending = asyncio.create_task(self.send_response(response, send))
+        leaving = asyncio.create_task(self.listen_for_disconnect(receive))
+        try:
+            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sending, leaving):
+                task.cancel()
+            ended = await asyncio.gather(sending, leaving, return_exceptions=True)
+            await sync_to_async(response.close)()
+        if isinstance(ended[0], Exception):
+            raise ended[0]
 
 
 def web_application() -> Handler:

@@ -396,7 +396,10 @@ def _of_step(rows: QuerySet[Proposal], filters: Filters, step: _Step, *values: A
         rows = rows.filter(band_rank=rank, created_at__gte=created_at).exclude(created_at=created_at, id__lte=pk)
     elif step.behind:
         rows = rows.filter(band_rank__lt=left[0])
-    return rows.order_by("-band_rank", "created_at", "id")
+    return rows.order_by(*_IN_ORDER)
+
+
+_IN_ORDER: Final = ("-band_rank", "created_at", "id")
 
 
 def _rows_of_step(filters: Filters, step: _Step, now: datetime, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
@@ -412,7 +415,10 @@ def _prepared_step(shape: tuple[Term, ...], step: _Step) -> Query[tuple[Any, ...
     def build(now: Any, me: Any, *values: Any) -> QuerySet[Proposal, tuple[Any, ...]]:
         left = list(values)
         filters = _filled(shape, me, left)
-        return _in_columns(_of_step(matching(filters, now), filters, step, *left))[: PAGE + 1]
+        # Found before anything is joined: the database takes a run of the same tenant for one in forty, and would sort
+        # all that is due rather than follow the order of the queue until it has a page of them.
+        found = _of_step(matching(filters, now), filters, step, *left).values("pk")[: PAGE + 1]
+        return _in_columns(Proposal.objects.filter(pk__in=found)).order_by(*_IN_ORDER)
 
     # A plan that fits any two ends takes what lies between them for a handful, and sorts thousands.
     return Query(build, replan=step.since and step.until)

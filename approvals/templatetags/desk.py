@@ -14,7 +14,6 @@
 {% sentence parts attacked %}                         the server's sentence, values in ink
 {% if request.actor|may:"audit.view" %}
 {% stopped %}                                         the banner while the line is stopped
-{% rail %}  {% keyboard %}                            the frame: where else one can go, and by which keys
 """
 
 import hashlib
@@ -23,13 +22,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 from django import template
 from django.conf import settings
 from django.template import loader
-from django.urls import get_script_prefix, get_urlconf, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
@@ -41,7 +40,6 @@ from agentops.tenancy.access import Actor, can
 from agentops.tenancy.scope import open_tenant_id
 from agentops.wire.money import format_money
 from approvals import inert as inert_text
-from approvals import keys
 from approvals.words import digest_words
 
 register = template.Library()
@@ -277,33 +275,6 @@ def words(digest: object) -> str:
 def _printed(template_name: str, **context: object) -> SafeString:
     """Render one of the small marks that come again and again; there are few of each."""
     return mark_safe(loader.get_template(template_name).render(context).strip())  # noqa: S308 - rendered by a template
-
-
-@lru_cache(512)
-def _frame(template_name: str, urlconf: str | None, prefix: str, **context: object) -> SafeString:
-    """Render a part of the frame around every page: it says the same wherever addresses and context are the same."""
-    return mark_safe(loader.get_template(template_name).render(context))  # noqa: S308 - rendered by a template
-
-
-@register.simple_tag(takes_context=True)
-def rail(context: dict[str, Any]) -> SafeString:
-    """Print the way to the other pages of the tenant, as far as the roles of whoever looks lead there."""
-    request = context["request"]
-    actor, match, counts = getattr(request, "actor", None), request.resolver_match, context.get("counts")
-    roles = actor.roles if isinstance(actor, Actor) else frozenset()
-    here = str(match.namespace or match.url_name or "") if match is not None else ""
-    waiting = str(counts["text"]) if counts else ""
-    visitor = Actor("user", "", "", roles)
-    where = (get_urlconf(), get_script_prefix())
-    return _frame("desk/_rail.html", *where, actor=visitor, here=here, waiting=waiting)
-
-
-@register.simple_tag(takes_context=True)
-def keyboard(context: dict[str, Any]) -> SafeString:
-    """Print the keys of the page, which the scripts read from there, as whoever looks has changed them."""
-    request = context.get("request")
-    found = keys.read(request.COOKIES.get(keys.COOKIE, "") if request is not None else "")
-    return _frame("desk/_keyboard.html", get_urlconf(), get_script_prefix(), keyboard=found)
 
 
 @register.simple_tag

@@ -5,28 +5,21 @@ says is the same on every card of a tenant but for a few values: those are left 
 time, and filled in for each card. Anything else goes the ordinary way.
 """
 
-import re
-import secrets
-from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from uuid import uuid4
 
 from django import template
 from django.template import Context, Engine, Template
 from django.urls import get_script_prefix, get_urlconf, reverse
-from django.utils.html import conditional_escape
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
+
+from approvals.blanks import Blanks, Pieces, filled_in
 
 register = template.Library()
 
-# Nobody can write what stands for a value: it is drawn anew in each process.
 _ID: Final = uuid4()
-_BLANKS: Final = {name: f"{secrets.token_hex(8)}{name}" for name in ("csrf", "version", "digest", "token", "due")}
-_PLACES: Final = re.compile("|".join((str(_ID), *_BLANKS.values())))
-
-Pieces: TypeAlias = tuple[str, ...]
-"""Text and the name of a blank in turn, text first and last."""
+_BLANKS: Final = Blanks("csrf", "version", "digest", "token", "due", id=str(_ID))
 
 
 @register.simple_tag(takes_context=True)
@@ -43,14 +36,13 @@ def panel(context: Context, name: str, **told: Any) -> SafeString:
     pieces = _pieces(name, get_urlconf(), get_script_prefix(), bool(context.get("together")), kept)
     values = {
         "id": str(proposal["id"]),
-        "csrf": conditional_escape(csrf),
+        "csrf": csrf,
         "version": str(int(proposal["version"])),
-        "digest": conditional_escape(proposal["digest"]),
-        "token": conditional_escape(card["bar"]["token"]),
-        "due": conditional_escape(due),
+        "digest": proposal["digest"],
+        "token": card["bar"]["token"],
+        "due": due,
     }
-    filled = [piece if index % 2 == 0 else values[piece] for index, piece in enumerate(pieces)]
-    return mark_safe("".join(filled))  # noqa: S308 - rendered by a template, with what is escaped above
+    return filled_in(pieces, values)
 
 
 def _kept(value: Any) -> Any:
@@ -69,20 +61,8 @@ def _pieces(name: str, urlconf: str | None, prefix: str, together: bool, told: t
         "csrf_token": _BLANKS["csrf"],
         "due": _BLANKS["due"],
     }
-    return tuple(_cut(_template(name).render(Context(context))))
+    return _BLANKS.cut(_template(name).render(Context(context)))
 
 
 def _template(name: str) -> Template:
     return Engine.get_default().get_template(name)
-
-
-_NAMED: Final = {blank: name for name, blank in _BLANKS.items()} | {str(_ID): "id"}
-
-
-def _cut(text: str) -> Iterator[str]:
-    start = 0
-    for found in _PLACES.finditer(text):
-        yield text[start : found.start()]
-        yield _NAMED[found.group()]
-        start = found.end()
-    yield text[start:]

@@ -2,14 +2,19 @@
    The server checks every gate again; nothing here decides. */
 (() => {
   "use strict";
+  let next = 0;
   const tell = () => {
+    let soonest = 250;
     for (const gate of document.querySelectorAll(".gate[data-opens]:not([data-done])")) {
-      if (Date.parse(gate.dataset.opens) <= Date.now()) gate.setAttribute("data-done", "");
+      const left = Date.parse(gate.dataset.opens) - Date.now();
+      if (left > 0) soonest = Math.min(soonest, left);
+      else gate.setAttribute("data-done", "");
     }
     const list = document.getElementById("gates");
     list?.toggleAttribute("data-ready", !list.querySelector(".gate:not([data-done])"));
+    clearTimeout(next);
+    next = setTimeout(tell, soonest);
   };
-  setInterval(tell, 250);
   document.addEventListener("click", (event) => {
     const section = event.target.closest?.(".gate a")?.hash;
     const there = section && document.querySelector(section);

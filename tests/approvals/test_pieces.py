@@ -5,8 +5,10 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from django.template import Context
 
-from approvals.templatetags.pieces import attest, field, past
+from approvals.templatetags.pieces import argument as printed_argument
+from approvals.templatetags.pieces import attest, binding, budget, field, gates, past
 
 HOSTILE = "\"><script>alert(1)</script>'\N{RIGHT-TO-LEFT OVERRIDE}"
 
@@ -97,3 +99,94 @@ def test_what_happened_is_told_without_letting_foreign_text_out() -> None:
     assert "script" not in {tag for tag, _ in page.found}
     assert page.only("dl") == {"class": "paths"}
     assert page.only("time")["datetime"] == at.isoformat()
+
+
+# --- forms, arguments, budget -----------------------------------------------------------------------------------------
+
+
+def test_a_form_is_bound_to_its_visitor_and_to_what_was_shown() -> None:
+    context = {"p": {"version": 3, "digest": HOSTILE}, "card": {"bar": {"token": HOSTILE}}, "csrf_token": "c" * 64}
+    page = Elements(binding(Context(context)))
+    assert [(attrs["name"], attrs["value"]) for tag, attrs in page.found if tag == "input"] == [
+        ("csrfmiddlewaretoken", "c" * 64),
+        ("version", "3"),
+        ("args_digest", HOSTILE),
+        ("view_token", HOSTILE),
+    ]
+    together = Elements(binding(Context(context | {"together": True})))
+    assert ("input", {"type": "hidden", "name": "back", "value": "together"}) in together.found
+    assert {attrs["type"] for _, attrs in together.found} == {"hidden"}
+
+
+def test_gates_say_whether_they_are_open_and_when_they_will_be() -> None:
+    at = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    told = [
+        {"code": "too_early", "text": "Read it: 6 s", "done": False, "opens_at": at},
+        {"code": "unseen", "text": HOSTILE, "done": False, "section": "evidence"},
+        {"code": "unseen", "text": "Open the preview", "done": True, "section": "preview"},
+    ]
+    page = Elements(gates(told))
+    shown = [attrs for tag, attrs in page.found if tag == "li"]
+    assert [attrs.get("data-opens") for attrs in shown] == [at.isoformat(), None, None]
+    assert ["data-done" in attrs for attrs in shown] == [False, False, True]
+    assert page.only("a")["href"] == "#sec-evidence"
+    assert {tag for tag, _ in page.found} == {"ul", "li", "span", "a"}
+
+
+@pytest.mark.parametrize("kind", ["text", "money", "url", "none", "paths"])
+def test_no_argument_lets_foreign_text_out(kind: str) -> None:
+    shown: dict[str, Any] = {
+        "text": {"text": HOSTILE},
+        "money": {"text": HOSTILE, "words": HOSTILE, "negative": True},
+        "url": {"before": HOSTILE, "owned": HOSTILE, "after": "", "really": "", "warning": ""},
+        "none": {},
+        "paths": {"total": 1, "more": 0, "rows": [{"path": HOSTILE, "text": HOSTILE}]},
+    }
+    one = {
+        "path": f"/{HOSTILE}",
+        "name": HOSTILE,
+        "role": "authority",
+        "type": HOSTILE,
+        "attacked": True,
+        "shown": shown[kind] | {"kind": kind},
+        "changed_from": HOSTILE,
+        "changed_lines": None,
+        "way": [HOSTILE],
+        "unsupported": HOSTILE,
+        "provenance": {"label": "untrusted", "sources": [HOSTILE, HOSTILE]},
+    }
+    page = Elements(printed_argument(one))
+    assert "script" not in {tag for tag, _ in page.found}
+    assert "RIGHT-TO-LEFT OVERRIDE" in page.text
+    assert "Untrusted text chose this value." in page.text
+    assert "as proposed" in page.text
+    assert "data-tainted" in next(attrs for tag, attrs in page.found if tag == "div")
+
+
+def test_a_long_argument_is_folded() -> None:
+    text = "\n".join(f"line {number}" for number in range(40))
+    one = {
+        "path": "/x",
+        "name": "x",
+        "role": "",
+        "type": "text",
+        "attacked": False,
+        "way": [],
+        "unsupported": "",
+        "shown": {"kind": "text", "text": text},
+        "changed_from": "",
+        "changed_lines": None,
+        "provenance": {"label": "operator", "sources": []},
+    }
+    page = Elements(printed_argument(one))
+    assert page.only("summary") == {}
+    assert "line 39" in page.text
+
+
+def test_a_budget_says_what_is_left_and_what_is_not_enough() -> None:
+    row = {"name": "Money", "used": "1", "this": "", "limit": "", "left": "", "short": False}
+    page = Elements(budget([row, row | {"name": HOSTILE, "this": "5", "limit": "4", "short": True}]))
+    assert "not enough" in page.text
+    assert "none" in page.text
+    assert "\N{EN DASH}" in page.text
+    assert "script" not in {tag for tag, _ in page.found}

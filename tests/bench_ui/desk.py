@@ -96,10 +96,10 @@ def _script(
     twice = sum(act.band != "low" and act.verdict == "approve" for act in hands.acts)
     guarded = (count * GUARD_MS + twice * SLIP_MS) / 1000
     bands = {band: sum(act.band == band for act in hands.acts) for band in ("low", "medium", "high", "critical")}
-    told = f"{guarded:.1f} s of it the guard, {hands.waited_s:.1f} s reading windows; " + ", ".join(
+    told = f"{guarded:.1f} s of it the guard, {hands.windows_s:.0f} s the reading windows of the cards; " + ", ".join(
         f"{number} {band}" for band, number in bands.items() if number
     )
-    target = f"<= {18 * count / 50:.0f}" if not reject else f"<= {hands.waited_s + 40 * count / 100:.0f}"
+    target = f"<= {18 * count / 50:.0f}" if not reject else f"<= {hands.windows_s + 40 * count / 100:.0f}"
     yield Row("keyboard", name, seconds, "s", target=target, note=told)
     if notes["strokes"]:
         p95 = quantile(notes["strokes"], 0.95)

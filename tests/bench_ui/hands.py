@@ -17,22 +17,51 @@ PATIENCE_S = 60.0
 SLIP_MS = 270
 """A second stroke that comes sooner is taken for a slip of the finger."""
 
-OPEN = """was => {
-  const card = document.querySelector("#card[data-id][data-status=pending][data-live]");
-  return Boolean(card && card.dataset.id !== was);
-}"""
-ASKED = """() => document.querySelector("#card[data-live]") &&
-  !document.querySelector("#gates .gate[data-code=not_opened]")"""
-STANDING = """was => {
+UNTIL = """const until = (look) => new Promise((done, fail) => {
+  const ends = performance.now() + PATIENCE;
+  const again = () => {
+    const found = look();
+    if (found) done(found);
+    else if (performance.now() > ends) fail(new Error("nothing came of it"));
+    else requestAnimationFrame(again);
+  };
+  again();
+});""".replace("PATIENCE", str(PATIENCE_S * 1000))
+"""Look once for each frame, in the page: asking again and again from outside costs the processor that is measured."""
+
+OPEN = f"""was => {{ {UNTIL}
+  return until(() => {{
+    const card = document.querySelector("#card[data-id][data-status=pending][data-live]");
+    return card && card.dataset.id !== was && [card.dataset.id, card.dataset.band];
+  }});
+}}"""
+ASKED = f"""() => {{ {UNTIL}
+  return until(() => document.querySelector("#card[data-live]") &&
+    !document.querySelector("#gates .gate[data-code=not_opened]"));
+}}"""
+STANDING = f"""was => {{ {UNTIL}
   const seen = (selector) => [...document.querySelectorAll(selector)].find(one => one.getClientRects().length);
-  const card = document.querySelector("#card[data-id]");
-  if (!card || card.dataset.id !== was || card.dataset.status !== "pending") return "gone";
-  if (card.matches(".htmx-request") || card.querySelector(".htmx-request:not(details)")) return "asking";
-  if (seen("#card input[type=password]")) return "password";
-  if (seen(".draft form")) return "form";
-  if (seen("#card .quorum")?.textContent.includes("so far")) return "agreed";
-  return document.querySelector("[data-armed]") ? "armed" : "idle";
-}"""
+  const state = () => {{
+    const card = document.querySelector("#card[data-id]");
+    if (!card || card.dataset.id !== was || card.dataset.status !== "pending") return "gone";
+    if (card.matches(".htmx-request") || card.querySelector(".htmx-request:not(details)")) return "";
+    if (seen("#card input[type=password]")) return "password";
+    if (!card.hasAttribute("data-live")) return "";
+    if (seen(".draft form")) return "form";
+    if (seen("#card .quorum")?.textContent.includes("so far")) return "agreed";
+    return document.querySelector("[data-armed]") ? "armed" : "idle";
+  }};
+  return until(state);
+}}"""
+"""What a card asks for next, once it has answered and its keys are live; `gone` when it is another one."""
+
+READ = f"""() => {{ {UNTIL}
+  return until(() => !document.querySelector("#gates .gate[data-opens]:not([data-done])"));
+}}"""
+WINDOW_S = """() => Number(
+  document.querySelector("#gates .gate[data-code=too_early]")?.textContent.match(/(\\d+) s/)?.[1] ?? 0)"""
+"""For how long a card wants to be read, as it says itself."""
+
 UNSEEN = "#card details[data-must-see]:not([open]) > summary"
 """Sections that have to be opened before a card of a high band can be approved."""
 
@@ -49,7 +78,6 @@ TRUE_VALUES = """() => {
 UNASKED = "#gates .gate[data-code=not_opened]"
 """What stands on a card that nobody has asked for, as on the first one of a queue."""
 
-WINDOW = "#gates .gate[data-opens]:not([data-done])"
 WHY = "Checked against the order in our own records."
 
 
@@ -72,8 +100,8 @@ class Hands:
 
     page: Page
     acts: list[Act] = field(default_factory=list)
-    waited_s: float = 0.0
-    """For windows in which a card has to be read."""
+    windows_s: float = 0.0
+    """In which the cards that were approved had to be read, one after the other."""
 
     @classmethod
     def at(cls, browser: Browser, site: Site, place: Place, path: str) -> "Hands":
@@ -86,41 +114,36 @@ class Hands:
     def wait_for_card(self) -> tuple[str, str]:
         """Wait until a card is live that was not decided yet; return its id and band."""
         last = self.acts[-1].proposal if self.acts else ""
-        self.page.wait_for_function(OPEN, arg=last, timeout=PATIENCE_S * 1000, polling="raf")
-        card = self.page.locator("#card")
-        return str(card.get_attribute("data-id")), str(card.get_attribute("data-band"))
+        proposal, band = self.page.evaluate(OPEN, last)
+        return str(proposal), str(band)
 
     def approve(self) -> None:
         """Approve what is open: one stroke, or as many as the card asks for."""
         proposal, band = self.wait_for_card()
         until = time.monotonic() + PATIENCE_S
-        if self.page.locator(UNASKED).count():
-            self._press("o")
-            self.page.wait_for_function(ASKED, timeout=PATIENCE_S * 1000, polling="raf")
+        if band != "low":
+            if self.page.locator(UNASKED).count():
+                self._press("o")
+                self.page.evaluate(ASKED)
+            self.windows_s += self.page.evaluate(WINDOW_S)
         self._press("a")
-        pressed = time.monotonic()
         while (state := self.page.evaluate(STANDING, proposal)) not in ("gone", "agreed"):
             assert time.monotonic() < until, f"{proposal} ({band}) is still {state}: {self._told()}"
             if state == "password":
                 self.page.locator("#card input[type=password]").focus()
                 self.page.keyboard.type(PASSWORD)
                 self._press("Enter")
-                self._gone(proposal, 2.0)
             elif state == "form":
                 self._fill_in()
                 self._press("Control+Enter")
-                self._gone(proposal, 2.0)
             elif state == "armed":
                 self.page.wait_for_timeout(SLIP_MS)
+                self.page.evaluate(READ)
                 self._press("Enter")
-                self._gone(proposal, 1.0)
-            elif state == "idle" and time.monotonic() - pressed > 1:
-                # Not yet: the card wants to be read first.
-                self._wait_out_the_window()
-                self._press("a")
-                pressed = time.monotonic()
             else:
-                self._gone(proposal, 0.1)
+                # It has come back: something of it was not there yet.
+                self.page.evaluate(READ)
+                self._press("a")
         self.acts.append(Act(proposal, band, "approve", final=state == "gone"))
         if state == "agreed":
             self._press("j")
@@ -138,13 +161,7 @@ class Hands:
         if note.count() and not note.input_value():
             note.focus()
             self.page.keyboard.type(WHY)
-        self._wait_out_the_window()
-
-    def _wait_out_the_window(self) -> None:
-        began = time.monotonic()
-        while self.page.locator(WINDOW).count() and time.monotonic() - began < PATIENCE_S:
-            self.page.wait_for_timeout(20)
-        self.waited_s += time.monotonic() - began
+        self.page.evaluate(READ)
 
     def reject(self, note: str) -> None:
         """Reject what is open, with the reason `Duplicate` and a note."""
@@ -158,7 +175,8 @@ class Hands:
                 break
         self.page.keyboard.type(note)
         self._press("Control+Enter")
-        assert self._gone(proposal, PATIENCE_S), f"{proposal} ({band}) was not rejected: {self._told()}"
+        state = self.page.evaluate(STANDING, proposal)
+        assert state == "gone", f"{proposal} ({band}) was not rejected: {state}, {self._told()}"
         self.acts.append(Act(proposal, band, "reject"))
 
     def _press(self, key: str) -> None:
@@ -170,14 +188,6 @@ class Hands:
 
     def close(self) -> None:
         self.page.context.close()
-
-    def _gone(self, proposal: str, within_s: float) -> bool:
-        until = time.monotonic() + within_s
-        while self.page.evaluate(STANDING, proposal) != "gone":
-            if time.monotonic() > until:
-                return False
-            self.page.wait_for_timeout(5)
-        return True
 
     def _told(self) -> str:
         return str(self.page.locator("#notice, #toasts").all_inner_texts())[:500]

@@ -98,7 +98,8 @@ class Place:
 
 
 def _refund(sort: Sort, minor: int) -> Callable[[Place], Vary]:
-    shown = format_money(minor, "EUR").removeprefix("EUR ")
+    def shown(amount: int) -> str:
+        return format_money(amount, "EUR").removeprefix("EUR ")
 
     def of(place: Place) -> Vary:
         def vary(rng: random.Random) -> Values:
@@ -106,7 +107,9 @@ def _refund(sort: Sort, minor: int) -> Callable[[Place], Vary]:
             return {
                 place.order(sort, 0): place.order(sort, rng.randrange(place.records)),
                 str(minor): str(asked),
-                shown: format_money(asked, "EUR").removeprefix("EUR "),
+                shown(minor): shown(asked),
+                # What is left of the order stands in the preview, which is asked for again when somebody decides.
+                shown(sort.total - minor): shown(sort.total - asked),
             }
 
         return vary
@@ -129,7 +132,11 @@ def _customer(place: Place) -> Vary:
 
 
 def _account(place: Place) -> Vary:
-    return lambda rng: {"mika0@harbor.example": f"mika{rng.randrange(20)}@harbor.example"}
+    def vary(rng: random.Random) -> Values:
+        number = rng.randrange(20)
+        return {"mika0@harbor.example": f"mika{number}@harbor.example", "Mika 0": f"Mika {number}"}
+
+    return vary
 
 
 def _parcel(place: Place) -> Vary:

@@ -2,11 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 from django.db import connection
 from django.db.models import QuerySet
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_scopes import scopes_disabled
 from pytest_django import DjangoAssertNumQueries
@@ -143,3 +145,21 @@ def test_prepared_statements_are_counted_with_the_others(
     with tenant_scope(two[0]), django_assert_num_queries(2):
         named("a")
         named("b")
+
+
+def _critical(slug: Any) -> "QuerySet[TaskType]":
+    return TaskType.objects.filter(slug=slug, critical=False, decide_within_s__gt=1, name__contains="100% o'f")
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite prepares nothing")
+def test_what_every_call_hands_over_alike_is_part_of_the_statement(two: tuple[Tenant, Tenant]) -> None:
+    """A plan for any values uses an index of some rows only when the statement itself says that it is about these."""
+    waiting = Query(lambda run: Run.objects.filter(pk=run, state="waiting"))
+    odd = Query(_critical)
+    for tenant in two:
+        with tenant_scope(tenant), CaptureQueriesContext(connection) as heard:
+            assert waiting(uuid4()) == []
+            TaskType.objects.filter(slug="b").update(name=f"100% o'f {tenant.slug}")
+            [found] = odd("b")
+            assert (found.name, odd("c")) == (f"100% o'f {tenant.slug}", [])
+        assert any("'waiting'" in one["sql"] for one in heard.captured_queries)
