@@ -42,7 +42,7 @@ def serving(deployment: Deployment, say: Callable[[str], None], *, processes: in
     done = manage("collectstatic", "--noinput", "--verbosity", "0", env=env)
     assert done.returncode == 0, done.stderr
     ports = free_port(), free_port()
-    speaking = ("--http", "agentops.connections:Connection")
+    speaking = ("--loop", "agentops.connections:Loop", "--http", "agentops.connections:Connection")
     common = ("--lifespan", "off", "--no-access-log", "--workers", str(processes), *speaking)
     words = ("agentops.asgi:application", "--timeout-graceful-shutdown", GRACE_S, *common)
     web = _uvicorn(deployment, env, "web", ports[0], *words)
