@@ -5,6 +5,7 @@ Without long collections of garbage.
 
 import asyncio
 import gc
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -23,6 +24,11 @@ from agentops.tenancy.links import tenant_urlconf
 
 THREADS: Final = 64
 """So many requests of one process can be under way; more wait for their turn. Open streams need no thread."""
+
+SWITCH_S: Final = 0.0005
+"""How long a thread may go on while others wait for their turn. A page asks the database a dozen times, and after each
+answer it would wait for whole turns of the others, which are ten times as long by default.
+"""
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -112,3 +118,4 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+    sys.setswitchinterval(SWITCH_S)
