@@ -1,4 +1,4 @@
-"""The web process: `uvicorn agentops.asgi:application --http agentops.connections:Connection --lifespan off`."""
+"""The web process: the command is in the README, "run it in production"."""
 
 import logging
 import os

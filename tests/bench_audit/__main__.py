@@ -46,7 +46,12 @@ def measured(deployment: Any, given: argparse.Namespace) -> Iterator[Row]:
     if "verify" in names:
         yield from proving.verify(deployment)
     if {"pages", "statements", "paint"} & set(names):
-        with site.serving(deployment, say, processes=1 if given.tiny else site.CORES) as found:
+        # Looking at pages is on record too, and the sweeper makes that findable, as it does in production.
+        with (
+            deployment.workers(1),
+            deployment.sweeping(),
+            site.serving(deployment, say, processes=1 if given.tiny else site.CORES) as found,
+        ):
             place = world.find_place(0)
             asks = pages.asks(deployment, place)
             if "statements" in names:

@@ -75,7 +75,8 @@ class Deployment:
 
     def start_all(self) -> None:
         port = self.site.rpartition(":")[2]
-        self.start("web", "uvicorn", "agentops.asgi:application", "--lifespan", "off", "--port", port)
+        speaking = ("--loop", "agentops.connections:Loop", "--http", "agentops.connections:Connection")
+        self.start("web", "uvicorn", "agentops.asgi:application", "--lifespan", "off", "--port", port, *speaking)
         self.start("beat", "celery", "-A", "agentops", "beat")
         self.start_worker()
         eventually(self._healthy)
