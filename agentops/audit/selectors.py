@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet
+from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
 from django.urls import reverse
 
 from agentops.audit.models import Event, EventTerm, Hour, Stream, hour_of
@@ -23,8 +23,6 @@ PAGE = 50
 FACT = 160
 UNINDEXED = ("", "run", "call", "step")
 """Kinds of subjects that the index of subjects leaves out, because there are so many."""
-UNREAD = 2_000
-"""Events that have not been indexed are looked at up to so many, to know when they happened."""
 _DIGEST = re.compile(r"[0-9a-f]{32,}")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)")
 _UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}([0-9a-f]{12})\b")
@@ -214,17 +212,23 @@ class Search:
     def __init__(self, filters: Mapping[str, Any]) -> None:
         self._terms: Sequence[str] = filters.get("terms") or ()
         self._facets, self._rest = _columns(filters)
-        self._low, self._high = _between(filters.get("since"), filters.get("until"))
+        self._spans = _spans(filters.get("since"), filters.get("until"))
 
     def ids(
         self, *, above: int | None = None, below: int | None = None, newest_first: bool = True, limit: int
     ) -> list[int]:
-        """Return the ids of the matching events between two ids (not included), at most `limit`. One query."""
-        low = max((one for one in (self._low, above) if one is not None), default=None)
-        high = min((one for one in (self._high, below) if one is not None), default=None)
-        if low is not None and high is not None and high - low < 2:
-            return []
+        """Return the ids of the matching events between two ids (not included), so many at most. One or two queries."""
+        found: list[int] = []
+        for first, last in self._spans if newest_first else reversed(self._spans):
+            low = max((one for one in (first, above) if one is not None), default=None)
+            high = min((one for one in (last, below) if one is not None), default=None)
+            if low is None or high is None or high - low > 1:
+                found += self._between(low, high, newest_first=newest_first, limit=limit - len(found))
+            if len(found) == limit:
+                break
+        return found
 
+    def _between(self, low: int | None, high: int | None, *, newest_first: bool, limit: int) -> list[int]:
         def within(rows: QuerySet[Any], name: str = "pk") -> QuerySet[Any]:
             # Said of every index: a database does not conclude the bounds of one from those of another.
             rows = rows if low is None else rows.filter(**{f"{name}__gt": low})
@@ -296,14 +300,14 @@ def _types(prefix: str) -> list[str]:
         return [kind for (kind,) in cursor.fetchall() if kind.startswith(prefix)]
 
 
-def _between(since: datetime | None, until: datetime | None) -> tuple[int | None, int | None]:
-    """Return between which ids (not included) the events of a time are, so that no others are looked at.
+def _spans(since: datetime | None, until: datetime | None) -> list[tuple[int | None, int | None]]:
+    """Return between which ids (not included) the events of a time are, newest first, so that few others are looked at.
 
-    Hours are known of what has been indexed; what has not has higher ids than all of that, and may have happened at
-    any time: its writer may have waited, or its clock be slow. At most two queries.
+    Hours are known of what has been indexed. What has not has higher ids than all of that, and may have happened at any
+    time (its writer may have waited, or its clock be slow), so it is a span of its own. At most one query.
     """
     if since is None and until is None:
-        return None, None
+        return [(None, None)]
     found = Hour.objects.aggregate(
         low=Min("first", filter=Q(start__gte=hour_of(since)) if since else None),
         high=Max("last", filter=Q(start__lt=until) if until else None),
@@ -313,16 +317,9 @@ def _between(since: datetime | None, until: datetime | None) -> tuple[int | None
     low = None
     if since is not None:
         low = found["low"] - 1 if found["low"] is not None else found["end"]
-    if until is None or found["newest"] is None or until > found["newest"] or _ahead(found["end"], until):
-        return low, None
-    return low, (found["high"] or 0) + 1
-
-
-def _ahead(indexed: int, until: datetime) -> bool:
-    """Say whether what has not been indexed may have happened before a moment. One query."""
-    rows = Event.objects.filter(pk__gt=indexed).order_by("pk").values("pk", "at")[:UNREAD]
-    found = rows.aggregate(rows=Count("pk"), first=Min("at"))
-    return bool(found["rows"] == UNREAD or (found["rows"] and found["first"] < until))
+    if until is None or found["newest"] is None or until > found["newest"]:
+        return [(low, None)]
+    return [(found["end"], None), (low, (found["high"] or 0) + 1)]
 
 
 def _actor(text: str) -> tuple[Q, bool]:
