@@ -78,11 +78,11 @@ def audit_page(filters: Mapping[str, Any], *, before: int | None = None, after: 
     if after is not None:
         found = search.ids(above=after, newest_first=False, limit=PAGE + 1)
         ids, more_newer = found[:PAGE][::-1], len(found) > PAGE
-        more_older = bool(search.ids(below=after + 1, limit=1))
+        more_older = bool(ids) and bool(search.ids(below=after + 1, limit=1))
     else:
         found = search.ids(below=before, limit=PAGE + 1)
         ids, more_older = found[:PAGE], len(found) > PAGE
-        more_newer = before is not None and bool(search.ids(above=before - 1, newest_first=False, limit=1))
+        more_newer = bool(ids and before is not None and search.ids(above=before - 1, newest_first=False, limit=1))
     rows = events_of(ids)
     return Page(
         rows=tuple(_row(event) for event in rows),
