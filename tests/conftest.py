@@ -91,6 +91,14 @@ def _fast_and_alone(settings: Any) -> None:
     snapshot.forget()
 
 
+def reached_by() -> dict[str, Any]:
+    """Return how psycopg reaches the PostgreSQL database of the tests, as whoever runs them."""
+    from django.db import connection
+
+    parameters = connection.get_connection_params()
+    return {name: parameters[name] for name in ("dbname", "user", "password", "host", "port") if name in parameters}
+
+
 # --- Tenants and people ----------------------------------------------------------------------------------------------
 
 

@@ -78,7 +78,7 @@ def audit_page(filters: Mapping[str, Any], *, before: int | None = None, after: 
     if after is not None:
         found = search.ids(above=after, newest_first=False, limit=PAGE + 1)
         ids, more_newer = found[:PAGE][::-1], len(found) > PAGE
-        more_older = bool(ids) and bool(search.ids(below=after + 1, limit=1))
+        more_older = bool(ids and search.ids(below=after + 1, limit=1))
     else:
         found = search.ids(below=before, limit=PAGE + 1)
         ids, more_older = found[:PAGE], len(found) > PAGE

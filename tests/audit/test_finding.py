@@ -27,14 +27,12 @@ from approvals.models import Grant, Proposal
 from approvals.services import reject
 from approvals.tracing import trace
 from tests.audit.conftest import append_some, unguarded
+from tests.conftest import reached_by
 from tests.deciding import approve
 from tests.shop import drive, only_proposal, open_shop, start
 from tools.backoffice.models import Refund
 
 SignedIn = Callable[[User], Client]
-
-
-REACHED_BY = ("dbname", "host", "port", "user", "password")
 
 
 def index() -> int:
@@ -244,8 +242,7 @@ def test_a_writer_of_another_role_is_waited_for_although_what_it_does_is_hidden(
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no roles")
     role = f"plain_{os.getpid()}"
-    known = {name: value for name, value in connection.get_connection_params().items() if name in REACHED_BY}
-    with psycopg.connect(**known) as other, connection.cursor() as cursor:
+    with psycopg.connect(**reached_by()) as other, connection.cursor() as cursor:
         cursor.execute(f"create role {role}")
         try:
             cursor.execute(f"set role {role}")

@@ -18,7 +18,7 @@ from agentops.tenancy.models import Tenant
 from approvals.models import Decision, Grant, Proposal
 from tests.bench.copies import Copies, read_template, spread
 from tests.bench.workload import AGENT
-from tests.conftest import person
+from tests.conftest import person, reached_by
 from tests.deciding import approve
 from tests.shop import drive, only_proposal, open_shop, start
 from tools.contracts import action_digest
@@ -33,9 +33,7 @@ def sql() -> Iterator[Any]:
         pytest.skip("rows are copied with COPY, which PostgreSQL alone has")
     import psycopg
 
-    parameters = connection.get_connection_params()
-    known = {name: parameters[name] for name in ("dbname", "user", "password", "host", "port") if name in parameters}
-    with psycopg.connect(**known, autocommit=True) as opened:
+    with psycopg.connect(**reached_by(), autocommit=True) as opened:
         yield opened
 
 

@@ -24,6 +24,7 @@ from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from tests.bench_audit.pages import STATEMENTS
 from tests.bench_audit.seeding import TINY, seed
+from tests.conftest import reached_by
 from tests.proof.processes import ROOT
 from tests.run import LISTENING, listens
 
@@ -36,10 +37,8 @@ def test_terms_hours_facts_and_cells_are_those_the_product_makes(monkeypatch: py
         pytest.skip("rows are copied with COPY, which PostgreSQL alone has")
     import psycopg
 
-    parameters = connection.get_connection_params()
-    known = {name: parameters[name] for name in ("dbname", "user", "password", "host", "port") if name in parameters}
     said: list[str] = []
-    seed(TINY, partial(psycopg.connect, **known, autocommit=True), said.append, tables=None)
+    seed(TINY, partial(psycopg.connect, **reached_by(), autocommit=True), said.append, tables=None)
     try:
         for tenant in Tenant.objects.order_by("pk"):
             with tenant_scope(tenant):

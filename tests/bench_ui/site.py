@@ -15,7 +15,7 @@ from urllib.request import urlopen
 from tests.bench.copies import Copies
 from tests.bench.deployment import Deployment
 from tests.bench_ui.world import Place
-from tests.proof.processes import BIN, Process, eventually, free_port, manage
+from tests.proof.processes import BIN, SPEAKING, Process, eventually, free_port, manage
 
 GRACE_S = "3"
 
@@ -42,8 +42,7 @@ def serving(deployment: Deployment, say: Callable[[str], None], *, processes: in
     done = manage("collectstatic", "--noinput", "--verbosity", "0", env=env)
     assert done.returncode == 0, done.stderr
     ports = free_port(), free_port()
-    speaking = ("--loop", "agentops.connections:Loop", "--http", "agentops.connections:Connection")
-    common = ("--lifespan", "off", "--no-access-log", "--workers", str(processes), *speaking)
+    common = ("--lifespan", "off", "--no-access-log", "--workers", str(processes), *SPEAKING)
     words = ("agentops.asgi:application", "--timeout-graceful-shutdown", GRACE_S, *common)
     web = _uvicorn(deployment, env, "web", ports[0], *words)
     floor = _uvicorn(deployment, env, "floor", ports[1], "tests.bench_ui.floor:application", *common)

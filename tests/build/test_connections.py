@@ -5,7 +5,6 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 import uvicorn
@@ -63,8 +62,8 @@ class Greeting(asyncio.Protocol):
 class Serving:
     """An event loop in a thread of its own, which listens on a socket that others listen on too."""
 
-    def __init__(self, listener: socket.socket, name: str, loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-        self._loop = loop()
+    def __init__(self, listener: socket.socket, name: str) -> None:
+        self._loop = Loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         opening = self._loop.create_server(lambda: Greeting(name), sock=listener.dup(), backlog=64)
@@ -93,7 +92,7 @@ def listener() -> socket.socket:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_connections_are_shared_about_evenly(listener: socket.socket) -> None:
     with listener:
-        serving = [Serving(listener, name, Loop) for name in ("a", "b")]
+        serving = [Serving(listener, name) for name in ("a", "b")]
         visitors = []
         for _ in range(8):
             visitors.append(socket.create_connection(listener.getsockname(), timeout=10))
@@ -110,11 +109,11 @@ def test_connections_are_shared_about_evenly(listener: socket.socket) -> None:
 def test_who_has_left_does_not_count_and_a_closed_server_takes_nobody(listener: socket.socket) -> None:
     with listener:
         place = listener.getsockname()
-        one = Serving(listener, "a", Loop)
+        one = Serving(listener, "a")
         for _ in range(30):
             with socket.create_connection(place, timeout=10) as visitor:
                 assert visitor.recv(1) == b"a"
-        other = Serving(listener, "b", Loop)
+        other = Serving(listener, "b")
         one.close()
         with socket.create_connection(place, timeout=10) as visitor:
             assert visitor.recv(1) == b"b"

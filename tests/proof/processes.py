@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+SPEAKING = ("--loop", "agentops.connections:Loop", "--http", "agentops.connections:Connection")
+"""How uvicorn talks to browsers, as the README says."""
 
 
 def eventually(look: Callable[[], T], *, within_s: float = 60.0, every_s: float = 0.05) -> T:

@@ -15,7 +15,7 @@ from agentops.audit.packing import unpack
 from agentops.audit.services import read
 from tests.proof.brokers import Broker, corner
 from tests.proof.databases import Database, own_database, server_of_the_tests
-from tests.proof.processes import BIN, Process, environment, eventually, free_port, manage, prepared
+from tests.proof.processes import BIN, SPEAKING, Process, environment, eventually, free_port, manage, prepared
 from tests.proof.visitors import Browser, Program
 from tests.stubs.model_server import Asked, ModelServer, Reply, support
 
@@ -75,8 +75,7 @@ class Deployment:
 
     def start_all(self) -> None:
         port = self.site.rpartition(":")[2]
-        speaking = ("--loop", "agentops.connections:Loop", "--http", "agentops.connections:Connection")
-        self.start("web", "uvicorn", "agentops.asgi:application", "--lifespan", "off", "--port", port, *speaking)
+        self.start("web", "uvicorn", "agentops.asgi:application", "--lifespan", "off", "--port", port, *SPEAKING)
         self.start("beat", "celery", "-A", "agentops", "beat")
         self.start_worker()
         eventually(self._healthy)
