@@ -4,6 +4,7 @@ Unset, everything describes the embedded mode: SQLite, a worker inside the web p
 `AGENTOPS_DATA_DIR`. Setting `BROKER_URL` to Redis or RabbitMQ is what makes a process a production process.
 """
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -373,6 +374,8 @@ OTEL_CONTENT = env.flag("OTEL_CONTENT", default=False)
 LOG_FORMAT = env.choice("LOG_FORMAT", ("json", "console"), "json")
 LOG_LEVEL = env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
 
+# A request is one line, when it has been answered: another one that it began costs a fortieth of a page.
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
 _LOG_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
     add_place,
@@ -417,7 +420,7 @@ LOGGING: dict[str, Any] = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
-        # The request middleware already writes one line per request.
+        # The request middleware writes one line per request.
         "uvicorn.access": {"level": "WARNING"},
         "django.server": {"handlers": [], "propagate": False},
         "celery.worker.strategy": {"level": "WARNING"},
