@@ -18,7 +18,7 @@ from approvals.selectors import QueueRow
 
 
 def rows(found: Sequence[QueueRow], *, me: int | None, now: datetime) -> list[dict[str, Any]]:
-    """Return the items of `approvals/_items.html`. At most three queries: people, task types, stops; seldom any."""
+    """Return the items of the tag `rows`. At most three queries: people, task types, stops; seldom any."""
     stops = recent_stops()
     people = people_with(
         {pk for one in found for pk in (one.decided_by_id, one.leased_by_id, one.assigned_to_id) if pk}

@@ -1,4 +1,4 @@
-"""Print the rows of the queue: {% load rows %}{% row item %}, an item being one of `approvals.rows`.
+"""Print the rows of the queue: {% load rows %}{% rows items %}, each an item of `approvals.rows`.
 
 A page has fifty rows of twenty values each, and is what people ask for most. As a template they took two thirds of
 the time of the whole page, so this one piece of markup is written here. What does not change from one moment to the
@@ -6,7 +6,7 @@ next is remembered under everything it was made of, so that nothing can be shown
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from html import escape
@@ -29,11 +29,16 @@ LONGEST = 2_000
 
 
 @register.simple_tag
-def row(item: Mapping[str, Any]) -> SafeString:
-    """Print one row: the edge with band and score, the sentence, and below it what is about it.
+def rows(items: Iterable[Mapping[str, Any]]) -> SafeString:
+    """Print rows: of each the edge with band and score, the sentence, and below it what is about it.
 
     What an htmx request does stands on the list around the rows, from which they inherit it.
     """
+    # What is put in is escaped, digits, or our own markup.
+    return mark_safe("".join(map(_row, items)))  # noqa: S308
+
+
+def _row(item: Mapping[str, Any]) -> str:
     closed, now = item["closed"], item["now"]
     made_of = (
         *(item["id"], item["address"], item["band"], item["score"], item["sentence"], item["consequence"]),
@@ -41,8 +46,7 @@ def row(item: Mapping[str, Any]) -> SafeString:
     )
     short = len(item["sentence"]) + len(item["consequence"]) <= LONGEST
     named, what, about, due = _remembered(*made_of) if short else _parts(*made_of)
-    # What is put in is escaped, digits, or our own markup.
-    return mark_safe(  # noqa: S308
+    return (
         f'<li class="row{" gone" if closed else ""}"{named} data-state="{escape(item["state"])}"'
         f"{_CURRENT if item['selected'] else ''}>{what}{_whose(item)}{about}{span(now - item['age'])} ago</time></span>"
         f"{'' if closed else _due(item, due, now)}</span></a></li>\n"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.template import Context
 
+from approvals.templatetags.assessment import consequence, risk
 from approvals.templatetags.pieces import argument as printed_argument
 from approvals.templatetags.pieces import attest, binding, budget, field, gates, past
 
@@ -190,3 +191,56 @@ def test_a_budget_says_what_is_left_and_what_is_not_enough() -> None:
     assert "none" in page.text
     assert "\N{EN DASH}" in page.text
     assert "script" not in {tag for tag, _ in page.found}
+
+
+def test_no_consequence_lets_foreign_text_out() -> None:
+    printed = consequence(
+        {
+            "money": HOSTILE,
+            "blast": [{"kind": HOSTILE, "count": None, "detail": HOSTILE}, {"kind": "orders", "count": 1}],
+            "egress": [HOSTILE, "example.com"],
+            "reversible": {"state": HOSTILE, "text": HOSTILE},
+            "facts": [{"label": HOSTILE, "value": HOSTILE}],
+            "warnings": [HOSTILE],
+        }
+    )
+    page = Elements(printed)
+    assert {tag for tag, _ in page.found} == {"dl", "div", "dt", "dd", "small", "bdi", "span", "ul", "li"}
+    assert page.text.count("<script>") == 8
+    assert page.text.count("Unknown") == 1
+    assert printed.count("U+202E") == 8
+
+
+def test_an_empty_consequence_promises_nothing() -> None:
+    page = Elements(consequence({}))
+    assert page.text == "TouchesunknownLeaves the tenantnothing"
+
+
+@pytest.mark.parametrize("open_to_edits", [True, False])
+def test_no_risk_lets_foreign_text_out(open_to_edits: bool) -> None:
+    reason = {"points": HOSTILE, "text": HOSTILE, "args": [f"/{HOSTILE}/0", "/b", "/c", "/d", "/e"]}
+    found = {
+        "score": HOSTILE,
+        "band": HOSTILE,
+        "reasons": [reason] * 7,
+        "floors": [f"{HOSTILE}: {HOSTILE}", "At least High: it deletes data"],
+        "lower": [{"path": f"/{HOSTILE}", "text": HOSTILE, "band": HOSTILE}],
+        "engine": HOSTILE,
+        "weights": HOSTILE,
+    }
+    shown = {"status": "pending", "url": f"/p?{HOSTILE}"}
+    card = {"risk": found, "p": shown, "can_decide": open_to_edits, "cannot_approve_why": "", "weights_url": HOSTILE}
+    page = Elements(risk(card))
+    allowed = {"section", "div", "svg", "path", "b", "span", "ul", "li", "a", "details", "summary", "p"}
+    assert {tag for tag, _ in page.found} <= allowed
+    assert "and 1 more" in page.text
+    assert "2 more, and how the points are worked out" in page.text
+    assert any("data-edit" in attrs for _, attrs in page.found) is open_to_edits
+    assert not any(name.startswith("on") for _, attrs in page.found for name in attrs)
+
+
+def test_a_risk_without_reasons_is_not_called_safe() -> None:
+    card = {"risk": {"score": 0, "band": "low"}, "p": {"status": "pending", "url": "/p"}, "can_decide": True}
+    page = Elements(risk(card | {"cannot_approve_why": "", "weights_url": "/risk"}))
+    assert "That is not the same as safe." in page.text
+    assert "Low risk" in page.text

@@ -20,7 +20,8 @@ from approvals import figures, ladder, selectors
 from approvals.filters import Filters, parse
 from approvals.models import Proposal
 from approvals.rows import rows
-from approvals.templatetags.rows import LONGEST, row
+from approvals.templatetags.rows import LONGEST
+from approvals.templatetags.rows import rows as print_rows
 from tests.approvals.test_queue_views import another, crowd
 from tests.conftest import person
 from tests.shop import drive, only_proposal, open_shop, start
@@ -47,7 +48,7 @@ def _addresses_of_a_tenant() -> Iterator[None]:
 def printed(me: int | None = None, now: datetime | None = None) -> str:
     moment = now or timezone.now()
     found = selectors.queue_page(Filters(), now=moment).rows
-    return "".join(row(item) for item in rows(found, me=me, now=moment))
+    return print_rows(rows(found, me=me, now=moment))
 
 
 @pytest.mark.parametrize(
@@ -94,8 +95,8 @@ def test_whose_it_is_depends_on_who_looks(proposal: Proposal, bob: User, sam: Us
 def test_a_row_leads_into_the_tenant_that_is_looked_at(proposal: Proposal) -> None:
     now = timezone.now()
     [item] = rows(selectors.queue_page(Filters(), now=now).rows, me=None, now=now)
-    assert 'href="/t/one/x/' in row(item | {"address": "/t/one/x/"})
-    assert 'href="/t/two/x/' in row(item | {"address": "/t/two/x/"})
+    assert 'href="/t/one/x/' in print_rows([item | {"address": "/t/one/x/"}])
+    assert 'href="/t/two/x/' in print_rows([item | {"address": "/t/two/x/"}])
 
 
 @pytest.mark.parametrize("length", [1, LONGEST])
