@@ -19,19 +19,22 @@ from approvals.blanks import Blanks, Pieces, filled_in
 register = template.Library()
 
 _ID: Final = uuid4()
-_BLANKS: Final = Blanks("csrf", "version", "digest", "token", "due", id=str(_ID))
+_OWN: Final = ("due", "fields", "attested")
+"""What a form may be told that is another on each card; `fields` and `attested` are markup of `pieces`."""
+
+_BLANKS: Final = Blanks("csrf", "version", "digest", "token", *_OWN, id=str(_ID))
 
 
 @register.simple_tag(takes_context=True)
 def panel(context: Context, name: str, **told: Any) -> SafeString:
     """Print a form of the card. It may use `p`, `card.bar.token`, `card.draft`, `card.errors`, `open`, `together`, and
-    what it is `told`: `due` is filled in, the rest is kept for a small number of values.
+    what it is `told`: what is in `_OWN` is filled in, the rest is kept for a small number of values.
     """
     card, proposal, csrf = context["card"], context["p"], str(context.get("csrf_token") or "")
     if context.get("open") or not card["untouched"] or not csrf:
         with context.push(**told):
             return _template(name).render(context)
-    due = told.pop("due", "")
+    own = {key: told.pop(key) for key in _OWN if key in told}
     kept = tuple((key, _kept(value)) for key, value in told.items())
     pieces = _pieces(name, get_urlconf(), get_script_prefix(), bool(context.get("together")), kept)
     values = {
@@ -40,9 +43,8 @@ def panel(context: Context, name: str, **told: Any) -> SafeString:
         "version": str(int(proposal["version"])),
         "digest": proposal["digest"],
         "token": card["bar"]["token"],
-        "due": due,
     }
-    return filled_in(pieces, values)
+    return filled_in(pieces, values | own)
 
 
 def _kept(value: Any) -> Any:
@@ -59,7 +61,7 @@ def _pieces(name: str, urlconf: str | None, prefix: str, together: bool, told: t
         "card": {"draft": {}, "errors": {}, "bar": {"token": _BLANKS["token"]}},
         "together": together,
         "csrf_token": _BLANKS["csrf"],
-        "due": _BLANKS["due"],
+        **{name: _BLANKS[name] for name in _OWN},
     }
     return _BLANKS.cut(_template(name).render(Context(context)))
 

@@ -1,4 +1,4 @@
-"""Print what a card has many of: {% load pieces %}{% field argument %}{% attest bar "edit" %}{% past history %}.
+"""Print what a card has many of: {% load pieces %}{% fields arguments %}{% attest bar "edit" %}{% past history %}.
 
 {% binding %}                what every form of a card brings back: version, digest and view token
 {% gates card.bar.gates %}   what has to be there before an approval counts; the server checks it all again
@@ -9,7 +9,7 @@ As templates they took half of the time of a card, so these few pieces of markup
 Whatever is put in is escaped, made inert, or our own markup.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -25,8 +25,12 @@ register = template.Library()
 
 
 @register.simple_tag
-def field(argument: Mapping[str, Any]) -> SafeString:
-    """Print the field in which an argument is edited, with what was proposed below it."""
+def fields(arguments: Iterable[Mapping[str, Any]]) -> SafeString:
+    """Print the fields in which arguments are edited, each with what was proposed below it."""
+    return mark_safe("".join(_field(one) for one in arguments if one["editable"]))  # noqa: S308
+
+
+def _field(argument: Mapping[str, Any]) -> str:
     one = argument["field"]
     place = escape(f"f-{argument['name']}")
     name, value = escape(one["name"]), escape(one["value"] if one["value"] is not None else "")
@@ -53,7 +57,7 @@ def field(argument: Mapping[str, Any]) -> SafeString:
     more = f" · {escape(one['help'])}" if one["help"] else ""
     was = f'<p class="was">Proposed: <bdi class="data">{inert(argument["text"])}</bdi>{more}</p>'
     label = f'<label for="{place}">{inert(argument["name"])}</label>'
-    return mark_safe(f'<div class="field">{label}{control}{wrong}{was}</div>')  # noqa: S308
+    return f'<div class="field">{label}{control}{wrong}{was}</div>'
 
 
 def _option(value: object, label: object, selected: bool) -> str:

@@ -9,7 +9,7 @@ from django.template import Context
 
 from approvals.templatetags.assessment import consequence, risk
 from approvals.templatetags.pieces import argument as printed_argument
-from approvals.templatetags.pieces import attest, binding, budget, field, gates, past
+from approvals.templatetags.pieces import attest, binding, budget, fields, gates, past
 
 HOSTILE = "\"><script>alert(1)</script>'\N{RIGHT-TO-LEFT OVERRIDE}"
 
@@ -36,13 +36,13 @@ class Elements(HTMLParser):
 
 def argument(kind: str, **changes: object) -> dict[str, Any]:
     given = {"kind": kind, "name": "arg:/x", "value": "v", "choices": (), "currency": "EUR", "help": "", "error": ""}
-    return {"name": "x", "text": "v", "field": given | changes}
+    return {"name": "x", "text": "v", "editable": True, "field": given | changes}
 
 
 @pytest.mark.parametrize("kind", ["text", "number", "textarea", "money", "select"])
 def test_no_field_lets_foreign_text_out(kind: str) -> None:
     one = argument(kind, value=HOSTILE, choices=((HOSTILE, HOSTILE),), currency=HOSTILE, help=HOSTILE, error=HOSTILE)
-    printed = field(one | {"name": HOSTILE, "text": HOSTILE})
+    printed = fields([one | {"name": HOSTILE, "text": HOSTILE}])
     page = Elements(printed)
     assert {tag for tag, _ in page.found} <= {
         "div",
@@ -63,13 +63,13 @@ def test_no_field_lets_foreign_text_out(kind: str) -> None:
 
 
 def test_a_field_shows_its_value_and_what_was_proposed() -> None:
-    assert Elements(field(argument("number", value="12"))).only("input")["inputmode"] == "decimal"
-    assert Elements(field(argument("textarea", value="a\nb"))).text.startswith("xa\nb")
-    assert "EUR" in Elements(field(argument("money"))).text
-    chosen = Elements(field(argument("select", value="b", choices=(("a", "A"), ("b", "B"))))).found
+    assert Elements(fields([argument("number", value="12")])).only("input")["inputmode"] == "decimal"
+    assert Elements(fields([argument("textarea", value="a\nb")])).text.startswith("xa\nb")
+    assert "EUR" in Elements(fields([argument("money")])).text
+    chosen = Elements(fields([argument("select", value="b", choices=(("a", "A"), ("b", "B")))])).found
     assert [attrs["value"] for tag, attrs in chosen if tag == "option" and "selected" in attrs] == ["b"]
-    assert "Proposed: v · Why" in Elements(field(argument("text", help="Why"))).text
-    assert "aria-invalid" not in field(argument("text"))
+    assert "Proposed: v · Why" in Elements(fields([argument("text", help="Why")])).text
+    assert "aria-invalid" not in fields([argument("text")])
 
 
 def test_questions_and_facts_are_asked_without_letting_foreign_text_out() -> None:
