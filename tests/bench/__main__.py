@@ -5,56 +5,34 @@ uses the PostgreSQL and Redis that listen on this machine, in a database and a q
 """
 
 import argparse
-import json
-import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench.report import Row, number, table
-from tests.run import clean_environment
+from tests.bench.opening import deployed, forget_configuration
+from tests.bench.report import RESULTS, Row, say, shown, table, write
 
-RESULTS = Path(__file__).resolve().parents[2] / "test-results"
 NAMES = ("floor", "throughput", "costs", "latency", "long", "paused", "models", "gate")
-
-
-def say(text: str) -> None:
-    """Print at once."""
-    print(text, flush=True)
 
 
 def on_postgresql(names: Sequence[str], size: str) -> list[Row]:
     """Measure on PostgreSQL and Redis."""
-    from tests.bench.deployment import Deployment
     from tests.bench.floor import Floor
-    from tests.bench.servers import servers
-    from tests.proof.databases import own_database
 
-    with tempfile.TemporaryDirectory(prefix="agentops-bench-") as directory, servers() as found:
-        for name, origin in found.origins.items():
-            say(f"{name} is {origin}.")
-        _forget_configuration()
-        with own_database(found.postgresql, Path(directory) / "owner") as database:
-            place = Deployment(database, found.redis, Path(directory))
-            place.become()
-            from tests.bench import scenarios, workload
+    with deployed("") as place:
+        from tests.bench import scenarios, workload
 
-            sizes = scenarios.SIZES[size]
-            site = scenarios.Site(place, workload.seed(), Floor(database.superuser), sizes, say)
-            site.floor.measure(sizes.floor_s)
-            rows: list[Row] = []
-            for name in names:
-                began = time.monotonic()
-                rows += map(shown, scenarios.ALL[name](site))
-                say(f"{name} took {time.monotonic() - began:.0f} s")
-            place.sql.close()
-            from django.db import connections
-
-            connections.close_all()
-            return rows
+        sizes = scenarios.SIZES[size]
+        site = scenarios.Site(place, workload.seed(), Floor(place.database.superuser), sizes, say)
+        site.floor.measure(sizes.floor_s)
+        rows: list[Row] = []
+        for name in names:
+            began = time.monotonic()
+            rows += shown(scenarios.ALL[name](site))
+            say(f"{name} took {time.monotonic() - began:.0f} s")
+        return rows
 
 
 def on_sqlite(size: str) -> list[Row]:
@@ -62,24 +40,11 @@ def on_sqlite(size: str) -> list[Row]:
     from tests.bench import embedded
 
     with tempfile.TemporaryDirectory(prefix="agentops-bench-", ignore_cleanup_errors=True) as directory:
-        _forget_configuration()
+        forget_configuration()
         embedded.become(Path(directory))
         from tests.bench import scenarios
 
-        return list(map(shown, embedded.Embedded(Path(directory), scenarios.SIZES[size]).rows()))
-
-
-def shown(row: Row) -> Row:
-    """Say a figure as soon as it is there."""
-    say(f"  {row.group}: {row.name}: {number(row.value)} {row.unit}  {row.note}")
-    return row
-
-
-def _forget_configuration() -> None:
-    """Drop what configures the product in the environment, so that every machine measures the same."""
-    kept = clean_environment()
-    for name in set(os.environ) - set(kept):
-        del os.environ[name]
+        return list(shown(embedded.Embedded(Path(directory), scenarios.SIZES[size]).rows()))
 
 
 def main() -> int:
@@ -96,12 +61,8 @@ def main() -> int:
     rows = on_sqlite(size) if given.sqlite else on_postgresql(given.only or NAMES, size)
     say("")
     say(table(rows))
-    given.output.mkdir(exist_ok=True)
     path = given.output / ("bench-sqlite.json" if given.sqlite else "bench.json")
-    machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
-    written = {"size": size, "seconds": round(time.monotonic() - began), "machine": machine}
-    path.write_text(json.dumps(written | {"rows": [row.to_json() for row in rows]}, indent=1))
-    say(f"\nWritten to {path}")
+    write(rows, path, seconds=time.monotonic() - began, size=size)
     return 0
 
 

@@ -7,12 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.bench.report import say
 from tests.run import clean_environment
-
-
-def say(text: str) -> None:
-    """Print at once."""
-    print(text, flush=True)
 
 
 @contextmanager
@@ -29,7 +25,7 @@ def deployed(keep: str) -> Iterator[Any]:
     with files as directory, servers() as found:
         for name, origin in found.origins.items():
             say(f"{name} is {origin}.")
-        _forget_configuration()
+        forget_configuration()
         with own_database(found.postgresql, Path(directory) / "owner", keep=keep) as database:
             place = Deployment(database, found.redis, Path(directory))
             place.become()
@@ -42,8 +38,11 @@ def deployed(keep: str) -> Iterator[Any]:
                 place.sql.close()
 
 
-def _forget_configuration() -> None:
-    """Drop what configures the product in the environment; the browser works beside the database here."""
+def forget_configuration() -> None:
+    """Drop what configures the product in the environment, so that every machine measures the same.
+
+    A browser works beside the database in some.
+    """
     kept = clean_environment()
     for name in set(os.environ) - set(kept):
         del os.environ[name]

@@ -1,7 +1,19 @@
 """What a benchmark found: one table for people, the same as JSON for programs."""
 
-from collections.abc import Sequence
+import json
+import os
+import platform
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+RESULTS: Final = Path(__file__).resolve().parents[2] / "test-results"
+
+
+def say(text: str) -> None:
+    """Print at once."""
+    print(text, flush=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +30,22 @@ class Row:
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
+
+
+def shown(rows: Iterable[Row]) -> Iterator[Row]:
+    """Say each figure as soon as it is there."""
+    for row in rows:
+        say(f"  {row.group}: {row.name}: {number(row.value)} {row.unit}  {row.target}  {row.note}")
+        yield row
+
+
+def write(rows: Sequence[Row], path: Path, *, seconds: float, **more: object) -> None:
+    """Write figures as JSON, with what they were measured on, and say where."""
+    path.parent.mkdir(exist_ok=True)
+    machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
+    told = more | {"seconds": round(seconds), "machine": machine, "rows": [row.to_json() for row in rows]}
+    path.write_text(json.dumps(told, indent=1))
+    say(f"\nWritten to {path}")
 
 
 def number(value: float) -> str:

@@ -6,21 +6,17 @@ fills the database that `--database` names, which is kept and used again.
 """
 
 import argparse
-import json
-import os
-import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests import chromium
-from tests.bench.opening import deployed, say
-from tests.bench.report import Row, number, table
+from tests.bench.opening import deployed
+from tests.bench.report import RESULTS, Row, say, shown, table, write
 
-RESULTS = Path(__file__).resolve().parents[2] / "test-results"
 NAMES = ("pages", "statements", "paint", "verify", "lag")
 
 
@@ -77,13 +73,6 @@ def _paint(found: Any, place: Any, *, contexts: int) -> Iterator[Row]:
         browser.close()
 
 
-def shown(rows: Iterable[Row], say: Callable[[str], None]) -> Iterator[Row]:
-    """Say figures as soon as they are there."""
-    for row in rows:
-        say(f"  {row.group}: {row.name}: {number(row.value)} {row.unit}  {row.target}  {row.note}")
-        yield row
-
-
 def main() -> int:
     """Fill a database, and measure unless only that was asked for."""
     parser = argparse.ArgumentParser(prog="tests.bench_audit", description="Measure the record at full size.")
@@ -103,14 +92,9 @@ def main() -> int:
         filled(deployment, given)
         if given.what == "seed":
             return 0
-        rows = list(shown(measured(deployment, given), say))
+        rows = list(shown(measured(deployment, given)))
     say(f"\n{table(rows)}")
-    given.output.mkdir(exist_ok=True)
-    path = given.output / "bench-audit.json"
-    machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
-    written = {"scale": given.scale, "seconds": round(time.monotonic() - began), "machine": machine}
-    path.write_text(json.dumps(written | {"rows": [row.to_json() for row in rows]}, indent=1))
-    say(f"\nWritten to {path}")
+    write(rows, given.output / "bench-audit.json", seconds=time.monotonic() - began, scale=given.scale)
     return 0
 
 

@@ -6,9 +6,6 @@ each is what was promised. With `seed` it only fills the database that `--databa
 """
 
 import argparse
-import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,19 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from tests import chromium
-from tests.bench.opening import deployed, say
-from tests.bench.report import Row, number, table
+from tests.bench.opening import deployed
+from tests.bench.report import RESULTS, Row, say, shown, table, write
 from tests.bench_ui.verdict import verdicts
 
-RESULTS = Path(__file__).resolve().parents[2] / "test-results"
 NAMES = ("audit", "server", "statements", "paint", "allowlist", "keyboard", "shift", "weight", "streams")
 IN_BROWSER = {"paint", "allowlist", "keyboard", "shift", "weight"}
-
-
-def shown(row: Row) -> Row:
-    """Say a figure as soon as it is there."""
-    say(f"  {row.group}: {row.name}: {number(row.value)} {row.unit}  {row.target}  {row.note}")
-    return row
 
 
 def filled(deployment: Any, given: argparse.Namespace) -> None:
@@ -53,12 +43,12 @@ def measured(deployment: Any, given: argparse.Namespace) -> list[Row]:
 
     names = given.only or NAMES
     seconds = given.seconds if not given.tiny else 0.5
-    rows: list[Row] = list(map(shown, seeding.verified(deployment.sql))) if "audit" in names else []
+    rows: list[Row] = list(shown(seeding.verified(deployment.sql))) if "audit" in names else []
     with site.serving(deployment, say, processes=1 if given.tiny else site.CORES) as found:
         big = world.find_place(0)
         for name, act in (("server", partial(server.responses, seconds=seconds)), ("statements", server.statements)):
             if name in names:
-                rows += map(shown, act(found, big))
+                rows += shown(act(found, big))
         if IN_BROWSER & set(names):
             rows += _in_browser(found, big, names, tiny=given.tiny)
     if "streams" in names:
@@ -67,7 +57,7 @@ def measured(deployment: Any, given: argparse.Namespace) -> list[Row]:
             place = world.another_place()
             world.play(place, [scene for scene in world.WAITING if scene.name == "low note"], deployment.sql)
             minutes = 0.1 if given.tiny else given.minutes
-            rows += map(shown, streams.open_streams(found, place, count=20 if given.tiny else 200, minutes=minutes))
+            rows += shown(streams.open_streams(found, place, count=20 if given.tiny else 200, minutes=minutes))
     return rows
 
 
@@ -92,7 +82,7 @@ def _in_browser(site: Any, big: Any, names: tuple[str, ...], *, tiny: bool) -> I
         }
         for name, act in acts.items():
             if name in names:
-                yield from map(shown, act())
+                yield from shown(act())
         browser.close()
 
 
@@ -124,12 +114,7 @@ def main() -> int:
             return 0
         rows = measured(deployment, given)
     say(f"\n{table(rows)}\n\n{verdicts(rows)}")
-    given.output.mkdir(exist_ok=True)
-    path = given.output / "bench-ui.json"
-    machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
-    written = {"scale": given.scale, "seconds": round(time.monotonic() - began), "machine": machine}
-    path.write_text(json.dumps(written | {"rows": [row.to_json() for row in rows]}, indent=1))
-    say(f"\nWritten to {path}")
+    write(rows, given.output / "bench-ui.json", seconds=time.monotonic() - began, scale=given.scale)
     return 0
 
 
