@@ -16,6 +16,7 @@ from agentops.engine.transitions import CallState
 from agentops.runs.recording import stream_of
 from agentops.runs.timeline import Told, tell
 from agentops.tenancy.access import Actor, can
+from agentops.tenancy.prepared import along
 from approvals import claims, freezing, policies
 from approvals.arguments import arguments_of
 from approvals.asked import asking, questions_of
@@ -25,7 +26,7 @@ from approvals.evidence import evidence_of, unsupported_in
 from approvals.kinds import kinds_of
 from approvals.meter import meter_of
 from approvals.models import Proposal, RejectReason, RejectScope, Status
-from approvals.past import past_of
+from approvals.past import asked_for, past_of
 from approvals.policy import in_words
 from approvals.previews import previews
 from approvals.receipt import receipt_of
@@ -79,8 +80,10 @@ def card_of(
     goes on; otherwise a new one is made. `chosen` is False for a card that nobody has asked for.
     """
     contract = registry.get(proposal.tool, proposal.contract_version)
-    recorded = load(stream_of(proposal.run_id))
-    told = tell(recorded)
+    with along(asked_for(proposal)):
+        recorded = load(stream_of(proposal.run_id))
+        told = tell(recorded)
+        history = past_of(proposal, told)
     decision = decision_on(proposal) if proposal.status in (Status.APPROVED, Status.REJECTED) else None
     pending = proposal.status == Status.PENDING
     typed = draft or Draft()
@@ -112,7 +115,7 @@ def card_of(
         "others": others(proposal, waiting_with(proposal)) if pending and _several_wait(told) else [],
         "together_url": reverse("together", args=[proposal.run_id]),
         "later": [asdict(step) for step in later_steps(told.state)] if pending else [],
-        "history": past_of(proposal, told),
+        "history": history,
         "receipt": receipt_of(proposal, decision, told, recorded),
         "questions": questions_of(proposal, told.state),
         "asking": asking(proposal, told.state),

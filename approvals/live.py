@@ -26,7 +26,7 @@ from agentops.audit.models import Event
 from agentops.engine import events
 from agentops.tenancy.access import ACTIONS_BY_ROLE
 from agentops.tenancy.models import Membership
-from agentops.tenancy.prepared import Query
+from agentops.tenancy.prepared import Ask, Query
 from agentops.tenancy.scope import give_back_connection, tenant_scope
 from agentops.wire.canonical import canonical
 
@@ -140,6 +140,11 @@ def read_topics(text: str) -> Topics | None:
 
 
 # --- reading the table (synchronous, in the tenant's scope) -----------------------------------------------------------
+
+
+def asked_for() -> Ask:
+    """Return what `newest` will ask, so that it can go along with another query."""
+    return _NEWEST, ()
 
 
 def newest() -> int:

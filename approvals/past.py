@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from agentops.audit.models import Event
 from agentops.audit.services import TENANT_STREAM, Recorded, read
 from agentops.runs.timeline import Told
-from agentops.tenancy.prepared import Query
+from agentops.tenancy.prepared import Ask, Query
 from approvals.asked import changes_of
 from approvals.models import Proposal, Status
 from approvals.readings import VIEWED
@@ -25,6 +25,11 @@ _SAID: Final[Mapping[str, str]] = {"proposal.revised": "changed the arguments; t
 
 _BLIND: Final = frozenset({"proposal.seconded", "proposal.vote_taken_back", "proposal.attest_missed", "auth.step_up"})
 """What would say how others see it; nobody is told before it is decided."""
+
+
+def asked_for(proposal: Proposal) -> Ask:
+    """Return what `past_of` will ask, so that it can go along with another query."""
+    return _TOLD, (str(proposal.pk),)
 
 
 def past_of(proposal: Proposal, told: Told) -> list[dict[str, Any]]:
@@ -40,7 +45,8 @@ def past_of(proposal: Proposal, told: Told) -> list[dict[str, Any]]:
 
 def _own(proposal: Proposal) -> Iterator[dict[str, Any]]:
     """Yield what people did to the proposal itself, at most the newest fifty."""
-    for body, digest in _TOLD(str(proposal.pk)):
+    told, values = asked_for(proposal)
+    for body, digest in told(*values):
         for event in read(body, bytes(digest)):
             if proposal.status == Status.PENDING and event.type in _BLIND:
                 continue
@@ -58,8 +64,7 @@ def _told(subject: Any) -> "QuerySet[Event, tuple[str, bytes | memoryview[int]]]
     return found.order_by("-id").values_list("body", "hash")[:MOST]
 
 
-# The index by subject is a partial one.
-_TOLD: Final = Query(_told, replan=True)
+_TOLD: Final = Query(_told)
 
 
 def _text(event: Recorded) -> str:

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 from agentops import clock
 from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import can, require
+from agentops.tenancy.prepared import along
 from agentops.tenancy.requests import TenantRequest
 from agentops.tenancy.scope import give_back_connection
 from approvals import claims, figures, live, names, saved_views, selectors, unknown_views, unknowns
@@ -68,8 +69,9 @@ def queue(request: TenantRequest) -> HttpResponse:
             return unknown_views.card(request, form.opened_call)
         return card_answer(request, fetch(form.opened), status=200)
     now, after = timezone.now(), form.cleaned_data["after"]
-    page = selectors.queue_page(filters, now=now, after=after)
-    context = _context(request, page, filters, now, first=after is None)
+    with along(saved_views.asked_for(request.actor), live.asked_for()):
+        page = selectors.queue_page(filters, now=now, after=after)
+        context = _context(request, page, filters, now, first=after is None)
     if is_fragment(request):
         fragment = FRAGMENTS.get(request.headers.get("HX-Target", ""), "approvals/_list.html")
         return unstored(render(request, fragment, context))

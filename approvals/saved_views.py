@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from agentops.audit.services import record_in_tenant_stream
 from agentops.tenancy.access import Actor, can
-from agentops.tenancy.prepared import Query
+from agentops.tenancy.prepared import Ask, Query
 from agentops.wire.parse import JSONObject, clean_text
 from approvals.filters import BadFilter, Filters, parse
 from approvals.models import SavedView
@@ -59,11 +59,17 @@ BUILT_IN: Final[Sequence[tuple[str, str]]] = (
 )
 
 
+def asked_for(actor: Actor) -> Ask:
+    """Return what `views_of` will ask, so that it can go along with another query."""
+    return _SEEN_BY, (actor.user_id,)
+
+
 def views_of(actor: Actor) -> list[View]:
     """Return the views a person sees: everybody's, the tenant's, their own, each by name. One query."""
     views = list(_built_in(actor.user_id))
     shared = can(actor, SHARE)
-    for pk, owner, name, query in sorted(_SEEN_BY(actor.user_id), key=lambda one: (one[1] is not None, one[2])):
+    seen, values = asked_for(actor)
+    for pk, owner, name, query in sorted(seen(*values), key=lambda one: (one[1] is not None, one[2])):
         try:
             filters = _read(query, actor.user_id)
         except BadFilter:

@@ -1,7 +1,8 @@
 """Statements that PostgreSQL prepares once for each connection, because somebody waits for them all the time.
 
 `fetch` runs one that is written out, `Query` one that the ORM writes: that is compiled and planned once then, instead
-of each time. On SQLite, where both cost little, they go the ordinary way.
+of each time. What is known to be asked soon goes `along` with the statement before it, so that nobody waits for one
+answer after the other. On SQLite, where all of this costs little, they go the ordinary way.
 """
 
 import contextlib
@@ -9,10 +10,11 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 import psycopg
@@ -20,8 +22,16 @@ from django.db import connection, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.query import ModelIterable, get_related_populators
 from django.db.models.sql.compiler import SQLCompiler
+from django_scopes import scopes_disabled
 
-from agentops.tenancy.scope import OpenTenantId, current_tenant_id, scope_is_lifted
+from agentops.tenancy.scope import (
+    OpenTenantId,
+    current_tenant_id,
+    open_tenant_id,
+    scope_is_lifted,
+    settings_around,
+    user_scope,
+)
 
 _NEVER: Final = 1_000_000_000
 _TIMESTAMPTZ: Final = 1184
@@ -39,16 +49,38 @@ def fetch(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
             cursor.execute(sql, [_lite(value) for value in params])
             return cast("list[tuple[Any, ...]]", cursor.fetchall() if cursor.description else [])
     prepared = cursor_of_plans()
+    began = time.monotonic()
+    _execute(prepared, sql, params)
+    if connection.queries_logged:
+        connection.queries_log.append({"sql": sql, "time": f"{time.monotonic() - began:.3f}"})
+    return prepared.fetchall() if prepared.description else []
 
+
+def fetch_all(statements: "Sequence[tuple[str, Sequence[Any]]]") -> list[list[tuple[Any, ...]]]:
+    """Run several statements as `fetch` does, sent together on PostgreSQL; return the rows of each.
+
+    Where no transaction is open they are one: when one of them fails none has happened, and its error is raised.
+    """
+    if connection.vendor != "postgresql" or len(statements) == 1:
+        return [fetch(sql, params) for sql, params in statements]
+    cursors = [cursor_of_plans() for _ in statements]
+    began = time.monotonic()
+    raw = cast("psycopg.Connection[tuple[Any, ...]]", connection.connection)
+    with connection.wrap_database_errors, raw.pipeline():
+        for prepared, (sql, params) in zip(cursors, statements, strict=True):
+            _execute(prepared, sql, params)
+    if connection.queries_logged:
+        spent = f"{(time.monotonic() - began) / len(statements):.3f}"
+        connection.queries_log.extend({"sql": sql, "time": spent} for sql, _ in statements)
+    return [prepared.fetchall() if prepared.description else [] for prepared in cursors]
+
+
+def _execute(prepared: "psycopg.Cursor[tuple[Any, ...]]", sql: str, params: Sequence[Any]) -> None:
     def execute(sql: str, params: Sequence[Any], many: bool, context: Any) -> None:
         with connection.wrap_database_errors:
             prepared.execute(cast(Any, sql), params, prepare=True)
 
-    began = time.monotonic()
     watched(execute, prepared, sql, params)
-    if connection.queries_logged:
-        connection.queries_log.append({"sql": sql, "time": f"{time.monotonic() - began:.3f}"})
-    return prepared.fetchall() if prepared.description else []
 
 
 def watched(
@@ -117,6 +149,49 @@ def _lite(value: Any) -> Any:
     return value
 
 
+# --- what will be asked soon ------------------------------------------------------------------------------------------
+
+
+Ask: TypeAlias = "tuple[Query[Any], tuple[object, ...]]"
+"""A query with the values it will be asked with."""
+
+
+@contextlib.contextmanager
+def along(*asks: Ask) -> Iterator[None]:
+    """Let queries go along with the next one that is asked inside.
+
+    Whoever asks one of them has its rows already, once, as they were then: for reading, not around writing. One that
+    nobody asks was sent in vain. On SQLite nothing is different.
+    """
+    outer = _soon.get()
+    token = _soon.set(_Soon([*(outer.waiting if outer is not None else ()), *asks]))
+    try:
+        yield
+    finally:
+        _soon.reset(token)
+
+
+class _Soon:
+    """What goes along with the next query, and what came back and nobody has asked for yet."""
+
+    def __init__(self, waiting: list[Ask]) -> None:
+        self.waiting = waiting
+        self._found: dict[tuple[int | None, Ask], list[tuple[Any, ...]]] = {}
+
+    def ask(self, query: "Query[Any]", values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        """Return the rows of a query: those that went along before, or those of now, with what waits."""
+        asked, tenant = (query, values), open_tenant_id()
+        if (tenant, asked) in self._found:
+            return self._found.pop((tenant, asked))
+        others, self.waiting = [one for one in self.waiting if one != asked], []
+        rows, *found = fetch_all([each.statement(*told) for each, told in (asked, *others)])
+        self._found |= {(tenant, one): its for one, its in zip(others, found, strict=True)}
+        return rows
+
+
+_soon: ContextVar[_Soon | None] = ContextVar("soon", default=None)
+
+
 # --- what the ORM writes ----------------------------------------------------------------------------------------------
 
 
@@ -168,11 +243,29 @@ class Query(Generic[R]):
         # What is kept has the tenant's filter in it, or not, as the scope was when it was compiled.
         if connection.vendor != "postgresql" or scope_is_lifted() != self._lifted:
             return list(self._build(*values))
+        if self._replan:
+            return self._read(_planned_anew(*self.statement(*values)))
+        soon = _soon.get()
+        return self._read(fetch(*self.statement(*values)) if soon is None else soon.ask(self, values))
+
+    def as_person(self, user_id: int, *values: object) -> list[R]:
+        """Return the rows that a person sees inside `user_scope`, which is open for this query alone."""
+        if connection.vendor != "postgresql" or connection.connection is None:
+            with user_scope(user_id):
+                return self(*values)
+        with scopes_disabled():
+            told, taken_back = settings_around("app.user", str(user_id))
+            return self._read(fetch_all([told, self.statement(*values), taken_back])[1])
+
+    def statement(self, *values: object) -> tuple[str, list[Any]]:
+        """Return the text and the parameters that these values make. PostgreSQL only, in the scope it is for."""
         known = self._compiled
         if known is None:
             known = self._compiled = _compiled(self._build(*map(_Place, range(len(values)))))
-        filled = [_filled(one, values) for one in known.params]
-        return list(_read(known, _planned_anew(known.sql, filled) if self._replan else fetch(known.sql, filled)))
+        return known.sql, [_filled(one, values) for one in known.params]
+
+    def _read(self, found: Sequence[tuple[Any, ...]]) -> list[R]:
+        return list(_read(cast(_Compiled, self._compiled), found))
 
 
 def _planned_anew(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:

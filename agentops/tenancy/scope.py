@@ -1,6 +1,6 @@
 """The tenant scope: whose rows this piece of work may see. Without one there are no rows, only an error."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar
@@ -279,10 +279,25 @@ def _greet(connection: BaseDatabaseWrapper, **_: object) -> None:
             _set(name, value)
 
 
+Statement = tuple[str, Sequence[Any]]
+
+
+def settings_around(name: str, value: str) -> tuple[Statement, Statement]:
+    """Return what sets a setting of the session, and what sets it to what it was: for what is sent in one go.
+
+    Whatever fails in between must take the first back with it, as a transaction does.
+    """
+    return _setting(name, value), _setting(name, _wanted().get(name, ""))
+
+
+def _setting(name: str, value: str) -> Statement:
+    return "select set_config(%s, %s, false)", (name, value)
+
+
 def _set(name: str, value: str) -> None:
     from agentops.tenancy.prepared import fetch
 
-    fetch("select set_config(%s, %s, false)", (name, value))
+    fetch(*_setting(name, value))
 
 
 def _restore(name: str, previous: str) -> None:

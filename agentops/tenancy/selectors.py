@@ -30,6 +30,5 @@ def membership_of(user: AbstractBaseUser, slug: str) -> tuple[Tenant, list[Role]
 
     One query either way, so that an unknown tenant and a foreign one cannot be told apart by time.
     """
-    with user_scope(user.pk):
-        rows = _MEMBER(user.pk, slug)
+    rows = _MEMBER.as_person(user.pk, user.pk, slug)
     return (rows[0].tenant, [Role(row.role) for row in rows]) if rows else None
