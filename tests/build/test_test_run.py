@@ -64,3 +64,11 @@ def test_strictly_nothing_may_fail_even_once(suite: Suite, monkeypatch: pytest.M
 
 def test_what_cannot_even_be_collected_fails(suite: Suite) -> None:
     assert not suite("import nothing_of_this_name\n").passed
+
+
+def test_tests_run_alike_everywhere_and_compile_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PYTEST_ADDOPTS", "DATABASE_URL", "PYTHONDONTWRITEBYTECODE"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("PATH", "/kept")
+    assert run.clean_environment()["PATH"] == "/kept"
+    assert not {"PYTEST_ADDOPTS", "DATABASE_URL", "PYTHONDONTWRITEBYTECODE"} & set(run.clean_environment())
