@@ -1,11 +1,12 @@
 """What `make test` makes of tests that fail: once more alone, named, and never hidden."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests import run
+from tests import chromium, run
 
 UNSTABLE = """
 from pathlib import Path
@@ -72,3 +73,24 @@ def test_tests_run_alike_everywhere_and_compile_once(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PATH", "/kept")
     assert run.clean_environment()["PATH"] == "/kept"
     assert not {"PYTEST_ADDOPTS", "DATABASE_URL", "PYTHONDONTWRITEBYTECODE"} & set(run.clean_environment())
+
+
+def test_every_step_runs_once_in_one_of_two_lanes_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    beside = threading.Barrier(2)
+
+    def suite(name: str, words: list[str], environment: dict[str, str]) -> run.Outcome:
+        if name in ("sqlite", "integration"):
+            beside.wait(30)
+        ran.append(name)
+        return run.Outcome(name, True, 0)
+
+    monkeypatch.setenv("DATABASE_URL", "postgres://somewhere")
+    monkeypatch.delenv("AGENTOPS_TEST_POSTGRES", raising=False)
+    monkeypatch.setattr(run, "run_suite", suite)
+    monkeypatch.setattr(run, "run_check", lambda check: suite(check.name, [], {}))
+    monkeypatch.setattr(chromium, "find", lambda: "chromium")
+    outcomes = run.run_all(lambda name: True)
+    wanted = {check.name for check in run.CHECKS} | {"sqlite", "postgresql", "integration", "browser"}
+    assert set(ran) == {one.name for one in outcomes} == wanted
+    assert len(ran) == len(outcomes) == len(wanted)
