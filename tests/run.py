@@ -2,7 +2,8 @@
 
 Static checks are quiet unless they fail. The test suite runs on SQLite and then on PostgreSQL: the server in
 DATABASE_URL, else one that listens on 127.0.0.1:5432 and lets us in, else our own. Beside them run the integration
-tests and then, when a Chromium is found, the browser tests. AGENTOPS_TEST_POSTGRES=own insists on our own server.
+tests, and beside whatever takes longer the browser tests, when a Chromium is found. AGENTOPS_TEST_POSTGRES=own insists
+on our own server.
 
 A few tests that fail are run once more, alone. Those that pass then are named as UNSTABLE at the end and do not stop a
 release; AGENTOPS_TESTS=strict lets nothing fail even once. What fails twice is named under the summary.
@@ -211,9 +212,9 @@ Step = Callable[[], Outcome]
 
 
 def lanes(wanted: Callable[[str], bool], url: str) -> list[list[Step]]:
-    """Return the steps that are wanted, in two lanes that run beside each other; say loudly which cannot run.
+    """Return the steps that are wanted, in lanes of which two run beside each other; say loudly which cannot run.
 
-    The steps of the first lane keep both processors busy. Those of the second need one, and often wait for processes
+    The suites of the first lane keep two processors busy. Those of the others need one, and often wait for processes
     that they have started.
     """
     suffix = f"run{os.getpid()}"
@@ -221,8 +222,10 @@ def lanes(wanted: Callable[[str], bool], url: str) -> list[list[Step]]:
     on_postgresql = {**common, "DATABASE_URL": url}
     many = ["-n", "2", "--dist", "worksteal"]
     checks: dict[str, Step] = {one.name: partial(run_check, one) for one in CHECKS if wanted(one.name)}
-    types = [step] if (step := checks.pop("types", None)) else []
-    wide, narrow = [*checks.values()], types
+    types = checks.pop("types", None)
+    wide: list[Step] = [*checks.values()]
+    narrow: list[Step] = [types] if types else []
+    last: list[Step] = []
     if wanted("sqlite"):
         wide.append(partial(run_suite, "sqlite", many, common))
     if wanted("postgresql"):
@@ -238,8 +241,8 @@ def lanes(wanted: Callable[[str], bool], url: str) -> list[list[Step]]:
             shout("BROWSER TESTS NOT RUN: no Chromium found")
         else:
             alone = {"TEST_DB_SUFFIX": f"{suffix}b", "AGENTOPS_CHROMIUM": found}
-            narrow.append(partial(run_suite, "browser", ["-m", "browser"], alone))
-    return [wide, narrow]
+            last.append(partial(run_suite, "browser", ["-m", "browser"], alone))
+    return [wide, narrow, last]
 
 
 def run_all(wanted: Callable[[str], bool]) -> list[Outcome]:
