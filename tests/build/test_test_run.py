@@ -1,5 +1,6 @@
 """What `make test` makes of tests that fail: once more alone, named, and never hidden."""
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests import chromium, run
+
+pytestmark = pytest.mark.skipif("DATABASE_URL" in os.environ, reason="needs no database; tested in the SQLite run")
 
 UNSTABLE = """
 from pathlib import Path
