@@ -24,10 +24,11 @@ class Command(flush.Command):
             raise CommandError(
                 "flush would erase the audit trail, which is append-only. To start over, drop the whole database."
             )
-        with transaction.atomic(using=connection.alias), unguarded(connection):
-            empty(connection)
-        if not options.get("inhibit_post_migrate", False):
-            emit_post_migrate_signal(options["verbosity"], options["interactive"], connection.alias)
+        with transaction.atomic(using=connection.alias):
+            with unguarded(connection):
+                empty(connection)
+            if not options.get("inhibit_post_migrate", False):
+                emit_post_migrate_signal(options["verbosity"], options["interactive"], connection.alias)
 
 
 @contextmanager
