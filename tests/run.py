@@ -234,15 +234,21 @@ def lanes(wanted: Callable[[str], bool], url: str) -> list[list[Step]]:
         for service, port in LISTENING.items():
             if not listens(port):
                 shout(f"INTEGRATION TESTS WITH {service.upper()} NOT RUN: nothing listens on 127.0.0.1:{port}")
-        narrow.append(partial(run_suite, "integration", ["-m", "integration"], on_postgresql))
+        narrow.append(partial(run_suite, "integration", marked("integration"), on_postgresql))
     if wanted("browser"):
         found = chromium.find()
         if found is None:
             shout("BROWSER TESTS NOT RUN: no Chromium found")
         else:
             alone = {"TEST_DB_SUFFIX": f"{suffix}b", "AGENTOPS_CHROMIUM": found}
-            last.append(partial(run_suite, "browser", ["-m", "browser"], alone))
+            last.append(partial(run_suite, "browser", marked("browser"), alone))
     return [wide, narrow, last]
+
+
+def marked(mark: str) -> list[str]:
+    """Return the words that run the tests with a mark: of the files that name it, so that no others are loaded."""
+    files = sorted(file for file in (ROOT / "tests").rglob("test_*.py") if f"mark.{mark}" in file.read_text("utf-8"))
+    return ["-m", mark, *(str(file.relative_to(ROOT)) for file in files)]
 
 
 def run_all(wanted: Callable[[str], bool]) -> list[Outcome]:

@@ -97,3 +97,11 @@ def test_every_step_runs_once_in_one_of_two_lanes_beside_each_other(monkeypatch:
     wanted = {check.name for check in run.CHECKS} | {"sqlite", "postgresql", "integration", "browser"}
     assert set(ran) == {one.name for one in outcomes} == wanted
     assert len(ran) == len(outcomes) == len(wanted)
+
+
+def test_tests_with_a_mark_are_found_by_the_text_of_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_marked.py").write_text("@pytest.mark.slow\ndef test_it(): ...")
+    (tmp_path / "tests" / "test_other.py").write_text("def test_it(): ...")
+    assert run.marked("slow") == ["-m", "slow", "tests/test_marked.py"]
