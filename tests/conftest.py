@@ -65,8 +65,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 PASSWORD = "correct horse battery staple"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Playwright keeps an event loop in the main thread, where Django would refuse to touch the database."""
+    """Refuse marks that `tests.run` would not find, and let tests in a browser touch the database.
+
+    Playwright keeps an event loop in the main thread, where Django would refuse to.
+    """
+    for mark in ("browser", "integration"):
+        for path in {item.path for item in items if item.get_closest_marker(mark)}:
+            if f"mark.{mark}" not in path.read_text("utf-8"):
+                raise pytest.UsageError(f"{path} has {mark} tests and does not name pytest.mark.{mark}")
     if "browser" in config.option.markexpr.replace("not browser", ""):
         os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
 

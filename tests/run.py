@@ -1,8 +1,9 @@
 """Everything `make test` runs, with a summary at the end: `python -m tests.run [--only NAME ...]`.
 
-Static checks run two at a time and are quiet unless they fail. The test suite then runs on SQLite and on PostgreSQL:
-the server in DATABASE_URL, else one that listens on 127.0.0.1:5432 and lets us in, else our own. The integration tests
-run once, and beside them the browser tests when a Chromium is found. AGENTOPS_TEST_POSTGRES=own insists on our own.
+Static checks are quiet unless they fail. The test suite runs on SQLite and then on PostgreSQL: the server in
+DATABASE_URL, else one that listens on 127.0.0.1:5432 and lets us in, else our own. Beside them run the integration
+tests, and beside whatever takes longer the browser tests, when a Chromium is found. AGENTOPS_TEST_POSTGRES=own insists
+on our own server.
 
 A few tests that fail are run once more, alone. Those that pass then are named as UNSTABLE at the end and do not stop a
 release; AGENTOPS_TESTS=strict lets nothing fail even once. What fails twice is named under the summary.
@@ -82,9 +83,13 @@ CHECKS = (
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment without anything that configures the product, so that every machine tests the same."""
+    """Return the environment without anything that configures the product, so that every machine tests the same.
+
+    Python keeps what it has compiled: hundreds of processes start here, and each would compile everything again.
+    """
     ours = {*DEPLOYED, "DATABASE_OWNER_URL", "HTTPS", "DEBUG", "AGENTOPS_DATA_DIR", "AGENTOPS_PROCESS", "PORT", "HOST"}
-    return {name: value for name, value in os.environ.items() if name not in ours and name != "PYTEST_ADDOPTS"}
+    ours |= {"PYTEST_ADDOPTS", "PYTHONDONTWRITEBYTECODE"}
+    return {name: value for name, value in os.environ.items() if name not in ours}
 
 
 def run_check(check: Check) -> Outcome:
@@ -203,36 +208,59 @@ def own_postgresql() -> Iterator[str]:
             server.cleanup()
 
 
-def suites(wanted: Callable[[str], bool]) -> Iterator[Outcome]:
-    """Run the test suites that are wanted, and say loudly which cannot run."""
+Step = Callable[[], Outcome]
+
+
+def lanes(wanted: Callable[[str], bool], url: str) -> list[list[Step]]:
+    """Return the steps that are wanted, in lanes of which two run beside each other; say loudly which cannot run.
+
+    The suites of the first lane keep two processors busy. Those of the others need one, and often wait for processes
+    that they have started.
+    """
     suffix = f"run{os.getpid()}"
     common = {"TEST_DB_SUFFIX": suffix}
+    on_postgresql = {**common, "DATABASE_URL": url}
     many = ["-n", "2", "--dist", "worksteal"]
+    checks: dict[str, Step] = {one.name: partial(run_check, one) for one in CHECKS if wanted(one.name)}
+    types = checks.pop("types", None)
+    wide: list[Step] = [*checks.values()]
+    narrow: list[Step] = [types] if types else []
+    last: list[Step] = []
     if wanted("sqlite"):
-        yield run_suite("sqlite", many, common)
-    if not any(wanted(name) for name in ("postgresql", "integration", "browser")):
-        return
-    with postgresql() as (url, origin):
-        on_postgresql = {**common, "DATABASE_URL": url}
-        if wanted("postgresql"):
-            say(f"\nPostgreSQL is {origin}.")
-            yield run_suite("postgresql", many, on_postgresql)
-        slow: list[Callable[[], Outcome]] = []
-        if wanted("integration"):
-            for service, port in LISTENING.items():
-                if not listens(port):
-                    shout(f"INTEGRATION TESTS WITH {service.upper()} NOT RUN: nothing listens on 127.0.0.1:{port}")
-            slow.append(partial(run_suite, "integration", ["-m", "integration"], on_postgresql))
-        if wanted("browser"):
-            found = chromium.find()
-            if found is None:
-                shout("BROWSER TESTS NOT RUN: no Chromium found")
-            else:
-                alone = {"TEST_DB_SUFFIX": f"{suffix}b", "AGENTOPS_CHROMIUM": found}
-                slow.append(partial(run_suite, "browser", ["-m", "browser"], alone))
-        # Both mostly wait for processes they have started, so they share the machine.
+        wide.append(partial(run_suite, "sqlite", many, common))
+    if wanted("postgresql"):
+        wide.append(partial(run_suite, "postgresql", many, on_postgresql))
+    if wanted("integration"):
+        for service, port in LISTENING.items():
+            if not listens(port):
+                shout(f"INTEGRATION TESTS WITH {service.upper()} NOT RUN: nothing listens on 127.0.0.1:{port}")
+        narrow.append(partial(run_suite, "integration", marked("integration"), on_postgresql))
+    if wanted("browser"):
+        found = chromium.find()
+        if found is None:
+            shout("BROWSER TESTS NOT RUN: no Chromium found")
+        else:
+            alone = {"TEST_DB_SUFFIX": f"{suffix}b", "AGENTOPS_CHROMIUM": found}
+            last.append(partial(run_suite, "browser", marked("browser"), alone))
+    return [wide, narrow, last]
+
+
+def marked(mark: str) -> list[str]:
+    """Return the words that run the tests with a mark: of the files that name it, so that no others are loaded."""
+    files = sorted(file for file in (ROOT / "tests").rglob("test_*.py") if f"mark.{mark}" in file.read_text("utf-8"))
+    return ["-m", mark, *(str(file.relative_to(ROOT)) for file in files)]
+
+
+def run_all(wanted: Callable[[str], bool]) -> list[Outcome]:
+    """Run everything that is wanted; return how each step ended."""
+    with contextlib.ExitStack() as stack:
+        url = ""
+        if wanted("postgresql") or wanted("integration"):
+            url, origin = stack.enter_context(postgresql())
+            say(f"PostgreSQL is {origin}.")
         with ThreadPoolExecutor(2) as pool:
-            yield from pool.map(lambda run: run(), slow)
+            done = pool.map(lambda lane: [run() for run in lane], lanes(wanted, url))
+            return [outcome for lane in done for outcome in lane]
 
 
 def say(text: str) -> None:
@@ -272,9 +300,7 @@ def main() -> int:
     def wanted(name: str) -> bool:
         return only is None or name in only
 
-    with ThreadPoolExecutor(2) as pool:
-        outcomes = list(pool.map(run_check, [check for check in CHECKS if wanted(check.name)]))
-    outcomes += suites(wanted)
+    outcomes = run_all(wanted)
     say(f"\n===== summary =====\n{summary(outcomes, time.monotonic() - began)}")
     for notice in NOTICES:
         say(notice)

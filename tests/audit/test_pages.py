@@ -8,15 +8,16 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.test import Client
 
 from agentops.audit import selectors, views
 from agentops.audit.models import Event
 from agentops.audit.services import NewEvent, append
-from agentops.tenancy.access import WORKER, Actor
+from agentops.tenancy.access import SYSTEM, WORKER, Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
+from agentops.tenancy.services import create_tenant
 from tests.audit.conftest import append_some, unguarded
 
 SignedIn = Callable[[User], Client]
@@ -222,3 +223,21 @@ def test_emptying_the_database_is_refused_outside_of_tests(acme: Tenant, monkeyp
         call_command("flush", interactive=False)
     with tenant_scope(acme):
         assert Event.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_emptying_a_test_database_leaves_what_migrations_leave_and_the_guards(acme: Tenant, bob: User) -> None:
+    assert "audit_event" in written()
+    call_command("flush", interactive=False)
+    assert written() == {"auth_permission", "django_content_type", "tools_publishedcontract"}
+    tenant = create_tenant(slug="again", name="Again", environment="test", actor=SYSTEM)
+    with pytest.raises(DatabaseError, match="refused"), tenant_scope(tenant):
+        Event.objects.all().delete()
+
+
+def written() -> set[str]:
+    """Return the names of the tables that have rows."""
+    with connection.cursor() as cursor:
+        tables = connection.introspection.django_table_names(True)
+        cursor.execute(" union all ".join(f"select '{name}' where exists (select 1 from {name})" for name in tables))
+        return {name for (name,) in cursor.fetchall()}

@@ -14,6 +14,7 @@ from agentops import checks
 from tests.run import DEPLOYED
 
 ROOT = Path(__file__).resolve().parents[2]
+own_configuration = pytest.mark.skipif("DATABASE_URL" in os.environ, reason="brings its own; tested in the SQLite run")
 
 
 def ids(messages: list[Any]) -> list[str | None]:
@@ -31,6 +32,7 @@ def test_the_embedded_mode_is_not_taken_for_a_deployment(settings: Any) -> None:
     assert ("agentops.W002" in found) == (connection.vendor == "sqlite")
 
 
+@own_configuration
 def test_a_complete_deployment_has_no_complaint(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
@@ -72,6 +74,7 @@ def test_limits_that_hold_per_process_are_said_in_production(
     assert ids(checks.shared_rate_limits(None)) == said
 
 
+@own_configuration
 def test_a_web_process_says_it_as_well(tmp_path: Path) -> None:
     environment = {name: value for name, value in DEPLOYED.items() if name != "CACHE_URL"}
     done = subprocess.run(

@@ -108,6 +108,7 @@ def manage(tmp_path: Path, *words: str, **environment: str) -> subprocess.Comple
 PRODUCTION = {"BROKER_URL": "redis://127.0.0.1:6379/0", "SECRET_KEY": "k" * 50, "ALLOWED_HOSTS": "ops.example.com"}
 
 
+@pytest.mark.skipif("DATABASE_URL" in os.environ, reason="needs no database; tested in the SQLite run")
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [

@@ -1,13 +1,14 @@
 """What happens inside a worker process of the chaos test: it dies at named points, and its clock jumps.
 
-Imported by Celery workers (`-I tests.chaos.mayhem`) and by the embedded process. Which point is next is decided by how
-many deaths were written down before, so that every point has its turn.
+Imported by Celery workers (`-I tests.chaos.mayhem`) and by the embedded process. A process dies at one of the points
+where the fewest died before, so that every point has its turn and those that start together seldom share one.
 """
 
 import os
 import random
 import signal
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
@@ -58,7 +59,9 @@ class Doom:
     def _begin(self) -> None:
         self.pid = os.getpid()
         self.rng = random.Random(f"{self.pid}:{time.monotonic_ns()}")
-        self.target = points.POINTS[len(deaths(self.directory)) % len(points.POINTS)]
+        died = Counter(deaths(self.directory))
+        fewest = min(died[point] for point in points.POINTS)
+        self.target = self.rng.choice([point for point in points.POINTS if died[point] == fewest])
         self.left = self.rng.randint(1, int(os.environ.get(SPAN, "5")))
 
     def _set_clock(self, seconds: int) -> None:
