@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -163,7 +163,7 @@ def _row(event: Event) -> Row:
         subject=" ".join(written.subject) if written.subject else "",
         run=str(written.run_id or ""),
         tool=written.tool,
-        fact=_fact(written.data, written.subject[1] if written.subject else ""),
+        fact=_fact(written.data, known={"", written.tool, written.subject[1] if written.subject else ""}),
         also=_counted(one.type for one in together(event) if one.seq != written.seq),
     )
 
@@ -172,18 +172,26 @@ def _counted(types: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{kind} x{times}" if times > 1 else kind for kind, times in Counter(types).items())
 
 
-def _fact(data: Mapping[str, Any], subject: str) -> str:
-    """Return the simple values of an event's data on one line, without what its subject says already.
+def _fact(data: Mapping[str, Any], known: Collection[str]) -> str:
+    """Return the simple values of an event's data on one line, without those that are `known` beside it.
 
     Lists and objects are left to the event's page, and all but the beginning of a digest.
     """
     simple = (
-        f"{name.replace('_', ' ')} {_brief(value)}"
+        _named(name, value)
         for name, value in data.items()
-        if isinstance(value, str | int | float) and value not in ("", subject)
+        if isinstance(value, str | int | float) and value not in known
     )
     line = " · ".join(simple)
     return line if len(line) <= FACT else f"{line[: FACT - 1]}…"
+
+
+def _named(name: str, value: str | float) -> str:
+    """Return a value with its name in words; a time with its unit behind it, where people look for it."""
+    what, _, unit = name.rpartition("_")
+    if what and unit in {"ms", "s"} and not isinstance(value, bool | str):
+        return f"{what.replace('_', ' ')} {value} {unit}"
+    return f"{name.replace('_', ' ')} {_brief(value)}"
 
 
 def _brief(value: str | float) -> str:
