@@ -91,7 +91,7 @@ window.desk = (() => {
     if (!event.detail.elt?.closest?.("#card") && event.detail.target?.id !== "card") return;
     wake();
     if (event.detail.requestConfig?.elt?.closest?.(".row")) return;
-    (amiss() || one("#notice") || one("#card"))?.focus();
+    (amiss() || one("#card input[type=password]") || one("#notice") || one("#card"))?.focus();
   });
 
   /* -- A lease is kept while somebody looks at it --------------------------------------------------------------------- */

@@ -145,8 +145,11 @@ def test_my_page_has_my_decisions_and_takes_back_what_can_be(
     page = client.get("/t/acme/me")
     assert [one["proposal"].pk for one in page.context["decisions"]] == [proposal.pk]
     assert len(page.context["undoable"]) == 1
+    assert "has not started yet" in page.content.decode()
     client.post(page.context["undoable"][0]["undo_url"])
-    assert client.get("/t/acme/me").context["undoable"] == []
+    again = client.get("/t/acme/me")
+    assert again.context["undoable"] == []
+    assert "waits for a decision" in again.content.decode()
     assert Proposal.objects.get(pk=proposal.pk).status == "pending"
 
 

@@ -154,6 +154,16 @@ def test_a_fragment_has_the_rows_without_the_page(signed_in: SignedIn, bob: User
     assert "HX-Request" in response["Vary"]
 
 
+def test_a_row_names_its_tool_and_says_times_with_their_unit(signed_in: SignedIn, bob: User, acme: Tenant) -> None:
+    took = {"tool": "mail.read", "attempt": 1, "duration_ms": 29, "waits_s": "no number"}
+    with tenant_scope(acme), transaction.atomic():
+        append(f"run:{RUN}", [NewEvent("call.succeeded", took, None, "mail.read")], actor=WORKER, run_id=RUN, at=START)
+    answer = signed_in(bob).get("/t/acme/audit", {"type": "call.succeeded"})
+    (row,) = answer.context["events"]
+    assert row.fact == "attempt 1 · duration 29 ms · waits s no number"
+    assert "<code>mail.read</code>" in answer.content.decode()
+
+
 def event_id(tenant: Tenant, kind: str) -> int:
     with tenant_scope(tenant):
         return Event.objects.get(type=kind).pk
