@@ -21,6 +21,7 @@ from agentops.tenancy.scope import current_tenant_id
 
 PAGE = 50
 FACT = 160
+_FIRST = ("verdict", "outcome", "state", "band", "score", "rule", "reason_code", "reason", "note")
 UNINDEXED = ("", "run", "call", "step")
 """Kinds of subjects that the index of subjects leaves out, because there are so many."""
 _DIGEST = re.compile(r"[0-9a-f]{32,}")
@@ -175,15 +176,20 @@ def _counted(types: Iterable[str]) -> tuple[str, ...]:
 def _fact(data: Mapping[str, Any], known: Collection[str]) -> str:
     """Return the simple values of an event's data on one line, without those that are `known` beside it.
 
-    Lists and objects are left to the event's page, and all but the beginning of a digest.
+    What was decided comes first and names of other rows last, so that a long line is cut where it says least. Lists and
+    objects are left to the event's page, and all but the beginning of a digest and the end of an id.
     """
     simple = (
-        _named(name, value)
-        for name, value in data.items()
-        if isinstance(value, str | int | float) and value not in known
+        _named(name, data[name])
+        for name in sorted(data, key=_rank)
+        if isinstance(data[name], str | int | float) and data[name] not in known
     )
     line = " · ".join(simple)
     return line if len(line) <= FACT else f"{line[: FACT - 1]}…"
+
+
+def _rank(name: str) -> int:
+    return _FIRST.index(name) if name in _FIRST else len(_FIRST) + name.endswith("_id")
 
 
 def _named(name: str, value: str | float) -> str:
@@ -198,7 +204,7 @@ def _brief(value: str | float) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = " ".join(str(value).split())
-    return f"{text[:12]}…" if _DIGEST.fullmatch(text) else _MOMENT.sub(r"\1 \2", text)
+    return f"{text[:12]}…" if _DIGEST.fullmatch(text) else _UUID.sub(r"…\1", _MOMENT.sub(r"\1 \2", text))
 
 
 def events_of(ids: Sequence[int]) -> list[Event]:
