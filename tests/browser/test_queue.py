@@ -129,6 +129,17 @@ def test_an_approval_that_lacks_something_leads_to_the_first_thing_it_lacks(
     expect(first).to_be_in_viewport()
 
 
+def test_going_back_after_rejecting_several_ticks_nothing(page: Page, three: list[str]) -> None:
+    page.goto("queue/reject")
+    page.get_by_role("checkbox").first.check()
+    page.get_by_label("Reason").select_option("duplicate")
+    page.get_by_role("button", name="Reject what is ticked").click()
+    expect(page.get_by_role("status")).to_contain_text("1 of 1 rejected.")
+    page.go_back()
+    expect(page.get_by_role("checkbox")).to_have_count(2)
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(0)
+
+
 def test_h_puts_off_and_the_row_is_no_longer_listed(page: Page, three: list[str]) -> None:
     page.keyboard.press("h")
     form = page.get_by_role("region", name="Hold")
