@@ -170,12 +170,19 @@ def test_filters_that_cannot_be_read_are_not_said_to_match_nothing(signed_in: Si
 
 
 def test_a_row_names_its_tool_and_says_times_with_their_unit(signed_in: SignedIn, bob: User, acme: Tenant) -> None:
-    took = {"tool": "mail.read", "call_id": "1.read.0", "attempt": 1, "duration_ms": 29, "verdict": "fine", "waits_s": "x"}
+    took = {
+        "tool": "mail.read",
+        "call_id": "1.read.0",
+        "attempt": 1,
+        "duration_ms": 29,
+        "verdict": "ok",
+        "waits_s": "x",
+    }
     with tenant_scope(acme), transaction.atomic():
         append(f"run:{RUN}", [NewEvent("call.succeeded", took, None, "mail.read")], actor=WORKER, run_id=RUN, at=START)
     answer = signed_in(bob).get("/t/acme/audit", {"type": "call.succeeded"})
     (row,) = answer.context["events"]
-    assert row.fact == "verdict fine · attempt 1 · duration 29 ms · waits s x · call id 1.read.0"
+    assert row.fact == "verdict ok · attempt 1 · duration 29 ms · waits s x · call id 1.read.0"
     assert "<code>mail.read</code>" in answer.content.decode()
 
 
