@@ -29,7 +29,8 @@ def stop(request: TenantRequest) -> HttpResponse:
     `?what=<scope>:<target>` shows the preview; a post with `show` leads there. Context of `approvals/stop.html`:
     `groups` [(name, [Target])], `chosen` Target or None, `preview` {runs [(words, count)], in_all, proposals,
     under_way} or None, `reason`, `errors` {field: sentence}, `open` and `closed` [see `_row`], `notice` {tone, title,
-    text} or None, `lifting` {id, reason, error} of a lift that was refused. 409 when the same thing is stopped already, 422 when something is missing.
+    text} or None, `lifting` {id, reason, error} of a lift that was refused. 409 when the same thing is stopped already,
+    422 when something is missing.
     """
     form = StopForm(request.POST if request.method == "POST" else request.GET)
     what = form.cleaned_data["what"] if form.is_valid() else ""
