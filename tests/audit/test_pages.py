@@ -17,6 +17,7 @@ from agentops.audit.services import NewEvent, append
 from agentops.tenancy.access import WORKER, Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
+from agentops.wire import JSONObject
 from tests.audit.conftest import append_some, unguarded
 
 SignedIn = Callable[[User], Client]
@@ -170,7 +171,7 @@ def test_filters_that_cannot_be_read_are_not_said_to_match_nothing(signed_in: Si
 
 
 def test_a_row_names_its_tool_and_says_times_with_their_unit(signed_in: SignedIn, bob: User, acme: Tenant) -> None:
-    took = {
+    took: JSONObject = {
         "tool": "mail.read",
         "call_id": "1.read.0",
         "attempt": 1,
