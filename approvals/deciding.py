@@ -235,14 +235,18 @@ def _recorded(
     return Decided(proposal, *said, grant_id, release_at)
 
 
+def needs_note(reason_code: str, band_rank: int) -> bool:
+    """Say whether a rejection for this reason, of a call of this risk, has to be explained in a note."""
+    return reason_code in _NOTE_REASONS or band_rank >= Band.HIGH.rank
+
+
 def _reject_issues(proposal: Proposal, reason_code: str, note: str, scope: str) -> list[Issue]:
     issues: list[Issue] = []
     if scope not in RejectScope.values:
         issues.append(Issue("/scope", "enum", "Choose how far it reaches."))
     if reason_code not in RejectReason.values:
         issues.append(Issue("/reason_code", "enum", "Choose a reason."))
-    needed = reason_code in _NOTE_REASONS or proposal.band_rank >= Band.HIGH.rank
-    if needed and not note.strip():
+    if needs_note(reason_code, proposal.band_rank) and not note.strip():
         issues.append(Issue("/note", "required", "Say in a note why: this reason or this risk needs one."))
     if len(note) > MAX_NOTE:
         issues.append(_too_long())

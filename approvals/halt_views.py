@@ -26,15 +26,19 @@ _STATES = {str(state): words for state, words in STATES}
 def stop(request: TenantRequest) -> HttpResponse:
     """Choose what to stop, see what that would hold, and stop it.
 
-    `?what=<scope>:<target>` shows the preview. Context of `approvals/stop.html`: `groups` [(name, [Target])], `chosen`
-    Target or None, `preview` {runs [(words, count)], in_all, proposals, under_way} or None, `reason`, `errors` {field:
-    sentence}, `open` and `closed` [see `_row`], `notice` {tone, title, text} or None, `lifting` {id, reason, error} of
-    a lift that was refused. 409 when the same thing is stopped already, 422 when something is missing.
+    `?what=<scope>:<target>` shows the preview; a post with `show` leads there. Context of `approvals/stop.html`:
+    `groups` [(name, [Target])], `chosen` Target or None, `preview` {runs [(words, count)], in_all, proposals,
+    under_way} or None, `reason`, `errors` {field: sentence}, `open` and `closed` [see `_row`], `notice` {tone, title,
+    text} or None, `lifting` {id, reason, error} of a lift that was refused. 409 when the same thing is stopped already,
+    422 when something is missing.
     """
     form = StopForm(request.POST if request.method == "POST" else request.GET)
     what = form.cleaned_data["what"] if form.is_valid() else ""
     chosen = halting.find_target(what) if what else None
     reason = form.cleaned_data.get("reason", "")
+    if "show" in request.POST:
+        # Not a form that is sent by GET: its token would stand in the address, in histories and in logs.
+        return unstored(redirect(f"{reverse('stop')}?{urlencode({'what': what, 'reason': reason})}"))
     if request.method != "POST":
         errors = {"what": "There is no such thing here."} if what and chosen is None else {}
         return _page(request, chosen=chosen, reason=reason, errors=errors)

@@ -15,6 +15,7 @@ from agentops.tenancy.requests import TenantRequest
 from approvals import bulk, handling
 from approvals.answers import answer_to, headline
 from approvals.card import RULES, Draft, Notice
+from approvals.deciding import needs_note
 from approvals.forms import ManyForm, ReasonForm
 from approvals.models import Handling, Proposal, RejectReason, RejectScope, Status
 from approvals.outcomes import Decided
@@ -95,6 +96,11 @@ def reject_many(request: TenantRequest) -> HttpResponse:
         error = f"At most {bulk.MOST} at once."
     if not error and not form.is_valid():
         error = next(str(wrong[0]) for wrong in form.errors.values())
+    if not error and not form.cleaned_data["note"].strip():
+        asked = Proposal.objects.filter(pk__in=[one.proposal_id for one in chosen], status=Status.PENDING)
+        rank = max(asked.values_list("band_rank", flat=True), default=0)
+        if needs_note(form.cleaned_data["reason_code"], rank):
+            error = "Say in a note why: this reason, or the risk of something that is ticked, needs one."
     rows: list[dict[str, Any]] = []
     if not error:
         said = form.cleaned_data

@@ -1,6 +1,6 @@
 """One person's own page: what they decided, what they can still take back, what they want, and when they are away."""
 
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import messages
 from django.contrib.auth import get_user_model
@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
+from agentops.engine.transitions import CallState
 from agentops.runs.models import ToolCall
 from agentops.runs.pages import unstored
 from agentops.tenancy.access import ACTIONS_BY_ROLE, can, require
@@ -23,6 +24,22 @@ from approvals.opening import person_of
 from approvals.release import may_take_back
 
 SHOWN = 50
+
+BECAME: Final = {
+    CallState.SELECTED: "waits for a decision",
+    CallState.PROPOSED: "waits for a decision",
+    CallState.DENIED: "denied by a rule",
+    CallState.GRANTED: "has not started yet",
+    CallState.REJECTED: "not executed",
+    CallState.EXPIRED: "not executed, nobody answered",
+    CallState.WITHDRAWN: "withdrawn, not executed",
+    CallState.EXECUTING: "is being executed",
+    CallState.RETRYING: "failed, is tried again",
+    CallState.SUCCEEDED: "executed",
+    CallState.FAILED: "failed",
+    CallState.UNKNOWN: "nobody knows whether it happened",
+}
+"""What became of a call that somebody decided, in words."""
 
 
 @require_safe
@@ -101,13 +118,15 @@ def _page(
     away: AbsenceForm | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """Context of `approvals/me.html`: `decisions` [{decision, proposal, outcome, undo_url}], `undoable` (those that can
-    be taken back), `handled` [Handling], `absences`, `preference` and `away` (forms), `decides`."""
+    """Context of `approvals/me.html`: `decisions` [{decision, proposal, outcome (words), undo_url}], `undoable` (those
+    that can be taken back), `handled` [Handling], `absences`, `preference` and `away` (forms), `decides`."""
     now, person = clock.now(), request.actor.user_id or 0
     found = Decision.objects.filter(user_id=person).select_related("proposal").order_by("-at", "-id")[:SHOWN]
     rows = list(found)
     calls = ToolCall.objects.filter(run_id__in={row.proposal.run_id for row in rows})
-    states = {(call.run_id, call.call_id): call.state for call in calls.only("run", "call_id", "state")}
+    became = {
+        (call.run_id, call.call_id): BECAME[CallState(call.state)] for call in calls.only("run", "call_id", "state")
+    }
     decisions: list[dict[str, Any]] = []
     for row in rows:
         proposal = row.proposal
@@ -116,7 +135,7 @@ def _page(
             {
                 "decision": row,
                 "proposal": proposal,
-                "outcome": "" if row.undone_at else states.get((proposal.run_id, proposal.call_id), ""),
+                "outcome": became.get((proposal.run_id, proposal.call_id), ""),
                 "undo_url": reverse("undo", args=[proposal.pk]) if open_ else "",
             }
         )

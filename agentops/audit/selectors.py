@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from agentops.tenancy.scope import current_tenant_id
 
 PAGE = 50
 FACT = 160
+_FIRST = ("verdict", "outcome", "state", "band", "score", "rule", "reason_code", "reason", "note")
 UNINDEXED = ("", "run", "call", "step")
 """Kinds of subjects that the index of subjects leaves out, because there are so many."""
 _DIGEST = re.compile(r"[0-9a-f]{32,}")
@@ -163,7 +164,7 @@ def _row(event: Event) -> Row:
         subject=" ".join(written.subject) if written.subject else "",
         run=str(written.run_id or ""),
         tool=written.tool,
-        fact=_fact(written.data, written.subject[1] if written.subject else ""),
+        fact=_fact(written.data, known={"", written.tool, written.subject[1] if written.subject else ""}),
         also=_counted(one.type for one in together(event) if one.seq != written.seq),
     )
 
@@ -172,25 +173,38 @@ def _counted(types: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{kind} x{times}" if times > 1 else kind for kind, times in Counter(types).items())
 
 
-def _fact(data: Mapping[str, Any], subject: str) -> str:
-    """Return the simple values of an event's data on one line, without what its subject says already.
+def _fact(data: Mapping[str, Any], known: Collection[str]) -> str:
+    """Return the simple values of an event's data on one line, without those that are `known` beside it.
 
-    Lists and objects are left to the event's page, and all but the beginning of a digest.
+    What was decided comes first and names of other rows last, so that a long line is cut where it says least. Lists and
+    objects are left to the event's page, and all but the beginning of a digest and the end of an id.
     """
     simple = (
-        f"{name.replace('_', ' ')} {_brief(value)}"
-        for name, value in data.items()
-        if isinstance(value, str | int | float) and value not in ("", subject)
+        _named(name, data[name])
+        for name in sorted(data, key=_rank)
+        if isinstance(data[name], str | int | float) and data[name] not in known
     )
     line = " · ".join(simple)
     return line if len(line) <= FACT else f"{line[: FACT - 1]}…"
+
+
+def _rank(name: str) -> int:
+    return _FIRST.index(name) if name in _FIRST else len(_FIRST) + name.endswith("_id")
+
+
+def _named(name: str, value: str | float) -> str:
+    """Return a value with its name in words; a time with its unit behind it, where people look for it."""
+    what, _, unit = name.rpartition("_")
+    if what and unit in {"ms", "s"} and not isinstance(value, bool | str):
+        return f"{what.replace('_', ' ')} {value} {unit}"
+    return f"{name.replace('_', ' ')} {_brief(value)}"
 
 
 def _brief(value: str | float) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = " ".join(str(value).split())
-    return f"{text[:12]}…" if _DIGEST.fullmatch(text) else _MOMENT.sub(r"\1 \2", text)
+    return f"{text[:12]}…" if _DIGEST.fullmatch(text) else _UUID.sub(r"…\1", _MOMENT.sub(r"\1 \2", text))
 
 
 def events_of(ids: Sequence[int]) -> list[Event]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import Any, Final, cast
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -55,10 +55,10 @@ QUESTIONS: Final = (
 
 
 @require_safe
-@vary_on_headers("HX-Request")
+@vary_on_headers("HX-Request", "HX-Target")
 @require("audit.view")
 def audit_list(request: TenantRequest) -> HttpResponse:
-    """List events, newest first, 50 a page; `HX-Request` gets the rows only.
+    """List events, newest first, 50 a page; `HX-Request` gets the rows only, unless it is for how the record stands.
 
     Context of `audit/list.html` and `audit/_rows.html`: `filter` (AuditFilter, bound, with the errors), `filters`
     (what was typed, by field name, and `active`: whether any is set), `events` (selectors.Row: id, seq, stream, type,
@@ -83,7 +83,7 @@ def audit_list(request: TenantRequest) -> HttpResponse:
     }
     if form.is_valid() and typed:
         _remember_search(request, typed)
-    fragment = bool(request.headers.get("HX-Request"))
+    fragment = bool(request.headers.get("HX-Request")) and request.headers.get("HX-Target") != "standing"
     if not fragment:
         context |= {
             "standing": verification.standing(),
@@ -146,8 +146,8 @@ def verify(request: TenantRequest) -> HttpResponse:
 @require_safe
 @require(EXPORT)
 def export_list(request: TenantRequest) -> HttpResponse:
-    """List what was exported in the last seven days. Context of `audit/exports.html`: `exports` (Export rows)."""
-    return render(request, "audit/exports.html", {"exports": exports.listed(), "filter": AuditFilter()})
+    """List what was exported in the last seven days; see `_exports` for the context."""
+    return _exports(request)
 
 
 @require_POST
@@ -157,14 +157,13 @@ def export(request: TenantRequest) -> HttpResponse:
     form = AuditFilter(request.POST)
     kind = request.POST.get("format", "")
     if not form.is_valid() or kind not in Export.Format.values:
-        page = {"exports": exports.listed(), "filter": form, "bad_format": kind not in Export.Format.values}
-        return render(request, "audit/exports.html", page, status=400)
+        return _exports(request, 400, filter=form, bad_format=kind not in Export.Format.values)
     typed = {name: text for name in form.fields if name != "before" and (text := request.POST.get(name))}
     try:
         exports.ask(typed, kind, person=cast(User, request.user), actor=request.actor, now=timezone.now())
     except exports.TooMany:
         messages.error(request, f"{exports.AT_ONCE} of your exports are under way. Wait for one of them.")
-        return render(request, "audit/exports.html", {"exports": exports.listed(), "filter": form}, status=429)
+        return _exports(request, 429, filter=form)
     messages.success(request, "The file is being written. It is listed here when it is ready.")
     return redirect("audit_exports")
 
@@ -176,7 +175,7 @@ def export_file(request: TenantRequest, pk: int) -> HttpResponseBase:
     row = get_object_or_404(Export, pk=pk, expires_at__gt=timezone.now())
     if row.ended_at is None:
         messages.error(request, "This file is still being written.")
-        return render(request, "audit/exports.html", {"exports": exports.listed(), "filter": AuditFilter()}, status=409)
+        return _exports(request, 409)
     kind = "text/csv; charset=utf-8" if row.format == Export.Format.CSV else "application/jsonl; charset=utf-8"
     response = HttpResponse(b"".join(exports.fetch(row, actor=request.actor)), content_type=kind)
     name = f"audit-{request.tenant.slug}-{row.pk}-{row.requested_at:%Y%m%d}.{row.format}"
@@ -203,3 +202,11 @@ def _list_url(typed: Mapping[str, str], **position: int | None) -> str:
     if not any(position.values()):
         return ""
     return f"{reverse('audit')}?{urlencode({**typed, **position})}"
+
+
+def _exports(request: TenantRequest, status: int = 200, **more: Any) -> HttpResponse:
+    """Context of `audit/exports.html`: `exports` (Export rows), `under_way` (one is still being written), `filter`,
+    `bad_format`."""
+    rows = exports.listed()
+    page = {"exports": rows, "under_way": any(row.ended_at is None for row in rows), "filter": AuditFilter(), **more}
+    return render(request, "audit/exports.html", page, status=status)

@@ -82,11 +82,16 @@ window.desk = (() => {
   });
   on("responseError", (event) => toast(`The server failed (${event.detail.xhr.status}). Look at the history before you try again.`, "error"));
   on("sendError", () => toast("The server cannot be reached. Look at the history before you try again.", "error"));
+  // The same field stands in several panels, of which one is open; a group of choices takes no focus, its choices do.
+  const amiss = () => {
+    const field = all("#card [aria-invalid]").find((each) => each.offsetParent);
+    return field?.matches("fieldset") ? one("input:checked", field) || one("input", field) : field;
+  };
   on("afterSettle", (event) => {
     if (!event.detail.elt?.closest?.("#card") && event.detail.target?.id !== "card") return;
     wake();
     if (event.detail.requestConfig?.elt?.closest?.(".row")) return;
-    (one("#card [aria-invalid]") || one("#notice") || one("#card"))?.focus();
+    (amiss() || one("#card input[type=password]") || one("#notice") || one("#card"))?.focus();
   });
 
   /* -- A lease is kept while somebody looks at it --------------------------------------------------------------------- */

@@ -36,6 +36,7 @@
       refill();
     }
     mark();
+    if (/\/undo$/.test(requestConfig?.path || "") && card()) { back = card().dataset.id; window.desk.own.delete(back); check(); }
     if (card()) {
       const address = new URL(location.href);
       address.searchParams.set("open", card().dataset.id);
@@ -79,9 +80,21 @@
       window.desk.toast(`What is open here is no longer waiting: ${one(".fate", row)?.textContent.trim() || "it is closed"}.`);
     }
   };
+  let back = "";
+  const restore = (now, list) => {
+    const place = `#row-${CSS.escape(back)}`, row = back && one(place, list);
+    back = "";
+    if (!row || one(place, now) || !one(".row[data-id]", now)) return;
+    const kept = document.importNode(row, true), order = all(".row[data-id]", list);
+    const next = order.slice(order.indexOf(row) + 1).map((each) => one(`#${CSS.escape(each.id)}`, now)).find(Boolean);
+    if (next) next.before(kept); else all(".row[data-id]", now).at(-1).after(kept);
+    window.htmx?.process(kept);
+    mark();
+  };
   const compare = (read) => {
     const now = one("#list"), list = read && one("#list", read);
     if (!list || !now) return;
+    restore(now, list);
     const have = new Set(ids(now)), there = ids(list), arrived = there.filter((id) => !have.has(id));
     for (const row of all(".row[data-id]", now)) replace(row, list.querySelector(`#row-${CSS.escape(row.dataset.id)}`));
     for (const counter of all("[data-count=pending]")) counter.textContent = list.dataset.pending;

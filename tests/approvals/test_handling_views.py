@@ -16,6 +16,7 @@ from agentops.wire.ids import uuid7
 from approvals import ladder
 from approvals.models import Absence, BandRule, Decision, Preference, Proposal
 from approvals.release import Undone, undo
+from approvals.risk import Band
 from approvals.services import Decided
 from tests.approvals.conftest import Desk
 from tests.conftest import person
@@ -124,6 +125,20 @@ def test_what_cannot_be_read_rejects_nothing_and_keeps_the_form(
     assert Proposal.objects.get().status == "pending"
 
 
+def test_a_note_that_is_missing_is_asked_for_before_anything_is_rejected(
+    proposal: Proposal, desk: Desk, client: Client
+) -> None:
+    high = later(desk.propose())
+    Proposal.objects.filter(pk=high.pk).update(risk_band="high", band_rank=Band.HIGH.rank)
+    fields = {"chosen": [row(proposal), row(high)], "reason_code": "duplicate", "note": " "}
+    answer = client.post("/t/acme/queue/reject", fields)
+    assert answer.status_code == 422
+    page = answer.content.decode()
+    assert "Say in a note why" in page
+    assert page.count(" checked>") == 2, "what was ticked stays ticked"
+    assert set(Proposal.objects.values_list("status", flat=True)) == {"pending"}
+
+
 def test_a_row_that_has_changed_since_is_left_alone(proposal: Proposal, client: Client) -> None:
     stale = f"{proposal.pk}:{proposal.version + 1}:{proposal.digest}"
     answer = client.post("/t/acme/queue/reject", {"chosen": [stale], "reason_code": "duplicate", "note": "x"})
@@ -145,8 +160,11 @@ def test_my_page_has_my_decisions_and_takes_back_what_can_be(
     page = client.get("/t/acme/me")
     assert [one["proposal"].pk for one in page.context["decisions"]] == [proposal.pk]
     assert len(page.context["undoable"]) == 1
+    assert "has not started yet" in page.content.decode()
     client.post(page.context["undoable"][0]["undo_url"])
-    assert client.get("/t/acme/me").context["undoable"] == []
+    again = client.get("/t/acme/me")
+    assert again.context["undoable"] == []
+    assert "waits for a decision" in again.content.decode()
     assert Proposal.objects.get(pk=proposal.pk).status == "pending"
 
 

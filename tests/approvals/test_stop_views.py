@@ -60,7 +60,10 @@ def text_of(client: Client, path: str) -> str:
 
 def test_one_looks_first_and_then_stops(waiting: Run, senior: Client, desk: Client) -> None:
     assert "Nothing is stopped" in text_of(senior, PAGE)
-    looked = senior.get(f"{PAGE}?what=tool:shop.issue_refund&reason=double+payments")
+    fields = {"what": "tool:shop.issue_refund", "reason": "double payments", "csrfmiddlewaretoken": "x" * 64}
+    shown = senior.post(PAGE, fields | {"show": "yes"})
+    assert shown["Location"] == f"{PAGE}?what=tool%3Ashop.issue_refund&reason=double+payments", "and no token"
+    looked = senior.get(shown["Location"])
     assert str(looked.context["preview"]["proposals"]) == "1"
     assert [(words, str(count)) for words, count in looked.context["preview"]["runs"]] == [("waits for a person", "1")]
     assert looked.context["reason"] == "double payments"

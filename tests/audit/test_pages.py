@@ -18,6 +18,7 @@ from agentops.tenancy.access import SYSTEM, WORKER, Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.services import create_tenant
+from agentops.wire import JSONObject
 from tests.audit.conftest import append_some, unguarded
 
 SignedIn = Callable[[User], Client]
@@ -153,6 +154,38 @@ def test_a_fragment_has_the_rows_without_the_page(signed_in: SignedIn, bob: User
     assert b"<html" not in response.content
     assert b"proposal.decided" in response.content
     assert "HX-Request" in response["Vary"]
+
+
+def test_how_the_record_stands_can_be_read_again_by_itself(signed_in: SignedIn, bob: User, log: None) -> None:
+    client = signed_in(bob)
+    assert b"data-refresh" not in client.get("/t/acme/audit").content
+    assert client.post("/t/acme/audit/verify").status_code == 302
+    assert b'id="standing" data-refresh' in client.get("/t/acme/audit").content
+    again = client.get("/t/acme/audit", headers={"HX-Request": "true", "HX-Target": "standing"})
+    assert b'id="standing"' in again.content
+
+
+def test_filters_that_cannot_be_read_are_not_said_to_match_nothing(signed_in: SignedIn, bob: User, log: None) -> None:
+    page = signed_in(bob).get("/t/acme/audit", {"terms": "decsion:approve"}).content
+    assert b"These filters cannot be read" in page
+    assert b"No event matches" not in page
+
+
+def test_a_row_names_its_tool_and_says_times_with_their_unit(signed_in: SignedIn, bob: User, acme: Tenant) -> None:
+    took: JSONObject = {
+        "tool": "mail.read",
+        "call_id": "1.read.0",
+        "attempt": 1,
+        "duration_ms": 29,
+        "verdict": "ok",
+        "waits_s": "x",
+    }
+    with tenant_scope(acme), transaction.atomic():
+        append(f"run:{RUN}", [NewEvent("call.succeeded", took, None, "mail.read")], actor=WORKER, run_id=RUN, at=START)
+    answer = signed_in(bob).get("/t/acme/audit", {"type": "call.succeeded"})
+    (row,) = answer.context["events"]
+    assert row.fact == "verdict ok · attempt 1 · duration 29 ms · waits s x · call id 1.read.0"
+    assert "<code>mail.read</code>" in answer.content.decode()
 
 
 def event_id(tenant: Tenant, kind: str) -> int:

@@ -1,6 +1,7 @@
 """The queue under somebody's hands: filter, views, claims, serving, palette, own keys, and what others do meanwhile."""
 
 import re
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -10,7 +11,7 @@ from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from approvals.models import Proposal
 from tests.browser.conftest import OpenBrowser
-from tests.browser.desk import button, live_card, rows
+from tests.browser.desk import a_moment_later, button, live_card, read, rows
 from tests.conftest import person
 from tests.deciding import approve
 from tests.shop import drive, start
@@ -89,6 +90,54 @@ def test_n_serves_and_asks_why_before_it_serves_another(page: Page, three: list[
     expect(form.get_by_label("Why you give it back")).to_be_focused()
     page.keyboard.press("Control+Enter")
     opened(page, three[1])
+
+
+def test_what_is_taken_back_stands_in_its_old_place_again(page: Page, three: list[str], settings: Any) -> None:
+    settings.RELEASE_DELAYS_S = (600, 600, 600, 600)
+    rows(page).nth(1).click()
+    opened(page, three[1])
+    expect(rows(page).nth(1).locator("xpath=..")).to_have_attribute("aria-current", "")
+    read(page)
+    page.keyboard.press("a")
+    a_moment_later(page)
+    page.keyboard.press("Enter")
+    opened(page, three[2])
+    expect(rows(page)).to_have_count(2)
+    page.keyboard.press("z")
+    opened(page, three[1])
+    expect(rows(page)).to_have_count(3)
+    expect(rows(page).nth(1)).to_contain_text("EUR 12.00")
+    expect(rows(page).nth(1).locator("xpath=..")).to_have_attribute("aria-current", "")
+    expect(page.locator("#arrivals")).to_be_hidden()
+    expect(page.get_by_role("status").filter(has_text="Taken back.")).to_be_focused()
+
+
+def test_an_approval_that_lacks_something_leads_to_the_first_thing_it_lacks(
+    shop: Tenant, bob: User, open_browser: OpenBrowser
+) -> None:
+    refund(60000)
+    page = open_browser(bob)
+    page.goto("queue")
+    live_card(page)
+    page.keyboard.press("a")
+    form = page.locator("#approve")
+    form.get_by_role("radio").first.wait_for()
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("alert")).to_contain_text("Not approved yet.")
+    first = form.get_by_role("radio").first
+    expect(first).to_be_focused()
+    expect(first).to_be_in_viewport()
+
+
+def test_going_back_after_rejecting_several_ticks_nothing(page: Page, three: list[str]) -> None:
+    page.goto("queue/reject")
+    page.get_by_role("checkbox").first.check()
+    page.get_by_label("Reason").select_option("duplicate")
+    page.get_by_role("button", name="Reject what is ticked").click()
+    expect(page.get_by_role("status")).to_contain_text("1 of 1 rejected.")
+    page.go_back()
+    expect(page.get_by_role("checkbox")).to_have_count(2)
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(0)
 
 
 def test_h_puts_off_and_the_row_is_no_longer_listed(page: Page, three: list[str]) -> None:
