@@ -188,9 +188,13 @@ def preview(target: Target) -> Preview:
         runs = runs.filter(reach(target.scope, target.target, run=""))
     covered = reach(target.scope, target.target)
     waiting = Proposal.objects.filter(covered, status=Status.PENDING)
+    # Calls are not found by their state: they are those of runs that a worker has, and those that were left alone.
     executing = ToolCall.objects.filter(covered, state=CallState.EXECUTING.value)
-    *found, proposals, under_way = counted([*(runs.filter(state=state) for state in _OPEN), waiting, executing])
+    of_workers = executing.filter(unsettled=False, run__claimable=True, run__state=RunState.RUNNING.value)
+    counts = [*(runs.filter(state=state) for state in _OPEN), waiting, of_workers, executing.filter(unsettled=True)]
+    *found, proposals, at_work, alone = counted(counts)
     by_state = zip(_OPEN, found, strict=True)
+    under_way = Count(at_work.pending + alone.pending, at_work.capped or alone.capped)
     return Preview(tuple((state, count) for state, count in by_state if count.pending), proposals, under_way)
 
 

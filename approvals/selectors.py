@@ -243,7 +243,7 @@ def _prepared_figures(shapes: tuple[tuple[Term, ...], ...], whole: bool) -> Quer
 
 def _in_figures(filters: Sequence[Filters], now: datetime, whole: bool) -> QuerySet[Tenant, tuple[Any, ...]]:
     waiting = Proposal.objects.filter(status=Status.PENDING)
-    calls = ToolCall.objects.filter(state=CallState.UNKNOWN.value, hook_asked=True)
+    calls = ToolCall.objects.filter(unsettled=True, state=CallState.UNKNOWN.value, hook_asked=True)
     ages = [Subquery(waiting.filter(band_rank=r).order_by("created_at").values("created_at")[:1]) for r in _RANKS]
     event = Subquery(Event.objects.order_by("-pk").values("pk")[:1])
     counts = [

@@ -64,7 +64,8 @@ def waiting(filters: Filters) -> list[dict[str, Any]]:
     """
     if not all(isinstance(term, Tool | OfTaskType) for term in filters.terms):
         return []
-    calls = ToolCall.objects.filter(state=CallState.UNKNOWN.value, hook_asked=True).select_related("run__task_type")
+    asked = ToolCall.objects.filter(unsettled=True, state=CallState.UNKNOWN.value, hook_asked=True)
+    calls = asked.select_related("run__task_type")
     for term in filters.terms:
         match term:
             case Tool(name=name):

@@ -66,6 +66,7 @@ def problems_of(run_id: UUID) -> Iterator[str]:
     """Fold the stored text of one run twice, compare it with the rows, and derive its commands again."""
     from agentops.engine.folding import fold
     from agentops.engine.replay import Diverged, replay
+    from agentops.engine.transitions import CallState
     from agentops.runs.models import Run, ToolCall
     from agentops.runs.recording import load
 
@@ -93,9 +94,15 @@ def problems_of(run_id: UUID) -> Iterator[str]:
         yield f"run {run_id}: the rows know the calls {sorted(rows)}, the record {sorted(state.calls)}"
     for call_id, call in state.calls.items():
         row = rows.get(call_id)
-        told = (call.state.value, call.tool, call.digest, call.attempts, call.deferred or call.code)
-        if row is not None and (row.state, row.tool, row.digest, row.attempts, row.code) != told:
+        told = (call.state.value, call.tool, call.attempts, call.deferred or call.code)
+        if row is not None and (row.state, row.tool, row.attempts, row.code) != told:
             yield f"run {run_id}: the row of {call_id} says {row.state} {row.code}, the record {told}"
+        is_open = call.state in (CallState.EXECUTING, CallState.UNKNOWN)
+        asked = call.state is CallState.UNKNOWN and call.hook_asked
+        if row is not None and is_open and (asked or state.state.terminal or state.paused) and not row.unsettled:
+            yield f"run {run_id}: nobody will find out what became of {call_id}"
+        if row is not None and row.unsettled and not is_open:
+            yield f"run {run_id}: what became of {call_id} is known, and yet looked for"
     verdict = None if run_id in BY_HAND else replay(stored)
     if isinstance(verdict, Diverged):
         yield (

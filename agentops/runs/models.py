@@ -269,21 +269,27 @@ class Submission(TenantModel):
 
 
 class ToolCall(TenantModel):
-    """One invocation, projected from the events of its run."""
+    """One invocation, projected from the events of its run, which alone hold its arguments and keys.
 
-    tenant = TenantForeignKey(db_index=False)
-    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="calls", db_index=False)
+    No index speaks of the state: a row that goes from its intent to its outcome stays where it is, and no index hears
+    of it.
+    """
+
+    # Every step writes calls, in the statement that changes the row of their run: nothing has to be looked up for that.
+    tenant = TenantForeignKey(db_index=False, db_constraint=False)
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="calls", db_index=False, db_constraint=False)
     call_id = models.CharField(max_length=64)
     step_id = models.CharField(max_length=64)
     tool = models.CharField(max_length=64)
     version = models.CharField(max_length=32)
     effect = models.CharField(max_length=20, blank=True)
-    digest = models.CharField(max_length=64, blank=True)
     state = models.CharField(max_length=16, choices=[(s.value, s.value) for s in CallState])
     code = models.CharField(max_length=40, blank=True)
-    idempotency_key = models.CharField(max_length=64, blank=True)
     attempts = models.PositiveIntegerField(default=0)
     hook_asked = models.BooleanField(default=False, help_text="The tool was asked what became of it, and cannot tell.")
+    unsettled = models.BooleanField(
+        default=False, help_text="No worker will find out what became of it: the sweeper has to, or a person."
+    )
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 
@@ -292,10 +298,7 @@ class ToolCall(TenantModel):
             models.UniqueConstraint(fields=("tenant", "run", "call_id"), name="tool_call_unique"),
             models.CheckConstraint(condition=Q(state__in=[s.value for s in CallState]), name="tool_call_state_known"),
         )
-        indexes = (
-            models.Index(fields=("tenant", "run"), condition=Q(state="executing"), name="tool_call_under_way"),
-            models.Index(fields=("tenant", "id"), condition=Q(state="unknown"), name="tool_call_unknown"),
-        )
+        indexes = (models.Index(fields=("tenant", "id"), condition=Q(unsettled=True), name="tool_call_unsettled"),)
 
     def __str__(self) -> str:
         return f"{self.tool} {self.call_id}"

@@ -4,7 +4,7 @@ The worker that holds the lease records with `runs.commit`; everybody else (a de
 `record_outside`. Both fold the events through the engine first, so a history that cannot be is never written.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -52,17 +52,17 @@ from agentops.engine.events import (
 from agentops.engine.folding import fold
 from agentops.engine.questions import waiting as waiting_questions
 from agentops.engine.refusals import ended_by
-from agentops.engine.state import State
+from agentops.engine.state import Call, State
 from agentops.engine.transitions import CallState, RunState
 from agentops.payloads.services import keep
 from agentops.runs.dispatch import ring
 from agentops.runs.endings import concerned, events_of_end
 from agentops.runs.models import Run
 from agentops.runs.statements import (
+    Amend,
     Change,
     Column,
     Table,
-    Upsert,
     Writing,
     hold_stream,
     lock_row,
@@ -474,40 +474,48 @@ def _retry_at(state: State) -> datetime | None:
     return min(retries, default=state.clock)
 
 
-_CALL_COLUMNS: Final = (
-    Column("tenant_id", "bigint"),
-    Column("run_id", "uuid"),
-    Column("call_id", "text"),
+_CALLS: Final = "runs_toolcall"
+_CALL_KEY: Final = (Column("tenant_id", "bigint"), Column("run_id", "uuid"), Column("call_id", "text"))
+_CALL_ORIGIN: Final = (
     Column("step_id", "text"),
     Column("tool", "text"),
     Column("version", "text"),
     Column("effect", "text"),
-    Column("digest", "text"),
+)
+_CALL_PROGRESS: Final = (
     Column("state", "text"),
     Column("code", "text"),
-    Column("idempotency_key", "text"),
     Column("attempts", "integer"),
     Column("hook_asked", "boolean"),
+    Column("unsettled", "boolean"),
     Column("started_at", "timestamptz"),
     Column("ended_at", "timestamptz"),
 )
-_CALLS: Final = "runs_toolcall"
-_CALL_KEY: Final = ("tenant_id", "run_id", "call_id")
 
 
-def call_tables(told: Iterable[tuple[UUID, State, Sequence[Stamped]]]) -> tuple[Table, Upsert]:
-    """Return the rows of the calls that events of runs tell about: those that are new, and those that may be there.
+def call_tables(told: Iterable[tuple[UUID, State, Sequence[Stamped]]]) -> tuple[Table, Amend]:
+    """Return the rows of the calls that events of runs tell about: those that are new, and those that are there.
 
-    `told` is (run id, state after the events, events). A call is selected once: one that is selected here has no row.
+    `told` is (run id, state after the events, events). A call is selected once, and first: one that is selected here
+    has no row, every other one has.
     """
     tenant = current_tenant_id()
     new: list[tuple[Any, ...]] = []
     known: list[tuple[Any, ...]] = []
     for run_id, state, events in told:
         selected = {s.event.call_id for s in events if isinstance(s.event, CallSelected)}
-        for row in call_rows(run_id, state, events):
-            (new if row[1] in selected else known).append((tenant, *row))
-    return Table(_CALLS, _CALL_COLUMNS, new), Upsert(Table(_CALLS, _CALL_COLUMNS, known), _CALL_KEY)
+        times = _times(events)
+        for call in _touched(state, events):
+            key = (tenant, run_id, call.call_id)
+            progress = _progress(state, call, times.get(call.call_id, {}))
+            if call.call_id in selected:
+                new.append((*key, call.step_id, call.tool, call.version, call.effect, *progress))
+            else:
+                known.append((*key, *progress))
+    return (
+        Table(_CALLS, (*_CALL_KEY, *_CALL_ORIGIN, *_CALL_PROGRESS), new),
+        Amend(Table(_CALLS, (*_CALL_KEY, *_CALL_PROGRESS), known), tuple(column.name for column in _CALL_KEY)),
+    )
 
 
 def project_calls(told: Iterable[tuple[UUID, State, Sequence[Stamped]]]) -> None:
@@ -515,33 +523,34 @@ def project_calls(told: Iterable[tuple[UUID, State, Sequence[Stamped]]]) -> None
     write(call_tables(told))
 
 
-def call_rows(run_id: UUID, state: State, events: Sequence[Stamped]) -> list[tuple[Any, ...]]:
-    """Return the rows, in the order of the columns after the tenant's, of the calls that the events tell about."""
+def _touched(state: State, events: Sequence[Stamped]) -> list[Call]:
+    """Return the calls whose rows may have to change, each once."""
     touched = {call_id: None for s in events if (call_id := _call_id(s.event)) is not None}
-    times = _times(events)
-    found: list[tuple[Any, ...]] = []
-    for call_id in touched:
-        call = state.calls[call_id]
-        when = times.get(call_id, {})
-        found.append(
-            (
-                run_id,
-                call_id,
-                call.step_id,
-                call.tool,
-                call.version,
-                call.effect,
-                call.digest,
-                call.state.value,
-                call.deferred or call.code,
-                call.idempotency_key,
-                call.attempts,
-                call.hook_asked,
-                when.get("started_at"),
-                when.get("ended_at"),
-            )
-        )
-    return found
+    if _left_alone(state):
+        touched |= {call.call_id: None for call in state.calls.values() if call.state in _OPEN}
+    return [state.calls[call_id] for call_id in touched]
+
+
+def _progress(state: State, call: Call, when: Mapping[str, datetime]) -> tuple[Any, ...]:
+    asked = call.state is CallState.UNKNOWN and call.hook_asked
+    return (
+        call.state.value,
+        call.deferred or call.code,
+        call.attempts,
+        call.hook_asked,
+        asked or (call.state in _OPEN and _left_alone(state)),
+        when.get("started_at"),
+        when.get("ended_at"),
+    )
+
+
+_OPEN: Final = frozenset({CallState.EXECUTING, CallState.UNKNOWN})
+"""What a call is in while nobody knows what became of it."""
+
+
+def _left_alone(state: State) -> bool:
+    """Whether no worker takes the run up as it is now, to find out what became of its calls."""
+    return state.state.terminal or state.paused
 
 
 def _times(events: Sequence[Stamped]) -> dict[str, dict[str, datetime]]:

@@ -44,14 +44,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Upsert:
-    """Rows that are new, or are there already by `key`; a null does not overwrite what is known."""
+class Amend:
+    """What is known by now of rows that are there: found by `key`, their first columns. A null overwrites nothing."""
 
     table: Table
     key: Sequence[str]
 
 
-Writing = Table | Change | Upsert
+Writing = Table | Change | Amend
 """Rows of one table to be written."""
 
 
@@ -172,7 +172,7 @@ def write_steps(
     runs: Sequence[tuple[Any, ...]],
     columns: Mapping[str, str],
     events: Table,
-    calls: Upsert,
+    calls: Amend,
     *,
     more: Sequence[Table] = (),
     condition: Condition | None = None,
@@ -238,9 +238,8 @@ def write_steps(
         order by v.stream_id, v.seq
     ),
     called as (
-        insert into {known.name} ({_names(known.columns)})
-        select {_values(known.columns)} from {_recordset(known.columns)} join kept k on k.id = v.run_id
-        {_or_update(known.name, known.columns, calls.key)}
+        update {known.name} t set {_amended(calls)} from {_recordset(known.columns)} join kept k on k.id = v.run_id
+        where {_found(calls)}
     )
     select w.run_id, h.id is not null, {allowed}, k.id is not null
     from wanted w left join held h on h.id = w.stream_id left join kept k on k.id = w.run_id
@@ -315,7 +314,7 @@ def _kind(field: "models.Field[Any, Any]") -> str:
 
 
 def write(statements: Sequence[Writing]) -> None:
-    """Insert, change and upsert rows of tables, none of which sees the others: one statement on PostgreSQL."""
+    """Insert, change and amend rows of tables, none of which sees the others: one statement on PostgreSQL."""
     wanted = [one for one in statements if _table(one).rows]
     if not wanted:
         return
@@ -327,8 +326,10 @@ def write(statements: Sequence[Writing]) -> None:
         return
     for one in wanted:
         sql = _lite_statement(one)
+        # What rows are found by comes first in them, and last in a statement that changes them.
+        keys = 1 if isinstance(one, Change) else len(one.key) if isinstance(one, Amend) else 0
         for row in _table(one).rows:
-            fetch(sql, [*row[1:], row[0]] if isinstance(one, Change) else row)
+            fetch(sql, [*row[keys:], *row[:keys]])
 
 
 def _written(one: Writing) -> str:
@@ -338,9 +339,10 @@ def _written(one: Writing) -> str:
         sets = ", ".join(f"{c.name} = {_read(c.name, c.kind)}" for c in table.columns[1:])
         source = _recordset(table.columns)
         return f"update {table.name} t set {sets} from {source} where t.{found_by} = v.{found_by}"  # noqa: S608
-    conflict = _or_update(table.name, table.columns, one.key) if isinstance(one, Upsert) else ""
+    if isinstance(one, Amend):
+        return f"update {table.name} t set {_amended(one)} from {_recordset(table.columns)} where {_found(one)}"  # noqa: S608
     values, source = _values(table.columns), _recordset(table.columns)
-    return f"insert into {table.name} ({_names(table.columns)}) select {values} from {source}{conflict}"  # noqa: S608
+    return f"insert into {table.name} ({_names(table.columns)}) select {values} from {source}"  # noqa: S608
 
 
 def _lite_statement(one: Writing) -> str:
@@ -348,14 +350,22 @@ def _lite_statement(one: Writing) -> str:
     if isinstance(one, Change):
         sets = ", ".join(f"{column.name} = %s" for column in table.columns[1:])
         return f"update {table.name} set {sets} where {table.columns[0].name} = %s"  # noqa: S608 - our own names
-    conflict = _or_update(table.name, table.columns, one.key) if isinstance(one, Upsert) else ""
+    if isinstance(one, Amend):
+        names = [column.name for column in table.columns if column.name not in one.key]
+        sets = ", ".join(f"{name} = coalesce(%s, {name})" for name in names)
+        found = " and ".join(f"{name} = %s" for name in one.key)
+        return f"update {table.name} set {sets} where {found}"  # noqa: S608 - our own names
     places = ", ".join(["%s"] * len(table.columns))
-    return f"insert into {table.name} ({_names(table.columns)}) values ({places}){conflict}"  # noqa: S608
+    return f"insert into {table.name} ({_names(table.columns)}) values ({places})"  # noqa: S608 - our own names
 
 
-def _or_update(table: str, columns: Sequence[Column], key: Sequence[str]) -> str:
-    sets = ", ".join(f"{c.name} = coalesce(excluded.{c.name}, {table}.{c.name})" for c in columns if c.name not in key)
-    return f" on conflict ({', '.join(key)}) do update set {sets}"
+def _amended(one: Amend) -> str:
+    columns = [column for column in one.table.columns if column.name not in one.key]
+    return ", ".join(f"{c.name} = coalesce({_read(c.name, c.kind)}, t.{c.name})" for c in columns)
+
+
+def _found(one: Amend) -> str:
+    return " and ".join(f"t.{name} = v.{name}" for name in one.key)
 
 
 # --- rows as one parameter: JSON, which is written in C here and read in C there --------------------------------------

@@ -124,7 +124,7 @@ def settle_leftovers(now: datetime) -> int:
     ended = Q(run__state__in=[state.value for state in RunState if state.terminal])
     held = Q(run__paused_at__isnull=False, effect=Effect.UNSAFE_WRITE.value)
     free = Q(run__lease_until__isnull=True) | Q(run__lease_until__lt=now)
-    left = ToolCall.objects.filter(ended | held, free).select_related("run")
+    left = ToolCall.objects.filter(ended | held, free, unsettled=True).select_related("run")
     under_way = left.filter(state=CallState.EXECUTING.value)[:BATCH]
     not_asked = left.filter(state=CallState.UNKNOWN.value, hook_asked=False)[:BATCH]
     settled = 0

@@ -16,6 +16,7 @@ from approvals import live, selectors, unknowns
 from approvals.filters import Filters
 from approvals.models import Proposal
 from tests.deciding import approve, lose_the_answer
+from tests.keys import key_of
 from tests.shop import drive, only_proposal, open_shop, start
 from tools.backoffice.models import Refund
 
@@ -77,7 +78,7 @@ def test_the_card_holds_the_evidence(run: Run, call: ToolCall, senior: Client) -
         ("The worker", "the connection broke"),
         ("The tool's own record", "no entry under this key"),
     ]
-    assert item["idempotency_key"] == call.idempotency_key
+    assert item["idempotency_key"] == key_of(call)
     assert item["approval"]["by"] == "Bob"
     arguments = {one["name"]: one for one in item["arguments"]}
     assert arguments["order_ref"]["provenance"]["label"] in ("untrusted", "mixed")

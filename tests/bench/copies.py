@@ -157,7 +157,8 @@ class _Pattern:
         self.varied = list(template.vary(random.Random(0)))
         everything = "\n".join(cell for rows in template.rows.values() for cells in rows for cell in cells)
         self.ids = sorted(set(_UUID.findall(everything)))
-        self.keys = sorted({key for key in self._columns("idempotency_key") if key and key != r"\N"} - set(self.ids))
+        self.told = [json.loads(body) for body in template.column("audit_event", "body")]
+        self.keys = sorted(set(self._keys()) - set(self.ids))
         self.digested = dict(self._digested())
         # As the terms of events have them: of a digest the beginning, of anything else small letters.
         self.derived: dict[str, tuple[str, int | None]] = {one[:DIGEST]: (one, DIGEST) for one in self.digested}
@@ -176,22 +177,20 @@ class _Pattern:
         }
         self._makers = self._prepare()
 
-    def _columns(self, name: str) -> Iterator[str]:
-        for table in self.template.columns:
-            yield from self.template.column(table, name)
+    def _keys(self) -> Iterator[str]:
+        """Yield the idempotency keys of its calls."""
+        for one in _objects(self.told):
+            if key := one.get("idempotency_key"):
+                yield str(key)
 
     def _digested(self) -> Iterator[tuple[str, str]]:
         """Yield the digest of each call with the canonical text it is of."""
-        bodies = [json.loads(body) for body in self.template.column("audit_event", "body")]
-        arguments = {one["digest"]: one["arguments"] for one in _objects(bodies) if {"digest", "arguments"} <= set(one)}
-        named = zip(
-            *(self.template.column("runs_toolcall", name) for name in ("tool", "version", "digest")), strict=True
-        )
-        for tool, version, digest in named:
-            if digest in arguments:
-                about = {"tenant": self.template.tenant_id, "tool": tool, "version": version}
-                text = canonical(about | {"arguments": arguments[digest]})
-                assert hashlib.sha256(text.encode()).hexdigest() == digest, f"{tool}: not the digest of its arguments"
+        for one in _objects(self.told):
+            if {"tool", "version", "digest", "arguments"} <= set(one):
+                about = {name: one[name] for name in ("tool", "version", "arguments")}
+                text = canonical(about | {"tenant": self.template.tenant_id})
+                digest = hashlib.sha256(text.encode()).hexdigest()
+                assert digest == one["digest"], f"{one['tool']}: not the digest of its arguments"
                 yield digest, text
 
     def _text(self, text: str) -> _Text:

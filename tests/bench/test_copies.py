@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from agentops.audit.models import Event
 from agentops.audit.verify import verify_stream
-from agentops.runs.models import Run, ToolCall
+from agentops.runs.models import Run
 from agentops.runs.recording import load, state_of, stream_of
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
@@ -61,7 +61,7 @@ def test_copies_have_their_own_values_digests_moments_and_chain(sql: Any, scoped
         assert str(one.argument_values["order_ref"]) in str(one.sentence)
         assert abs(one.created_at - moment) < timedelta(seconds=5)
         assert one.decide_by - one.created_at == template.decide_by - template.created_at
-        assert ToolCall.objects.get(run_id=one.run_id, call_id=one.call_id).digest == one.digest
+        assert state_of(one.run_id).calls[one.call_id].digest == one.digest
         assert verify_stream(stream_of(one.run_id)).finding is None
         assert state_of(one.run_id).state == "awaiting_approval"
         said = "".join(Event.objects.filter(run_id=one.run_id).values_list("body", flat=True))

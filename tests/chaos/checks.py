@@ -14,6 +14,7 @@ from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from approvals.models import Grant
 from tests.chaos.contracts import NOTE, PAY, Record
+from tests.keys import key_of
 
 HONEST_FAILURES = frozenset({"dead_letter"})
 """How a run may end besides succeeding: workers died on it too often."""
@@ -61,10 +62,7 @@ def _effects(directory: Path, facts: dict[str, object]) -> Iterator[str]:
     record = Record(directory)
     paid = record.effects(PAY.name)
     used = Grant.objects.filter(tool=PAY.name, consumed_at__isnull=False).values_list("run_id", "call_id")
-    keys = {
-        (run, call): key
-        for run, call, key in ToolCall.objects.filter(tool=PAY.name).values_list("run_id", "call_id", "idempotency_key")
-    }
+    keys = {(one.run_id, one.call_id): key_of(one) for one in ToolCall.objects.filter(tool=PAY.name)}
     consumed = Counter(keys[grant] for grant in used)
     facts["unsafe effects"] = sum(paid.values())
     facts["grants consumed"] = sum(consumed.values())

@@ -30,6 +30,7 @@ def main() -> None:
     from approvals.services import Decided, reject
     from tests.chaos import contracts, workload
     from tests.deciding import approve
+    from tests.keys import key_of
 
     going = [True]
     signal.signal(signal.SIGTERM, lambda *_: going.clear())
@@ -65,7 +66,7 @@ def main() -> None:
             seen = unsure.setdefault((call.run_id, call.call_id, call.attempts), time.monotonic())
             if time.monotonic() - seen < LOOK_TWICE_S:
                 continue
-            happened = record.times(call.idempotency_key) > 0
+            happened = record.times(key_of(call)) > 0
             outcome = reconcile_call(
                 run_id=call.run_id,
                 call_id=call.call_id,

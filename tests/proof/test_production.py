@@ -12,7 +12,7 @@ from urllib.request import urlopen
 import pytest
 
 from agentops.audit.packing import unpack
-from agentops.audit.services import read
+from agentops.audit.services import Recorded, read
 from tests.proof.brokers import Broker, corner
 from tests.proof.databases import Database, own_database, server_of_the_tests
 from tests.proof.processes import BIN, SPEAKING, Process, environment, eventually, free_port, manage, prepared
@@ -116,14 +116,18 @@ class Deployment:
         """Return order and amount of every refund that a run made."""
         return self.database.rows(
             "select o.ref, r.amount_minor from backoffice_refund r join backoffice_order o on o.id = r.order_id "
-            "join runs_toolcall c on c.idempotency_key = r.idempotency_key where c.run_id = %s",
-            run_id,
+            "where r.idempotency_key = any(%s)",
+            [event.data["idempotency_key"] for event in self.recorded(run_id) if event.type == "call.selected"],
         )
 
     def events(self, run_id: str) -> list[str]:
         """Return the types of a run's events, oldest first."""
+        return [event.type for event in self.recorded(run_id)]
+
+    def recorded(self, run_id: str) -> list[Recorded]:
+        """Return a run's events, oldest first."""
         rows = self.database.rows("select body, hash from audit_event where run_id = %s order by seq", run_id)
-        return [event.type for body, digest in rows for event in read(unpack(body), bytes(digest))]
+        return [event for body, digest in rows for event in read(unpack(body), bytes(digest))]
 
 
 @pytest.fixture(scope="module")

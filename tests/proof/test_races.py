@@ -35,6 +35,7 @@ from approvals.models import Grant, Proposal
 from approvals.services import Decided, Expired, Lost, Outcome, expire
 from tests.approvals.threads import at_once
 from tests.deciding import approve
+from tests.keys import key_of, keys_of
 from tests.proof.planning import events_of
 from tests.shop import Clock, open_shop, start, task_type
 from tools import executor, health
@@ -93,8 +94,7 @@ def approving(tenant: Tenant, proposal: Proposal, actor: Actor, now: datetime | 
 
 def effects_have_their_grants(run: Run) -> None:
     """As many refunds as grants that were consumed, and as intents that were recorded."""
-    keys = ToolCall.objects.filter(run=run, tool="shop.issue_refund").values("idempotency_key")
-    refunds = Refund.objects.filter(idempotency_key__in=keys).count()
+    refunds = Refund.objects.filter(idempotency_key__in=keys_of(run.pk, "shop.issue_refund")).count()
     consumed = Grant.objects.filter(run=run, tool="shop.issue_refund", consumed_at__isnull=False).count()
     started = [e for e in events_of(run, CallStarted) if isinstance(e, CallStarted)]
     assert refunds == consumed == len({e.call_id for e in started if "refund" in e.call_id})
@@ -154,7 +154,7 @@ def test_a_worker_that_executes_and_a_cancellation(tenant: Tenant, reviewer: Act
             effects_have_their_grants(run)
             row_and_record_agree(run)
             call = ToolCall.objects.get(run=run, tool="shop.issue_refund")
-            made = Refund.objects.filter(idempotency_key=call.idempotency_key).exists()
+            made = Refund.objects.filter(idempotency_key=key_of(call)).exists()
             assert (call.state == "succeeded") == made, "an effect that happened is on record, also after the end"
         assert not verify_tenant().findings
 
@@ -338,7 +338,8 @@ def test_two_people_say_what_became_of_a_call(
             work(tenant, run.id)
             run.refresh_from_db()
             assert run.state == "succeeded"
-            keys = ToolCall.objects.filter(run=run).values("idempotency_key")
-            assert Refund.objects.filter(idempotency_key__in=keys).count() == (won.verdict == "did_not_happen")
+            assert Refund.objects.filter(idempotency_key__in=keys_of(run.pk)).count() == (
+                won.verdict == "did_not_happen"
+            )
             row_and_record_agree(run)
         assert not verify_tenant().findings

@@ -63,6 +63,7 @@ from approvals.intervention import (
 from approvals.models import Grant, Proposal
 from tests.approvals.threads import at_once
 from tests.deciding import approve
+from tests.keys import keys_of
 from tests.proof.planning import events_of
 from tests.shop import open_shop, start, task_type
 from tools.allowlist import AllowlistState
@@ -119,8 +120,7 @@ def approved(tenant: Tenant, number: int, reviewer: Actor) -> Run:
 
 
 def effects_have_their_grants(run: Run) -> None:
-    keys = ToolCall.objects.filter(run=run, tool="shop.issue_refund").values("idempotency_key")
-    refunds = Refund.objects.filter(idempotency_key__in=keys).count()
+    refunds = Refund.objects.filter(idempotency_key__in=keys_of(run.pk, "shop.issue_refund")).count()
     consumed = Grant.objects.filter(run=run, tool="shop.issue_refund", consumed_at__isnull=False).count()
     assert refunds == consumed
 

@@ -35,6 +35,7 @@ from approvals.models import Grant
 from approvals.services import Decided
 from tests.approvals.threads import at_once
 from tests.deciding import approve
+from tests.keys import key_of
 from tests.shop import Clock, only_proposal, start, task_type
 from tools import executor, health
 from tools.allowing import seed_rules
@@ -189,8 +190,8 @@ def test_flaky_then_down_then_back(provider: Provider) -> None:
     # Every payment happened at most once, also those of which nobody heard at first, and the runs know which did.
     assert provider.lost > 3
     assert set(provider.paid.values()) == {1}
-    known = ToolCall.objects.filter(tool="lab.pay", state="succeeded").values_list("idempotency_key", flat=True)
-    assert set(known) == set(provider.paid)
+    known = ToolCall.objects.filter(tool="lab.pay", state="succeeded")
+    assert {key_of(call) for call in known} == set(provider.paid)
     starts = [s.event for run in runs.values() for s in load(run.pk) if isinstance(s.event, CallStarted)]
     paying = [event.grant_id for event in starts if event.call_id == "1.pay.0"]
     assert len(paying) == len(set(paying))
@@ -503,7 +504,7 @@ def test_a_repeatable_write_that_crashes_is_unknown_and_repeated_under_its_own_k
         *("call.started", "call.succeeded"),
     ]
     assert len(provider.keys) == 2
-    assert set(provider.keys) == {ToolCall.objects.get().idempotency_key}
+    assert set(provider.keys) == {key_of(ToolCall.objects.get())}
     assert isinstance(replayed(load(run.id)), Identical)
 
 
@@ -547,7 +548,7 @@ def test_a_repeatable_write_that_may_have_happened_is_repeated_under_its_own_key
     assert run.state == "succeeded"
     assert kinds(run)[2:] == ["call.started", "call.unknown"] * 2 + ["call.started", "call.succeeded"]
     assert len(provider.keys) == 3
-    assert set(provider.keys) == {ToolCall.objects.get().idempotency_key}
+    assert set(provider.keys) == {key_of(ToolCall.objects.get())}
     assert isinstance(replayed(load(run.id)), Identical)
 
 
