@@ -173,7 +173,7 @@ def record_outside(
     if not connection.in_atomic_block:
         raise TransactionManagementError("Events are appended in the transaction of the change they tell about.")
     held = _hold(run_id)
-    state = fold(_events(rows_of(held.stream_id)))
+    state = fold(_events(rows_of(held.stream_id, held.seq)))
     stamps = _stamps(state, events, now)
     after = fold(stamps, state)  # raises IllegalTransition before anything is written
     if concerned(after) and after.state.terminal and not state.state.terminal:

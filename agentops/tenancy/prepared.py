@@ -38,6 +38,7 @@ _TIMESTAMPTZ: Final = 1184
 _TEXT: Final = psycopg.pq.Format.TEXT
 _FIRST_PLANS_S: Final = 0.5
 _PLANS_S: Final = 120.0
+_FIRST_PLANS_USES: Final = 64
 
 R = TypeVar("R")
 
@@ -104,13 +105,10 @@ def cursor_of_plans() -> "psycopg.Cursor[tuple[Any, ...]]":
         # Planning these again and again would cost more than running them; the ORM prepares nothing.
         with connection.wrap_database_errors:
             raw.execute("set plan_cache_mode = force_generic_plan")
-        raw.agentops_plans = _Plans(time.monotonic() + _FIRST_PLANS_S, _FIRST_PLANS_S)  # type: ignore[attr-defined]
-    elif time.monotonic() >= plans.until:
-        # What was planned for small tables is wrong for large ones, and tables grow fastest in the beginning.
+        raw.agentops_plans = _Plans(time.monotonic())  # type: ignore[attr-defined]
+    elif plans.are_old(time.monotonic()):
         with connection.wrap_database_errors:
             raw.execute("discard plans")
-        plans.lasting = min(2 * plans.lasting, _PLANS_S)
-        plans.until = time.monotonic() + plans.lasting
     return psycopg.Cursor(raw)
 
 
@@ -132,10 +130,28 @@ def _loader_of_moments(usual: Any) -> Any:
 
 @dataclass(slots=True)
 class _Plans:
-    """Until when the plans of a session are used, and for how long they were meant to be."""
+    """How long the plans of a session, made at `since`, are used.
 
-    until: float
-    lasting: float
+    What was planned for small tables is wrong for large ones, and nobody counts the rows of a young table for the
+    planner. So plans are made anew as time goes by, and as often as what was done with them has doubled.
+    """
+
+    since: float
+    lasting: float = _FIRST_PLANS_S
+    uses: int = 0
+    most_uses: int = _FIRST_PLANS_USES
+
+    def are_old(self, now: float) -> bool:
+        """Count one more use, and say whether plans have to be made anew for it: those count from now on then."""
+        self.uses += 1
+        if now - self.since < self.lasting and self.uses < self.most_uses:
+            return False
+        if self.uses >= self.most_uses:
+            self.most_uses *= 2
+        else:
+            self.lasting = min(2 * self.lasting, _PLANS_S)
+        self.since, self.uses = now, 0
+        return True
 
 
 def _lite(value: Any) -> Any:

@@ -16,7 +16,7 @@ from pytest_django import DjangoAssertNumQueries
 from agentops.runs.models import Run, TaskType
 from agentops.tenancy.access import SYSTEM
 from agentops.tenancy.models import Tenant
-from agentops.tenancy.prepared import Query, fetch
+from agentops.tenancy.prepared import Query, _Plans, fetch
 from agentops.tenancy.scope import NoTenantScope, tenant_scope
 from agentops.tenancy.services import create_tenant
 
@@ -163,3 +163,10 @@ def test_what_every_call_hands_over_alike_is_part_of_the_statement(two: tuple[Te
             [found] = odd("b")
             assert (found.name, odd("c")) == (f"100% o'f {tenant.slug}", [])
         assert any("'waiting'" in one["sql"] for one in heard.captured_queries)
+
+
+def test_plans_are_made_anew_as_time_goes_by_and_as_often_as_their_uses_have_doubled() -> None:
+    used = _Plans(since=0.0, lasting=1e9, most_uses=2)
+    assert [use for use in range(1, 31) if used.are_old(1.0)] == [2, 6, 14, 30]
+    aging = _Plans(since=0.0, lasting=1.0, most_uses=1_000)
+    assert [moment for moment in range(16) if aging.are_old(moment)] == [1, 3, 7, 15]
