@@ -260,6 +260,32 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("title", models.CharField(blank=True, max_length=200)),
+                ("input", models.TextField(help_text="Canonical JSON of the validated task.")),
+                ("requested_by_token", models.CharField(blank=True, max_length=64)),
+                ("created_at", models.DateTimeField()),
+                (
+                    "priority",
+                    models.SmallIntegerField(default=0, help_text="That of its task type when it was submitted."),
+                ),
+                # From here to the end of the run: what changes together stands together, because what the log keeps of a row
+                # that is changed goes from the first byte that differs to the last. What a task brings along stands before.
+                ("fence", models.PositiveBigIntegerField(default=0)),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("lease_owner", models.CharField(blank=True, max_length=64)),
+                ("steps_used", models.PositiveIntegerField(default=0)),
+                ("calls_used", models.PositiveIntegerField(default=0)),
+                ("denied_calls", models.PositiveIntegerField(default=0)),
+                (
+                    "claimable",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Q(
+                            ("paused_at__isnull", True), ("state__in", ["queued", "running", "waiting_retry"])
+                        ),
+                        output_field=models.BooleanField(),
+                    ),
+                ),
                 (
                     "state",
                     models.CharField(
@@ -291,35 +317,16 @@ class Migration(migrations.Migration):
                         max_length=12,
                     ),
                 ),
-                ("input", models.TextField(help_text="Canonical JSON of the validated task.")),
-                ("requested_by_token", models.CharField(blank=True, max_length=64)),
-                ("created_at", models.DateTimeField()),
                 ("started_at", models.DateTimeField(blank=True, null=True)),
-                ("ended_at", models.DateTimeField(blank=True, null=True)),
-                ("lease_owner", models.CharField(blank=True, max_length=64)),
-                ("lease_until", models.DateTimeField(blank=True, null=True)),
-                ("fence", models.PositiveBigIntegerField(default=0)),
-                ("attempts", models.PositiveIntegerField(default=0)),
                 ("not_before", models.DateTimeField(blank=True, null=True)),
-                (
-                    "priority",
-                    models.SmallIntegerField(default=0, help_text="That of its task type when it was submitted."),
-                ),
                 (
                     "rung_at",
                     models.DateTimeField(blank=True, help_text="When a worker was last told to look.", null=True),
                 ),
-                ("paused_at", models.DateTimeField(blank=True, help_text="Since when nothing new starts.", null=True)),
-                (
-                    "claimable",
-                    models.GeneratedField(
-                        db_persist=True,
-                        expression=models.Q(
-                            ("paused_at__isnull", True), ("state__in", ["queued", "running", "waiting_retry"])
-                        ),
-                        output_field=models.BooleanField(),
-                    ),
-                ),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                ("answer", models.TextField(blank=True)),
+                ("failure_code", models.CharField(blank=True, max_length=40)),
+                ("failure_message", models.TextField(blank=True)),
                 (
                     "last_error",
                     models.CharField(
@@ -330,12 +337,7 @@ class Migration(migrations.Migration):
                     "last_owner",
                     models.CharField(blank=True, help_text="Whose lease ended before this one began.", max_length=64),
                 ),
-                ("steps_used", models.PositiveIntegerField(default=0)),
-                ("calls_used", models.PositiveIntegerField(default=0)),
-                ("denied_calls", models.PositiveIntegerField(default=0)),
-                ("failure_code", models.CharField(blank=True, max_length=40)),
-                ("failure_message", models.TextField(blank=True)),
-                ("answer", models.TextField(blank=True)),
+                ("paused_at", models.DateTimeField(blank=True, help_text="Since when nothing new starts.", null=True)),
                 (
                     "halt",
                     models.ForeignKey(
