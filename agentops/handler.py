@@ -30,6 +30,13 @@ SWITCH_S: Final = 0.0005
 answer it would wait for whole turns of the others, which are ten times as long by default.
 """
 
+TURNS: Final = 2
+TURN_S: Final = 0.05
+"""So many requests of one process begin at a time, first come first served, and have so long until the next begins
+whether they are done or not. If all began at once, each would wait for all others in the middle of its work, and some
+far longer than the rest; two keep the processor busy while one of them waits for the database.
+"""
+
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -48,6 +55,7 @@ class Handler(ASGIHandler):
         super().__init__()
         self.static_files = StaticFiles()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        self._turns = asyncio.Semaphore(TURNS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request: for a static file at once."""
@@ -68,14 +76,24 @@ class Handler(ASGIHandler):
         except RequestAborted:
             return
         try:
-            answer = sync_to_async(self._answer, thread_sensitive=False, executor=self._threads)
-            response = await answer(scope, body)
+            response = await self._in_turn(scope, body)
             if response.streaming:
                 await self._stream(response, receive, send)
             else:
                 await self.send_response(response, send)
         finally:
             body.close()
+
+    async def _in_turn(self, scope: Scope, body: IO[bytes]) -> HttpResponseBase:
+        answer = sync_to_async(self._answer, thread_sensitive=False, executor=self._threads)
+        async with self._turns:
+            answering = asyncio.ensure_future(answer(scope, body))
+            try:
+                await asyncio.wait((answering,), timeout=TURN_S)
+            except asyncio.CancelledError:
+                answering.cancel()
+                raise
+        return await answering
 
     def _answer(self, scope: Scope, body: IO[bytes]) -> HttpResponseBase:
         """Return the response to one request, whose thread is free again: a stream is closed by whoever sends it."""
