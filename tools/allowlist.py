@@ -106,23 +106,40 @@ def allowed_tools(task_type_id: int) -> list[AllowlistRule]:
 
 def all_rules() -> dict[tuple[int, str], AllowlistRule]:
     """Return every rule of the tenant by task type and tool. One query."""
-    return {(entry.task_type_id, entry.tool): rule_of(entry) for entry in _ALL()}
+    return {(task_type_id, said[0]): _rule(*said) for task_type_id, *said in _ALL()}
 
 
-_ALL: Final = Query(lambda: AllowlistEntry.objects.all())
+_SAID: Final = (
+    *("tool", "state", "min_version", "max_version"),
+    *("max_calls", "note", "rate_per_minute", "argument_constraints"),
+)
+_ALL: Final = Query(lambda: AllowlistEntry.objects.values_list("task_type_id", *_SAID))
 
 
 def rule_of(entry: AllowlistEntry) -> AllowlistRule:
     """Return the rule that a row says."""
+    return _rule(*(getattr(entry, name) for name in _SAID))
+
+
+def _rule(
+    tool: str,
+    state: str,
+    min_version: str,
+    max_version: str,
+    max_calls: int | None,
+    note: str,
+    rate_per_minute: int | None,
+    constraints: str,
+) -> AllowlistRule:
     return AllowlistRule(
-        tool=entry.tool,
-        state=AllowlistState(entry.state),
-        min_version=entry.min_version,
-        max_version=entry.max_version,
-        max_calls=entry.max_calls,
-        note=entry.note,
-        rate_per_minute=entry.rate_per_minute,
-        constraints=_stored(entry.argument_constraints),
+        tool=tool,
+        state=AllowlistState(state),
+        min_version=min_version,
+        max_version=max_version,
+        max_calls=max_calls,
+        note=note,
+        rate_per_minute=rate_per_minute,
+        constraints=_stored(constraints),
     )
 
 
