@@ -54,10 +54,10 @@ def test_the_server_answers_with_few_statements_and_streams_miss_nothing(tmp_pat
     assert (told["missed events"], told["events told twice"]) == (0, 0)
 
 
-@pytest.mark.browser
+@pytest.mark.integration
 def test_keys_decide_what_they_mean_and_nothing_moves_by_itself(tmp_path: Path) -> None:
     if chromium.find() is None:
-        pytest.skip("BROWSER TEST NOT RUN: no Chromium found")
+        pytest.skip("INTEGRATION TEST NOT RUN: no Chromium found")
     found = measured(tmp_path, "paint", "allowlist", "keyboard", "shift", "weight")
     told = {name.partition(": ")[2]: value for name, value in found["keyboard"].items() if ": " in name}
     assert (told["times a pointer was used"], told["lost, doubled or mis-aimed"]) == (0, 0)
