@@ -34,7 +34,8 @@ TURNS: Final = 2
 TURN_S: Final = 0.05
 """So many requests of one process begin at a time, first come first served, and have so long until the next begins
 whether they are done or not. If all began at once, each would wait for all others in the middle of its work, and some
-far longer than the rest; two keep the processor busy while one of them waits for the database.
+far longer than the rest; two keep the processor busy while one of them waits for the database. Where that is many
+milliseconds away, more processes do.
 """
 
 Scope = dict[str, Any]
