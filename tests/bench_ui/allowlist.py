@@ -44,7 +44,7 @@ def first_paint(browser: Browser, site: Site, contexts: int) -> Iterator[Row]:
     tenant = another_place().tenant
     with tenant_scope(tenant):
         fill_table()
-        place = Place(tenant, [person("ada", tenant, "admin")], 0)
+        place = Place(tenant, [person(f"ada-{tenant.slug}", tenant, "admin")], 0)
     name = "allowlist, 4,000 cells"
     pages = {name: site.path(place, "admin/tools/allowlistentry/")}
     yield from painting.first_paint(browser, site, place, pages, contexts=contexts, above={name: PAINT_MS})
