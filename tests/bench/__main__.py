@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.bench.opening import deployed, forget_configuration
-from tests.bench.report import RESULTS, Row, say, shown, table, write
+from tests.bench.report import RESULTS, Row, shown, table, write
+from tests.run import say
 
 NAMES = ("floor", "throughput", "costs", "latency", "long", "paused", "models", "gate")
 

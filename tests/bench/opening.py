@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.bench.report import say
-from tests.run import clean_environment
+from tests.run import clean_environment, say
 
 
 @contextmanager

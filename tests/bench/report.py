@@ -8,12 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.run import say
+
 RESULTS: Final = Path(__file__).resolve().parents[2] / "test-results"
-
-
-def say(text: str) -> None:
-    """Print at once."""
-    print(text, flush=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from typing import Any
 
 from tests import chromium
 from tests.bench.opening import deployed
-from tests.bench.report import RESULTS, Row, say, shown, table, write
+from tests.bench.report import RESULTS, Row, shown, table, write
+from tests.run import say
 
 NAMES = ("pages", "statements", "paint", "verify", "lag")
 

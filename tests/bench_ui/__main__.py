@@ -15,8 +15,9 @@ from typing import Any
 
 from tests import chromium
 from tests.bench.opening import deployed
-from tests.bench.report import RESULTS, Row, say, shown, table, write
+from tests.bench.report import RESULTS, Row, shown, table, write
 from tests.bench_ui.verdict import verdicts
+from tests.run import say
 
 NAMES = ("audit", "server", "statements", "paint", "allowlist", "keyboard", "shift", "weight", "streams")
 IN_BROWSER = {"paint", "allowlist", "keyboard", "shift", "weight"}

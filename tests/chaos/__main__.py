@@ -19,7 +19,7 @@ from typing import NoReturn
 from uuid import UUID
 
 from tests.chaos.stage import BACKENDS, Stage, stage, until
-from tests.run import LISTENING, clean_environment, listens, postgresql
+from tests.run import LISTENING, clean_environment, listens, postgresql, say
 
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
 QUIET_S = 90.0
@@ -28,11 +28,6 @@ TOGETHER = 60
 """Runs under way at once: more are submitted as these end, so that there is work until the end of the chaos."""
 DRAIN_S = 900.0
 """How long the chaos may take at most for every 500 runs, until every point has had its turn."""
-
-
-def say(text: str) -> None:
-    """Print at once."""
-    print(text, flush=True)
 
 
 def perform(made: Stage, runs: int, seconds: float) -> tuple[dict[str, object], list[str]]:
