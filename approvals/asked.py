@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from agentops.engine.questions import MAX_QUESTIONS, MAX_ROUNDS, Question
-from agentops.engine.state import State
+from agentops.engine.questions import MAX_QUESTIONS, MAX_ROUNDS
+from agentops.engine.state import Question, State
 from agentops.runs.timeline import planner_words
 from agentops.wire.parse import JSON
 from approvals import rendering

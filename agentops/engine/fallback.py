@@ -12,14 +12,11 @@ A repeatable write that was tried without success is tried again under its first
 from collections.abc import Iterator
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from agentops.engine.events import CallAdopted, CallWithdrawn, Event, ProposalWithdrawn, RunFellBack
+from agentops.engine.state import Call, State
 from agentops.engine.transitions import CallState, IllegalTransition, Phase, change_call
-from agentops.wire.parse import JSON, JSONObject
-
-if TYPE_CHECKING:
-    from agentops.engine.state import Call, State
 
 BREAKER_OPEN: Final = "breaker_open"
 WITHDRAWN: Final = "The fallback playbook took over."
@@ -40,12 +37,12 @@ OF_A_MODEL: Final = frozenset(
 """Reasons for which a run is handed over instead of failed; all codes that begin with `model_` are as well."""
 
 
-def available(state: "State") -> bool:
+def available(state: State) -> bool:
     """Whether a playbook could still take over."""
     return state.submitted is not None and bool(state.submitted.fallback) and state.fell_back is None
 
 
-def takes_over(state: "State", code: str) -> bool:
+def takes_over(state: State, code: str) -> bool:
     """Whether a run that would fail with `code` goes on with its fallback instead."""
     if not available(state):
         return False
@@ -53,7 +50,7 @@ def takes_over(state: "State", code: str) -> bool:
     return code in OF_ANY_PLANNER or of_model
 
 
-def blocked(state: "State", calls: "list[Call]") -> bool:
+def blocked(state: State, calls: list[Call]) -> bool:
     """Whether a step cannot go on because a tool keeps failing, and handing over leaves nothing unsettled.
 
     A repeatable write that was interrupted, or that nobody knows about, has to be settled first: it waits for its tool.
@@ -66,7 +63,7 @@ def blocked(state: "State", calls: "list[Call]") -> bool:
 _NOT_STARTED: Final = (CallState.GRANTED, CallState.RETRYING)
 
 
-def handing_over(state: "State", code: str) -> tuple[Event, ...]:
+def handing_over(state: State, code: str) -> tuple[Event, ...]:
     """Return what is recorded when the fallback takes over: what is still open closes, in order, then the change."""
     assert state.submitted is not None
     events: list[Event] = []
@@ -81,13 +78,13 @@ def handing_over(state: "State", code: str) -> tuple[Event, ...]:
 # --- taking over what is done ---------------------------------------------------------------------------------------
 
 
-def adoptable(call: "Call") -> bool:
+def adoptable(call: Call) -> bool:
     """Whether a call of the abandoned plan stands for one of the playbook: it must not happen, or be asked, again."""
     given_up = call.state is CallState.FAILED and call.effect == "unsafe_write" and call.code == "outcome_unknown"
     return call.state in (CallState.SUCCEEDED, CallState.REJECTED) or given_up
 
 
-def earlier_call(state: "State", key: str) -> "Call | None":
+def earlier_call(state: State, key: str) -> Call | None:
     """Return the call of the abandoned plan that the fallback's call with this `repeat_key` takes over."""
     if state.fell_back is None:
         return None
@@ -95,26 +92,16 @@ def earlier_call(state: "State", key: str) -> "Call | None":
     return state.calls[call_id] if call_id is not None else None
 
 
-def key_to_keep(call: "Call | None") -> str:
+def key_to_keep(call: Call | None) -> str:
     """Return the idempotency key under which a repeatable write of the abandoned plan is tried again, if it was one."""
     tried = call is not None and call.effect == "idempotent_write" and call.attempts > 0
     return call.idempotency_key if call is not None and tried else ""
 
 
-def done(state: "State") -> JSONObject:
-    """What conditions see as `done`: tool -> what succeeded before the fallback took over, oldest first."""
-    found: dict[str, list[JSON]] = {}
-    for call_id in dict.fromkeys(state.earlier.values()):
-        call = state.calls[call_id]
-        if call.state is CallState.SUCCEEDED:
-            found.setdefault(call.tool, []).append({"arguments": call.arguments, "output": call.output})
-    return dict(found)
-
-
 # --- folding --------------------------------------------------------------------------------------------------------
 
 
-def fell_back(state: "State", event: RunFellBack) -> "State":
+def fell_back(state: State, event: RunFellBack) -> State:
     """Give the run a new planner and a clean plan; what it has done and used stays."""
     if state.fell_back is not None:
         raise IllegalTransition("a run falls back once")
@@ -143,7 +130,7 @@ def fell_back(state: "State", event: RunFellBack) -> "State":
     )
 
 
-def _index(state: "State") -> Iterator[tuple[str, str]]:
+def _index(state: State) -> Iterator[tuple[str, str]]:
     """Yield every `repeat_key` with its call: the latest, and one that must not happen again before all others."""
     for wanted in (False, True):
         for call in state.calls.values():
@@ -151,7 +138,7 @@ def _index(state: "State") -> Iterator[tuple[str, str]]:
                 yield from ((key, call.call_id) for key in call.keys)
 
 
-def adopted(state: "State", event: CallAdopted) -> "State":
+def adopted(state: State, event: CallAdopted) -> State:
     """Let a step of the playbook take over an earlier call, in the place of one of its own."""
     call, step = state.calls.get(event.call_id), state.current_step
     if call is None or state.fell_back is None or not adoptable(call):
@@ -162,7 +149,7 @@ def adopted(state: "State", event: CallAdopted) -> "State":
     return replace(state, steps=MappingProxyType({**state.steps, step.id: progress}), phase=Phase.EXECUTE)
 
 
-def withdrawn(call: "Call") -> "Call":
+def withdrawn(call: Call) -> Call:
     """End a call that has not started and never will."""
     return replace(
         call, state=change_call(call.state, CallState.WITHDRAWN), code="withdrawn", retry_at=None, deferred=""

@@ -4,17 +4,14 @@ A question wakes the run that waits for people; its worker has the run's planner
 on. What the agent says changes nothing by itself: arguments that it wants instead are a new version of the proposal.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from agentops.engine.events import ProposalAnswered, ProposalAsked, ProposalUnanswered
+from agentops.engine.state import Call, Question, State
 from agentops.engine.transitions import CallState, IllegalTransition
-from agentops.wire.parse import JSONObject
-
-if TYPE_CHECKING:
-    from agentops.engine.state import Call, State
 
 MAX_ROUNDS: Final = 3
 """Questions about one proposal that are answered at most; then people approve, reject or escalate."""
@@ -26,48 +23,23 @@ MAX_TRIES: Final = 3
 """Workers that take a question up at most: one that ends each of them must not end the run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One question and, once it is closed, its answer or the reason why there is none.
-
-    `outcome` is open, answered, unanswered, or dropped when the proposal was closed first. `version` is that of the
-    proposal it was asked about, `answered_by` the planner, `changed` the JSON Patch of what the answer changed, and
-    `tries` how many workers have taken it up.
-    """
-
-    round: int
-    version: int
-    by: str
-    text: str
-    asked_at: datetime | None
-    outcome: str = "open"
-    answer: str = ""
-    answered_by: str = ""
-    answered_at: datetime | None = None
-    tainted: bool = False
-    code: str = ""
-    changed: tuple[JSONObject, ...] = field(default=(), hash=False)
-    refused: str = ""
-    tries: int = 0
-
-
-def open_one(call: "Call") -> Question | None:
+def open_one(call: Call) -> Question | None:
     """Return the question about a call that waits for its answer."""
     last = call.questions[-1] if call.questions else None
     return last if last is not None and last.outcome == "open" else None
 
 
-def waiting(state: "State") -> "tuple[Call, ...]":
+def waiting(state: State) -> tuple[Call, ...]:
     """Return the calls of the current step about which a question is open."""
     return tuple(call for call in state.open_calls(CallState.PROPOSED) if open_one(call) is not None)
 
 
-def answered(call: "Call") -> int:
+def answered(call: Call) -> int:
     """Count the questions about a call that were answered."""
     return sum(one.outcome == "answered" for one in call.questions)
 
 
-def asked(call: "Call", event: ProposalAsked, at: datetime | None) -> "Call":
+def asked(call: Call, event: ProposalAsked, at: datetime | None) -> Call:
     """Put a question about a call that waits for people. Raises IllegalTransition."""
     if call.state is not CallState.PROPOSED:
         raise IllegalTransition(f"call {call.call_id} is {call.state}: nobody asks about it")
@@ -77,7 +49,7 @@ def asked(call: "Call", event: ProposalAsked, at: datetime | None) -> "Call":
     return _with(call, (*call.questions, new))
 
 
-def closed(call: "Call", event: ProposalAnswered | ProposalUnanswered, at: datetime | None) -> "Call":
+def closed(call: Call, event: ProposalAnswered | ProposalUnanswered, at: datetime | None) -> Call:
     """Record the end of a question. An answer may come after the proposal was closed, but changes nothing then.
 
     Raises IllegalTransition.
@@ -102,12 +74,12 @@ def closed(call: "Call", event: ProposalAnswered | ProposalUnanswered, at: datet
     return _with(call, (*call.questions[:-1], ended))
 
 
-def dropped(call: "Call") -> "Call":
+def dropped(call: Call) -> Call:
     """Close the open question about a call whose proposal was closed."""
     return _with(call, (*call.questions[:-1], replace(call.questions[-1], outcome="dropped")))
 
 
-def taken_up(state: "State") -> "State":
+def taken_up(state: State) -> State:
     """Count a worker that takes the run up for every question that is open."""
     calls = waiting(state)
     if not calls:
@@ -121,5 +93,5 @@ def taken_up(state: "State") -> "State":
     return replace(state, calls=MappingProxyType({**state.calls, **tried}))
 
 
-def _with(call: "Call", questions: tuple[Question, ...]) -> "Call":
+def _with(call: Call, questions: tuple[Question, ...]) -> Call:
     return replace(call, questions=questions)

@@ -6,11 +6,9 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from agentops.engine import fallback
 from agentops.engine.events import AnswerBlocked, PlanFailed, PlanFinished, RunFellBack, RunSubmitted, Usage
 from agentops.engine.limits import Limits
 from agentops.engine.plan import Missing, Plan, Ref
-from agentops.engine.questions import Question
 from agentops.engine.transitions import CallState, Phase, RunState
 from agentops.guardrails.provenance import CONSTANT, Integrity, Provenance, SourceKind, join, provenance
 from agentops.guardrails.sanitise import Removed
@@ -21,6 +19,31 @@ if TYPE_CHECKING:
     from dataclasses import replace  # so that names and types of fields are checked
 else:
     from agentops.engine.copies import replace
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question and, once it is closed, its answer or the reason why there is none.
+
+    `outcome` is open, answered, unanswered, or dropped when the proposal was closed first. `version` is that of the
+    proposal it was asked about, `answered_by` the planner, `changed` the JSON Patch of what the answer changed, and
+    `tries` how many workers have taken it up.
+    """
+
+    round: int
+    version: int
+    by: str
+    text: str
+    asked_at: datetime | None
+    outcome: str = "open"
+    answer: str = ""
+    answered_by: str = ""
+    answered_at: datetime | None = None
+    tainted: bool = False
+    code: str = ""
+    changed: tuple[JSONObject, ...] = field(default=(), hash=False)
+    refused: str = ""
+    tries: int = 0
 
 
 @dataclass(frozen=True)
@@ -276,7 +299,17 @@ class State:
                     outputs = [self.calls[c].output for c in step.call_ids]
                     member["output"] = outputs[0] if len(outputs) == 1 else outputs
             shown[step_id] = member
-        return {"input": self.submitted.input if self.submitted else {}, "steps": shown, "done": fallback.done(self)}
+        return {"input": self.submitted.input if self.submitted else {}, "steps": shown, "done": self.done}
+
+    @property
+    def done(self) -> JSONObject:
+        """What conditions see as `done`: tool -> what succeeded before the fallback took over, oldest first."""
+        found: dict[str, list[JSON]] = {}
+        for call_id in dict.fromkeys(self.earlier.values()):
+            call = self.calls[call_id]
+            if call.state is CallState.SUCCEEDED:
+                found.setdefault(call.tool, []).append({"arguments": call.arguments, "output": call.output})
+        return dict(found)
 
 
 def repeat_key(tool: str, arguments: JSON) -> str:

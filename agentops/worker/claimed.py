@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from agentops.audit.services import StreamConflict
 from agentops.engine.events import (
@@ -30,6 +30,7 @@ from agentops.runs.points import reached
 from agentops.runs.recording import Lease, load_many, projection
 from agentops.tenancy.access import WORKER, Actor
 from agentops.wire.parse import JSON, JSONObject
+from agentops.worker.means import Means
 from agentops.worker.needs import Commit, Need, Steps
 from agentops.worker.snapshot import Snapshot
 from agentops.worker.stopping import paused_by, stop_for
@@ -37,9 +38,6 @@ from approvals import policies, trust
 from approvals.judging import TenantRules
 from approvals.services import withdraw_proposals
 from tools.contracts import ToolContract
-
-if TYPE_CHECKING:
-    from agentops.worker.driver import Driver
 
 MAX_CONFLICTS: Final = 100
 """How often an outcome is offered again while others append to the same run; far more than people can."""
@@ -49,7 +47,7 @@ MAX_CONFLICTS: Final = 100
 class Claimed:
     """The recording side of a session: events are applied at once, buffered, and committed together."""
 
-    driver: "Driver"
+    driver: Means
     snapshot: Snapshot
     run: Run
     lease: Lease

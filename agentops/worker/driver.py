@@ -5,10 +5,9 @@ remains. Where a tool or a model may take long the caller says so (`Slow`), and 
 """
 
 import logging
-import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Protocol, assert_never
 from uuid import UUID
@@ -17,10 +16,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from psycopg import InterfaceError as DatabaseInterfaceError
 from psycopg import OperationalError as DatabaseOperationalError
 
-from agentops import clock
 from agentops.engine.folding import fold
-from agentops.engine.planner import Planner
-from agentops.engine.state import State
 from agentops.logs import about_run
 from agentops.runs import lease as leases
 from agentops.runs.commit import RUN_COLUMNS, Head, commit
@@ -32,8 +28,8 @@ from agentops.tenancy.scope import tenant_scope
 from agentops.worker import mishap
 from agentops.worker.backoff import backoff
 from agentops.worker.calls import Tools
+from agentops.worker.means import Means
 from agentops.worker.needs import Ask, Commit, Enquire, Invoke, Need, Steps
-from agentops.worker.planners import planner_for
 from agentops.worker.session import Session
 from agentops.worker.snapshot import Snapshot
 from tools import executor
@@ -56,14 +52,8 @@ def at_once(need: Ask | Enquire | Invoke) -> "Future[Any] | None":
 
 
 @dataclass(frozen=True)
-class Driver:
-    """What the runs of one worker are driven with: clock, planners, dice and tools are the caller's to choose."""
-
-    owner: str
-    now: Callable[[], datetime] = clock.now
-    planners: Callable[[Run, State], Planner] = planner_for
-    rng: random.Random = field(default_factory=random.Random)
-    tools: Tools = executor
+class Driver(Means):
+    """Drives runs one at a time, for whoever waits for that."""
 
     def drive(self, tenant: Tenant | int, run_id: UUID) -> bool:
         """Take one run as far as it goes without a person; False if it was not this worker's to take."""
@@ -98,7 +88,7 @@ class ConnectionBroken(Exception):
 class Crew:
     """The sessions of one tenant in one worker. Every method needs the tenant's scope open."""
 
-    def __init__(self, driver: Driver, slow: Slow = at_once, snapshot: Snapshot | None = None) -> None:
+    def __init__(self, driver: Means, slow: Slow = at_once, snapshot: Snapshot | None = None) -> None:
         self.driver = driver
         self.slow = slow
         self.snapshot = snapshot or Snapshot()

@@ -1,24 +1,13 @@
-"""Ask a language model and get a value back, an answer or a failure with a code, never later than the deadline.
+"""What a language model is asked, and what comes back: an answer, or a failure with a code. Sent by `model_request`."""
 
-The provider library is an optional extra and takes seconds to import, so only `worker.model_client` imports it, when
-the first request is made. All requests of a process share the loop of `worker.model_loop`.
-"""
-
-from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import assert_never
 
 from agentops.engine.events import Usage
-from agentops.providers.catalogue import ModelConfig
 from agentops.providers.parameters import DEFAULTS, ModelParameters
 from agentops.providers.prices import LISTED, PriceTable
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSONObject
-from agentops.worker import model_loop
-
-GRACE_S: Final = 2.0
-"""How long after its deadline a request may still report by itself before its caller gives it up."""
 
 # --- What is asked ---------------------------------------------------------------------------------------------------
 
@@ -129,51 +118,3 @@ class ModelFailed:
 
 
 Outcome = ModelAnswer | ModelFailed
-
-
-def preload() -> None:
-    """Import the provider library now: the seconds it takes must neither count nor hold up others in the loop."""
-    from agentops.worker import model_client  # noqa: F401
-
-
-async def ask(question: "Question", config: ModelConfig, *, deadline_s: float) -> Outcome:
-    """Ask one model once, without any retry; returns by the deadline. For coroutines in the loop of `model_loop`."""
-    if problem := config.problem():
-        return ModelFailed("model_not_configured", problem.message)
-    from agentops.worker.model_client import ask as ask_client
-
-    return await ask_client(config, question, deadline_s)
-
-
-def request(
-    config: ModelConfig,
-    messages: Sequence[Message],
-    tools: Sequence[FunctionTool],
-    *,
-    deadline_s: float,
-    must_call: bool = False,
-    parameters: ModelParameters | None = None,
-    prices: PriceTable | None = None,
-) -> Outcome:
-    """Ask the model once and wait; returns at the latest `deadline_s` + GRACE_S seconds later, without any retry.
-
-    `must_call` asks the provider to insist on a function call; servers of the third kind are only asked in words.
-    """
-    if problem := config.problem():
-        return ModelFailed("model_not_configured", problem.message)
-    preload()
-    question = Question(tuple(messages), tuple(tools), must_call, parameters or DEFAULTS, prices or LISTED)
-    return await_outcome(model_loop.submit(ask(question, config, deadline_s=deadline_s)), deadline_s)
-
-
-def await_outcome(future: "Future[Outcome]", deadline_s: float) -> Outcome:
-    """Wait for an outcome, a little longer than it may take; it is cancelled when the wait ends without it."""
-    try:
-        return future.result(deadline_s + GRACE_S)
-    except TimeoutError:
-        future.cancel()
-        return ModelFailed("model_timeout", f"The model did not answer within {deadline_s:g} s.", retryable=True)
-    except BaseException:
-        # A time limit or a shutdown of the caller: nobody waits for the answer any more.
-        future.cancel()
-        raise

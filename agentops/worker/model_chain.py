@@ -9,7 +9,8 @@ from typing import Final
 from agentops.engine.events import Usage
 from agentops.providers.catalogue import ModelConfig
 from agentops.wire.parse import JSON, JSONObject
-from agentops.worker.model import ModelAnswer, ModelFailed, Outcome, Question, ask
+from agentops.worker.model import ModelAnswer, ModelFailed, Outcome, Question
+from agentops.worker.model_request import ask
 
 log = logging.getLogger(__name__)
 

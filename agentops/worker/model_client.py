@@ -1,4 +1,4 @@
-"""The only module that imports the provider library (pydantic-ai, its direct API). Use it through `worker.model`."""
+"""The only module that imports the provider library (pydantic-ai, its direct API). Used through `model_request`."""
 
 import asyncio
 import hashlib

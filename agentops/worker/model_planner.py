@@ -37,7 +37,6 @@ from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject, as_object, guard
 from agentops.worker import model_answer, model_loop
 from agentops.worker.model import (
-    GRACE_S,
     FunctionCall,
     FunctionResult,
     FunctionTool,
@@ -48,10 +47,10 @@ from agentops.worker.model import (
     ModelTurn,
     Question,
     UserText,
-    preload,
     question_bytes,
 )
 from agentops.worker.model_chain import ask_in_order
+from agentops.worker.model_request import GRACE_S, preload
 
 SUBMIT_PLAN: Final = "submit_plan"
 MAX_WHY: Final = 2000
@@ -107,7 +106,7 @@ class ModelPlanner:
             raise
 
     async def aplan(self, request: PlanRequest) -> PlannerAnswer:
-        """Ask as a coroutine, for the loop of `worker.model_loop`; touches no database. Call `model.preload` before."""
+        """Ask as a coroutine, for the loop of `model_loop`; touches no database. Call `preload` before."""
         names = _Names(request.tools)
         attempted = await ask_in_order(self._question(request, names), self.models, deadline_s=self.deadline_s)
         planner = f"model:{attempted.model}"

@@ -48,8 +48,8 @@ def planner_for(run: Run, state: State) -> Planner:
 
 def _model_planner(name: str, submitted: RunSubmitted) -> Planner:
     """Return what asks the models of a run with the version of the prompt that it was submitted with. Two queries."""
-    from agentops.worker.model import preload
     from agentops.worker.model_planner import ModelPlanner
+    from agentops.worker.model_request import preload
 
     chain = submitted.models or [name.removeprefix("model:")]
     models = tuple(configured(model) for model in chain)

@@ -46,8 +46,8 @@ def measure(calls: int = 500, *, hold_s: float = 1.0) -> Measured:
     """Hold that many model calls in flight in this process; needs Django's settings, and no database."""
     from agentops.providers.catalogue import ModelConfig
     from agentops.worker import model_loop
-    from agentops.worker.model import preload
     from agentops.worker.model_planner import ModelPlanner
+    from agentops.worker.model_request import preload
 
     preload()
     base = resident_mb()

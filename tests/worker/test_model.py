@@ -19,7 +19,7 @@ import pytest
 from agentops.providers.catalogue import ModelConfig
 from agentops.providers.chain import configured
 from agentops.wire.canonical import canonical
-from agentops.worker import model, model_loop
+from agentops.worker import model_loop, model_request
 from agentops.worker.model import (
     FunctionCall,
     FunctionResult,
@@ -30,8 +30,8 @@ from agentops.worker.model import (
     ModelFailed,
     ModelTurn,
     Outcome,
+    Question,
     UserText,
-    request,
 )
 from agentops.worker.model_client import MAX_EXCHANGE
 from tests.stubs.model_server import (
@@ -74,6 +74,15 @@ def _loop_thread() -> Iterator[None]:
     """Leave no thread and no connection behind."""
     yield
     model_loop.close()
+
+
+def request(
+    config: ModelConfig, messages: list[Message], tools: list[FunctionTool], *, deadline_s: float = PLENTY_S
+) -> Outcome:
+    model_request.preload()
+    question = Question(tuple(messages), tuple(tools))
+    asked = model_loop.submit(model_request.ask(question, config, deadline_s=deadline_s))
+    return asked.result(deadline_s + model_request.GRACE_S)
 
 
 def ask(
@@ -258,7 +267,7 @@ def test_an_answer_that_does_not_come_to_an_end_is_given_up_at_the_deadline(repl
         answered(ask_at(server, name=name))
         started = time.monotonic()
         outcome = failed(ask_at(server, name=name, deadline_s=0.5))
-    assert time.monotonic() - started < 0.5 + model.GRACE_S
+    assert time.monotonic() - started < 0.5 + model_request.GRACE_S
     assert (outcome.code, outcome.retryable) == ("model_timeout", True)
     assert len(server.asked) == 2
 
@@ -283,7 +292,7 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
-        outcome = failed(request(ModelConfig("stub", KEY, url), HELLO, [READ], deadline_s=PLENTY_S))
+        outcome = failed(request(ModelConfig("stub", KEY, url), HELLO, [READ]))
     assert outcome.code == "model_unavailable"
 
 
@@ -337,7 +346,7 @@ def test_an_exchange_beyond_all_measure_is_cut_and_says_so(filler: str) -> None:
 )
 def test_an_incomplete_configuration_says_what_to_set_and_asks_nobody(config: ModelConfig, says: str) -> None:
     assert not config.configured()
-    outcome = failed(request(config, HELLO, [READ], deadline_s=PLENTY_S))
+    outcome = failed(request(config, HELLO, [READ]))
     assert outcome.code == "model_not_configured"
     assert says in outcome.message
     assert "hunter22" not in outcome.message
@@ -394,10 +403,13 @@ def test_a_forked_worker_makes_its_own_loop_thread() -> None:
     code = """
         import os, sys
         from agentops.providers.catalogue import ModelConfig
-        from agentops.worker.model import ModelAnswer, UserText, request
+        from agentops.worker import model_loop, model_request
+        from agentops.worker.model import ModelAnswer, Question, UserText
         config = ModelConfig("stub", "", sys.argv[1])
+        model_request.preload()
         def ask():
-            return isinstance(request(config, [UserText("hi")], [], deadline_s=30), ModelAnswer)
+            asked = model_request.ask(Question((UserText("hi"),), ()), config, deadline_s=30)
+            return isinstance(model_loop.submit(asked).result(60), ModelAnswer)
         if not ask():
             sys.exit(1)
         child = os.fork()

@@ -18,7 +18,7 @@ from agentops.engine.planner import (
     PlannerFailed,
     PlanRequest,
 )
-from agentops.engine.questions import Question
+from agentops.engine.state import Question
 from agentops.runs.models import Run
 from agentops.runs.recording import load, state_of
 from agentops.tenancy.access import Actor
