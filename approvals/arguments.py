@@ -9,7 +9,7 @@ from agentops.wire.money import format_money
 from agentops.wire.parse import JSON, JSONObject, pointer_token
 from approvals import rendering
 from approvals.drafts import Draft
-from approvals.forms import ARGUMENT, shown_value
+from approvals.entries import ARGUMENT, shown_value
 from approvals.kinds import kinds_of, masked
 from approvals.leaves import leaves
 from approvals.models import Proposal

@@ -4,8 +4,8 @@ import logging
 from datetime import datetime
 
 from approvals import freezing
+from approvals.ending import expire
 from approvals.models import Proposal, Status
-from approvals.services import expire
 
 logger = logging.getLogger(__name__)
 

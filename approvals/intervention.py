@@ -34,10 +34,10 @@ from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSON, WireError, clean_text, guard
 from approvals import grants
 from approvals.attention import review_seconds
+from approvals.ending import withdraw_proposals
 from approvals.freezing import FINAL, end_of_pause
 from approvals.locking import lock_run
 from approvals.models import Proposal, Status
-from approvals.services import withdraw_proposals
 from tools import schema
 from tools.registry import registry
 

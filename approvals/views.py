@@ -21,8 +21,9 @@ from agentops.tenancy.requests import TenantRequest
 from approvals import claims, selectors, services
 from approvals.answers import Answer, answer_to, headline, incomplete, unrecorded
 from approvals.card import Draft, Notice
+from approvals.entries import read_edit, typed_values
 from approvals.filters import BadFilter, Filters, parse
-from approvals.forms import DecisionForm, brought, read_edit, typed_values
+from approvals.forms import DecisionForm, brought
 from approvals.friction import Evidence, shown_again
 from approvals.intents import sign_intent
 from approvals.models import Proposal, Status
