@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from agentops.engine.codec import encode
 from agentops.engine.decide import (
     Candidate,
     Command,
@@ -57,7 +58,6 @@ from agentops.engine.events import (
     Stamped,
     StepSkipped,
     StepVerified,
-    encode,
 )
 from agentops.engine.folding import apply
 from agentops.engine.questions import open_one

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from agentops.engine.events import EVENT_VERSION, Stamped, UnknownEvent, decode
+from agentops.engine.codec import EVENT_VERSION, UnknownEvent, decode
+from agentops.engine.events import Stamped
 from agentops.wire.canonical import canonical, digest
 from agentops.wire.parse import JSON, JSONObject, WireError, parse_json
 

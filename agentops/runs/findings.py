@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from agentops.audit.services import Recorded
+from agentops.engine.codec import UnknownEvent, decode
 from agentops.engine.detectors import findings
-from agentops.engine.events import Stamped, UnknownEvent, decode
+from agentops.engine.events import Stamped
 
 
 def readable(recorded: Sequence[Recorded]) -> tuple[list[Stamped], str]:

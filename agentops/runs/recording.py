@@ -17,6 +17,7 @@ from agentops.audit.models import Stream, genesis
 from agentops.audit.packing import pack, unpack
 from agentops.audit.services import NewEvent, Packed, Recorded, Sealed, actor_json, read, seal
 from agentops.audit.services import load as load_stream
+from agentops.engine.codec import decode, encode
 from agentops.engine.events import (
     CallAdopted,
     CallConfirmed,
@@ -46,8 +47,6 @@ from agentops.engine.events import (
     Stamped,
     StepSkipped,
     StepVerified,
-    decode,
-    encode,
 )
 from agentops.engine.folding import fold
 from agentops.engine.questions import waiting as waiting_questions

@@ -11,6 +11,7 @@ from typing import Final, assert_never
 
 from agentops.audit.services import Recorded
 from agentops.budgets.measures import amount_text
+from agentops.engine.codec import UnknownEvent, decode
 from agentops.engine.events import (
     AnswerBlocked,
     CallAdopted,
@@ -54,8 +55,6 @@ from agentops.engine.events import (
     Stamped,
     StepSkipped,
     StepVerified,
-    UnknownEvent,
-    decode,
 )
 from agentops.engine.folding import apply
 from agentops.engine.plan import ArrayTree, ObjectTree, Plan, Ref, Text, Tree

@@ -9,15 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agentops.audit.services import Recorded
-from agentops.engine.events import (
-    PlanFailed,
-    PlanFinished,
-    PlanMade,
-    ProposalAnswered,
-    ProposalUnanswered,
-    UnknownEvent,
-    decode,
-)
+from agentops.engine.codec import UnknownEvent, decode
+from agentops.engine.events import PlanFailed, PlanFinished, PlanMade, ProposalAnswered, ProposalUnanswered
 
 Heard = PlanMade | PlanFinished | PlanFailed | ProposalAnswered | ProposalUnanswered
 """What a model's answer is recorded as."""

@@ -20,7 +20,8 @@ from django.db import transaction
 from django.test.utils import setup_databases, teardown_databases
 
 import tests.conftest  # noqa: F401 - prepares the environment and Django
-from agentops.engine.events import EVENT_TYPES, EVENT_VERSION, Event, Stamped, Usage, encode
+from agentops.engine.codec import EVENT_VERSION, encode
+from agentops.engine.events import EVENT_TYPES, Event, Stamped, Usage
 from agentops.engine.planner import (
     Answered,
     AnswerRequest,

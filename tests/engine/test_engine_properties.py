@@ -5,8 +5,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentops.engine.codec import decode, encode
 from agentops.engine.decide import decide
-from agentops.engine.events import CallDeferred, CallFailed, CallReconciled, CallStarted, RunWaiting, decode, encode
+from agentops.engine.events import CallDeferred, CallFailed, CallReconciled, CallStarted, RunWaiting
 from agentops.engine.folding import apply, fold
 from agentops.engine.replay import Identical, replay
 from agentops.engine.state import State

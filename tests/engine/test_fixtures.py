@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agentops.engine.events import EVENT_TYPES, Stamped, decode, encode
+from agentops.engine.codec import decode, encode
+from agentops.engine.events import EVENT_TYPES, Stamped
 from agentops.engine.folding import fold
 from agentops.engine.replay import Identical, replay
 from agentops.wire.canonical import canonical

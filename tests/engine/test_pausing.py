@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentops.engine.codec import decode, encode
 from agentops.engine.decide import Execute, MakePlan, Nothing, Reconcile, Wait, decide
 from agentops.engine.events import (
     CallFailed,
@@ -28,8 +29,6 @@ from agentops.engine.events import (
     RunResumed,
     RunSucceeded,
     RunWaiting,
-    decode,
-    encode,
 )
 from agentops.engine.folding import fold
 from agentops.engine.transitions import CallState, IllegalTransition, RunState

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentops.engine.codec import decode, encode
 from agentops.engine.decide import Fail, MakePlan, Record, decide
 from agentops.engine.events import (
     CallDenied,
@@ -20,8 +21,6 @@ from agentops.engine.events import (
     RunWarned,
     Stamped,
     Usage,
-    decode,
-    encode,
 )
 from agentops.engine.folding import apply
 from agentops.engine.limits import HARD_MAXIMA, InvalidLimits, Limits

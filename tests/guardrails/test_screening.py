@@ -2,7 +2,8 @@
 
 import pytest
 
-from agentops.engine.events import CallSucceeded, RunClaimed, decode, encode
+from agentops.engine.codec import decode, encode
+from agentops.engine.events import CallSucceeded, RunClaimed
 from agentops.guardrails import screening
 from agentops.guardrails.provenance import UNSCREENED, Provenance, SourceKind, join, provenance
 from agentops.guardrails.score import Family, Settings

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from agentops.engine.events import Stamped, encode
+from agentops.engine.codec import encode
+from agentops.engine.events import Stamped
 from agentops.metrics.statistics import log_bin
 from agentops.wire.canonical import canonical
 

@@ -6,7 +6,8 @@ from uuid import UUID
 from django.db import transaction
 
 from agentops.audit.services import NewEvent, append
-from agentops.engine.events import Stamped, encode
+from agentops.engine.codec import encode
+from agentops.engine.events import Stamped
 from agentops.runs.recording import stream_of
 from agentops.tenancy.access import WORKER
 

@@ -6,7 +6,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from agentops.engine.events import RunSubmitted, decode, encode
+from agentops.engine.codec import decode, encode
+from agentops.engine.events import RunSubmitted
 from agentops.prompts.models import Prompt
 from agentops.prompts.services import save_prompt
 from agentops.providers.models import ModelPrice
