@@ -1,6 +1,7 @@
 """Addresses that belong to no tenant. Everything else is below `/t/<tenant>/`, in `agentops.tenant_urls`."""
 
 from allauth.account import views as account
+from allauth.mfa.totp.views import activate_totp
 from csp.constants import SELF
 from csp.decorators import csp_update
 from django.contrib.auth.decorators import login_not_required
@@ -25,6 +26,9 @@ api_docs = csp_update({"img-src": [SELF, "data:"]})(
     SpectacularSwaggerSplitView.as_view(url_name="api-schema", template_name="api/docs.html")
 )
 
+# The code that an authenticator app scans is a picture in a data: address.
+new_app = csp_update({"img-src": [SELF, "data:"]})(activate_totp)
+
 urlpatterns = [
     path("", tenancy.tenant_list, name="tenants"),
     path("sign-in", account.login, name="account_login"),
@@ -40,6 +44,8 @@ urlpatterns = [
     ),
     path("account/password/changed", account.password_reset_from_key_done, name="account_reset_password_from_key_done"),
     path("account/confirm", account.reauthenticate, name="account_reauthenticate"),
+    path("account/factors/totp/activate/", new_app, name="mfa_activate_totp"),
+    path("account/factors/", include("allauth.mfa.urls")),
     path("account/inactive", account.account_inactive, name="account_inactive"),
     path("account/sign-up", absent, name="account_signup"),
     path("account/e-mail", absent, name="account_email"),

@@ -48,7 +48,7 @@ def bar_of(
     questions   [{name, field, options [(value, text)], picked, error}]
     facts       [{name, text, ticked}]       rationale    characters a reason needs
     quorum      {needed, mine, given} or None; `given` only for those who have approved
-    undo        {url, until} or None         step_up      whether the password is asked for again
+    undo        {url, until} or None         step_up      when people have to prove again who they are
 
     Queries: the band's rule of the tenant, who may not from High upwards, what was opened on a card shown again.
     """

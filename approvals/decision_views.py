@@ -12,10 +12,11 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from agentops import clock
+from agentops.accounts import proved
 from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import require
 from agentops.tenancy.requests import TenantRequest
-from agentops.tenancy.step_up import Proof, prove
+from agentops.tenancy.step_up import Proof, prove, refusal
 from approvals import asking, friction, release
 from approvals.answers import answer_to, field_errors
 from approvals.bar import gates_of
@@ -58,16 +59,16 @@ def section_seen(request: TenantRequest, pk: UUID) -> HttpResponse:
 @require_POST
 @require("proposal.decide")
 def step_up(request: TenantRequest, pk: UUID) -> HttpResponse:
-    """Check the password of somebody whose verdict waits for it, and take the verdict as it was posted before.
+    """Let somebody prove who they are whose verdict waits for it, and take the verdict as it was posted before.
 
-    428 for a wrong password, 429 for too many, 422 for an intent that is not this person's or too old, 403 for an
-    account without a password; then as `views.decide`.
+    428 for a wrong proof, 429 for too many, 422 for an intent that is not this person's or too old, 403 for an
+    account that has nothing to prove it by; then as `views.decide`.
     """
     found = fetch(pk)
     form = StepUpForm(request.POST)
     posted = read_intent(request, found, form.cleaned_data["intent"]) if form.is_valid() else None
     if posted is None:
-        notice = Notice("error", "That took too long.", "Decide again; you will be asked for your password once more.")
+        notice = Notice("error", "That took too long.", "Decide again; you will be asked once more.")
         return card_answer(request, found, notice, status=422)
     match prove(request, subject=("proposal", str(found.pk))):
         case Proof.IMPOSSIBLE:
@@ -76,9 +77,10 @@ def step_up(request: TenantRequest, pk: UUID) -> HttpResponse:
         case Proof.TOO_MANY:
             return _again(request, pk, posted, Notice("error", "Too many tries.", "Wait a minute."), status=429)
         case Proof.WRONG:
-            return _again(request, pk, posted, Notice("error", "That is not your password."), status=428)
+            notice = Notice("error", refusal(request), "Nothing was decided.")
+            return _again(request, pk, posted, notice, status=428)
         case Proof.RIGHT:
-            return take(request, pk, posted, clock.now())
+            return take(request, pk, posted, proved(request).moved(clock.now()))
         case unreachable:
             assert_never(unreachable)
 

@@ -1,7 +1,6 @@
 """What people send to the queue and to a proposal: filters in the address, and decisions."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
+from agentops.accounts import UNPROVED, Proved
 from approvals.bar import ATTEST
 from approvals.friction import Evidence
 from approvals.ladder import SECTIONS
@@ -201,11 +201,11 @@ class StopForm(forms.Form):
     reason = forms.CharField(required=False, max_length=20_000)
 
 
-def brought(posted: QueryDict, *, authenticated_at: datetime | None) -> Evidence:
+def brought(posted: QueryDict, proved: Proved = UNPROVED) -> Evidence:
     """Return what came back with a verdict besides the verdict itself."""
     return Evidence(
         token=str(posted.get("view_token", "")),
         answers={name.removeprefix(ATTEST): str(posted[name]) for name in posted if name.startswith(ATTEST)},
         facts=tuple(str(one) for one in posted.getlist("fact")[:50]),
-        authenticated_at=authenticated_at,
+        proved=proved,
     )

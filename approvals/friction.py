@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from agentops.accounts import UNPROVED, Proved
 from agentops.tenancy.access import Actor
 from agentops.tenancy.prepared import Query
 from agentops.wire.parse import JSONObject
@@ -29,13 +30,13 @@ _WORD: Final = re.compile(r"\S+")
 class Evidence:
     """What comes back with a verdict: the card's token, picked values by JSON pointer, ticked facts by argument name.
 
-    `authenticated_at` is when this session last proved who it is; None if nobody knows.
+    `proved` is when this session last proved who it is.
     """
 
     token: str = ""
     answers: Mapping[str, str] = field(default_factory=dict)
     facts: Sequence[str] = ()
-    authenticated_at: datetime | None = None
+    proved: Proved = UNPROVED
 
 
 NOTHING: Final = Evidence()
@@ -180,12 +181,14 @@ def check(
 
 def steps_up(rung: Rung, sight: Sight, evidence: Evidence, *, now: datetime) -> bool:
     """Say whether the person has to say who they are first: recently, or since this card was opened."""
-    last = evidence.authenticated_at
+    last, by_factor = evidence.proved.at, evidence.proved.by_factor_at
     match rung.step_up:
         case StepUp.NEVER:
             return False
         case StepUp.RECENT:
             return last is None or last + RECENT < now
+        case StepUp.FACTOR:
+            return by_factor is None or by_factor < sight.at
         case _:
             return last is None or last < sight.at
 

@@ -7,6 +7,7 @@ from typing import Final
 from django.core import signing
 from django.http import QueryDict
 
+from agentops.factors import Way
 from agentops.tenancy.requests import TenantRequest
 from approvals.models import Proposal
 
@@ -17,7 +18,7 @@ LASTS: Final = timedelta(minutes=10)
 def sign_intent(request: TenantRequest, proposal: Proposal, posted: QueryDict) -> str:
     """Return the signed text of what somebody posted as a verdict on a proposal."""
     kept = posted.copy()
-    for name in ("csrfmiddlewaretoken", "password", "intent"):
+    for name in ("csrfmiddlewaretoken", *Way, "intent"):
         kept.pop(name, None)
     body = [request.actor.user_id, request.tenant.pk, proposal.pk.hex, kept.urlencode()]
     return signing.dumps(body, salt=SALT, compress=True)

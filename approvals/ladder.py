@@ -161,7 +161,7 @@ def tightened(rung: Rung, rule: BandRule) -> Rung:
     )
 
 
-_STRICTER: Final = (StepUp.NEVER, StepUp.RECENT, StepUp.ALWAYS)
+_STRICTER: Final = tuple(StepUp)
 
 
 def laxer(band: Band, field: str, value: int | str) -> bool:

@@ -546,6 +546,7 @@ class StepUp(models.TextChoices):
     NEVER = "never", "Never"
     RECENT = "recent", "When they last did more than 30 minutes ago"
     ALWAYS = "always", "For every decision"
+    FACTOR = "factor", "For every decision, with a passkey or a code"
 
 
 class BandRule(TenantModel):

@@ -7,6 +7,7 @@ from django.http import Http404, HttpResponse
 from agentops import clock
 from agentops.runs.pages import answer
 from agentops.tenancy.requests import TenantRequest
+from agentops.tenancy.step_up import proofs
 from approvals import selectors
 from approvals.card import Draft, Notice, card_of
 from approvals.models import Proposal
@@ -32,12 +33,12 @@ def card_answer(
     sight: Sight | None = None,
     intent: str = "",
 ) -> HttpResponse:
-    """Render the card of what `fetch` returned; `intent` is a verdict that waits for a password.
+    """Render the card of what `fetch` returned; `intent` is a verdict that waits until its person has proved who it is.
 
     That this person has been shown it is noted, unless something went wrong.
     """
     if status == 200:
         note_reading(found, request.actor, clock.now())
     card = card_of(found, request.actor, notice=notice, draft=draft, sight=sight)
-    context = {"card": card | {"intent": intent}}
+    context = {"card": card | {"intent": intent}} | ({"proof": proofs(request)} if intent else {})
     return answer(request, "approvals/proposal.html", "approvals/_card.html", context, status=status)

@@ -1,7 +1,6 @@
 """The page of one proposal, and the decision."""
 
 import logging
-from datetime import datetime
 from typing import Any, TypedDict
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
@@ -14,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from agentops.accounts import authenticated_at
+from agentops.accounts import Proved, proved
 from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import Actor, require
 from agentops.tenancy.requests import TenantRequest
@@ -52,18 +51,18 @@ def decide(request: TenantRequest, pk: UUID) -> HttpResponse:
     has it; 428 when the person has to say who they are first; 403 when this person may not, with the rule; 503 when
     nothing can be recorded. All but the first show the proposal as it is now, with what was typed.
     """
-    return take(request, pk, request.POST, authenticated_at(request))
+    return take(request, pk, request.POST, proved(request))
 
 
-def take(request: TenantRequest, pk: UUID, posted: QueryDict, proved_at: datetime | None) -> HttpResponse:
-    """Take a verdict as it was posted by somebody who last proved at `proved_at` who they are."""
+def take(request: TenantRequest, pk: UUID, posted: QueryDict, proof: Proved) -> HttpResponse:
+    """Take a verdict as it was posted; `proof` is when its person last proved who they are."""
     form = DecisionForm(posted)
     draft = _draft(posted)
     if not form.is_valid():
         wrong = {n: str(e[0]) for n, e in form.errors.items() if n == "note"}
         return _refuse(request, pk, incomplete(draft, wrong), posted)
     try:
-        outcome = _verdict(request, pk, form.cleaned_data, draft, brought(posted, authenticated_at=proved_at))
+        outcome = _verdict(request, pk, form.cleaned_data, draft, brought(posted, proof))
     except Proposal.DoesNotExist:
         raise Http404 from None
     except DatabaseError:
@@ -85,7 +84,7 @@ def _glance(pk: UUID) -> Proposal:
 
 
 def _draft(posted: QueryDict) -> Draft:
-    said = brought(posted, authenticated_at=None)
+    said = brought(posted)
     decision = str(posted.get("decision", ""))
     return Draft(
         reason_code=str(posted.get("reason_code", ""))[:40],

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agentops import clock
+from agentops.accounts import Proved
 from agentops.engine.events import CallStarted, CallUnknown, Event, RunClaimed, RunWaiting
 from agentops.runs.recording import record_outside, state_of
 from agentops.tenancy.access import Actor
@@ -51,7 +52,7 @@ def evidence(proposal: Proposal, actor: Actor, *, now: datetime | None = None, *
         token=sight.token(),
         answers={question.path: question.answer for question in asked},
         facts=tuple(proposal.argument_values)[:2],
-        authenticated_at=now or clock.now(),
+        proved=Proved(now or clock.now()),
     )
 
 

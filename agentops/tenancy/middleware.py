@@ -4,11 +4,14 @@ import re
 from collections.abc import Callable
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
 from django.urls import get_script_prefix, set_script_prefix
 
 from agentops.accounts import authenticated_at
+from agentops.factors import has_factor
 from agentops.tenancy.access import Actor
 from agentops.tenancy.links import PATH, tenant_urlconf
 from agentops.tenancy.models import SLUG_PATTERN, Tenant
@@ -48,6 +51,9 @@ class TenantMiddleware:
         member = membership_of(request.user, path["slug"]) if _SLUG.match(path["slug"]) else None
         if member is None:
             raise Http404
+        if settings.REQUIRE_SECOND_FACTOR and not has_factor(request):
+            messages.warning(request, "Here everybody signs in with a second factor. Set one up, then go on.")
+            return redirect("mfa_index")
         tenant, roles = member
         request.actor = Actor.user(request.user, roles, authenticated_at(request))  # type: ignore[attr-defined]
         return self._inside(request, tenant, path["rest"])

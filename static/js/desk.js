@@ -128,6 +128,15 @@ window.desk = (() => {
     if (proof) say(proof.textContent.trim());
   }, 3000);
 
+  /* -- Passkeys: their script is fetched by whoever uses one ----------------------------------------------------------- */
+  const passkeys = (event) => {
+    const button = event.target.closest("[data-passkey]");
+    if (!button) return;
+    document.removeEventListener("click", passkeys);
+    import(button.dataset.module).then((module) => module.ask(button));
+  };
+  document.addEventListener("click", passkeys);
+
   document.addEventListener("DOMContentLoaded", wake);
   return { one, all, on, card, approve, wide, say, toast, page, fragment, alive, settled, disarm, open, words };
 })();

@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentops import clock
+from agentops.accounts import Proved
 from agentops.audit.models import Event
 from agentops.audit.services import read as read_row
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
-from approvals import services
+from approvals import ladder, services
 from approvals.friction import Evidence
 from approvals.ladder import SECTIONS, rung_of
 from approvals.models import BandRule, Decision, Grant, Proposal, Viewing
@@ -191,11 +192,25 @@ def test_high_asks_for_a_recent_password_and_critical_for_one_since_the_card_was
 ) -> None:
     brought = evidence(high, actors(bob), now=SOON)
     for stale in (None, SOON - timedelta(minutes=31)):
-        assert approve(high, actors(bob), replace(brought, authenticated_at=stale)) == StepUpNeeded()
+        assert approve(high, actors(bob), replace(brought, proved=Proved(stale))) == StepUpNeeded()
     critical = banded(desk.propose(), Band.CRITICAL)
-    before = replace(evidence(critical, actors(bob), now=SOON), authenticated_at=SOON - timedelta(minutes=2))
+    before = replace(evidence(critical, actors(bob), now=SOON), proved=Proved(SOON - timedelta(minutes=2)))
     assert approve(critical, actors(bob), before) == StepUpNeeded()
     assert isinstance(approve(high, actors(bob), brought), Decided)
+
+
+def test_a_band_can_ask_for_a_second_factor_and_a_password_is_not_one(
+    critical: Proposal, bob: User, sam: User, actors: Callable[[User], Actor]
+) -> None:
+    BandRule.objects.create(band="critical", step_up="factor", approvers=2)
+    ladder.forget()
+    brought = evidence(critical, actors(bob), now=SOON)
+    earlier = Proved(SOON, SOON - timedelta(minutes=2))
+    for proved in (Proved(SOON), earlier, earlier.moved(SOON)):
+        assert approve(critical, actors(bob), replace(brought, proved=proved)) == StepUpNeeded()
+    fresh = Proved(SOON - timedelta(minutes=2), SOON - timedelta(minutes=2)).moved(SOON)
+    assert isinstance(approve(critical, actors(bob), replace(brought, proved=fresh)), Seconded)
+    assert Proved().moved(SOON) == Proved(SOON), "nothing on record was no factor"
 
 
 # --- duties and quorum -----------------------------------------------------------------------------------------------
@@ -334,7 +349,7 @@ def forged(kind: str, proposal: Proposal, bob: User, sam: User, moment: Any) -> 
         case "no reason":
             brought, note = replace(brought, facts=()), "ok"
         case "stale password":
-            brought = replace(brought, authenticated_at=moment - timedelta(hours=1))
+            brought = replace(brought, proved=Proved(moment - timedelta(hours=1)))
         case "wrong digest":
             return brought, note, {"args_digest": "f" * 64}
         case "wrong version":
@@ -346,7 +361,7 @@ def forged(kind: str, proposal: Proposal, bob: User, sam: User, moment: Any) -> 
 
 def send(client: Client, proposal: Proposal, decision: str, brought: Evidence, note: str, more: dict[str, str]) -> Any:
     session = client.session
-    at = brought.authenticated_at.timestamp() if brought.authenticated_at else 0.0
+    at = brought.proved.at.timestamp() if brought.proved.at else 0.0
     session["account_authentication_methods"] = [{"method": "password", "at": at}]
     session.save()
     typed = {f"arg:/{name}": str(value) for name, value in proposal.argument_values.items()}
