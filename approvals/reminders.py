@@ -6,8 +6,9 @@ still, nobody is reminded.
 
 import logging
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -28,37 +29,31 @@ MOST_PEOPLE: Final = 50
 MOST_HOPS: Final = 5
 """Of delegates who are away themselves."""
 
-LATER: Final = timedelta(minutes=1)
-
 
 def remind_due(now: datetime, limit: int) -> int:
     """Do what is due for up to `limit` pending proposals of the open tenant scope; return for how many.
 
     One transaction each, safe to run anywhere at any time. Trouble with one is logged and does not keep the others.
     """
-    due = Proposal.objects.filter(status=Status.PENDING, remind_at__lte=now).order_by("remind_at")
+    due = Proposal.objects.filter(freezing.going(), status=Status.PENDING, remind_at__lte=now)
     done = 0
-    for proposal in due.only("pk", "tenant", "status", "run", "tool", "created_at", "decide_by", "thawed_to")[:limit]:
+    for proposal_id in list(due.order_by("remind_at").values_list("pk", flat=True)[:limit]):
         try:
-            if freezing.standing([proposal]):
-                Proposal.objects.filter(pk=proposal.pk).update(remind_at=now + LATER)
-                continue
-            done += _remind(proposal, now)
+            done += _remind(proposal_id, now)
         except Exception:
-            logger.exception("nobody could be reminded of proposal %s", proposal.pk)
+            logger.exception("nobody could be reminded of proposal %s", proposal_id)
     return done
 
 
-def _remind(seen: Proposal, now: datetime) -> bool:
+def _remind(proposal_id: UUID, now: datetime) -> bool:
     with transaction.atomic():
-        proposal = locked(seen.pk)
-        remind_at = Proposal.objects.values_list("remind_at", flat=True).get(pk=seen.pk)
+        proposal = locked(proposal_id)
+        remind_at, reminded = Proposal.objects.values_list("remind_at", "reminded").get(pk=proposal_id)
         if proposal.status != Status.PENDING or run_ended(proposal) or remind_at is None or remind_at > now:
             return False
-        rung = min(proposal.reminded, len(RUNGS) - 1)
+        rung = min(reminded, len(RUNGS) - 1)
         last = rung == len(RUNGS) - 1
-        total = proposal.decide_by - proposal.created_at
-        following = None if last else max(now, proposal.created_at + total * RUNGS[rung + 1])
+        following = None if last else max(now, remind_at + (proposal.decide_by - remind_at) * _share_of_rest(rung))
         Proposal.objects.filter(pk=proposal.pk).update(reminded=rung + 1, remind_at=following)
         if last:
             escalate_by_itself(proposal.pk, now)
@@ -70,6 +65,11 @@ def _remind(seen: Proposal, now: datetime) -> bool:
         )
         record(proposal, SYSTEM, Handling.Kind.REMIND, now)
     return True
+
+
+def _share_of_rest(rung: int) -> float:
+    """Return how much of the time that is left after a rung passes until the next one."""
+    return (RUNGS[rung + 1] - RUNGS[rung]) / (1 - RUNGS[rung])
 
 
 def told_about(proposal: Proposal, now: datetime) -> list[int]:
