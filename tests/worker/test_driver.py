@@ -6,10 +6,11 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 
 from agentops import clock
 from agentops.audit.verify import verify_tenant
@@ -25,15 +26,17 @@ from agentops.engine.events import (
     Usage,
 )
 from agentops.engine.planner import Planned, PlannerAnswer, PlanRequest
+from agentops.engine.state import State
+from agentops.engine.transitions import CallState
 from agentops.runs.commit import Head, Write, commit
 from agentops.runs.lease import claim, claim_due
 from agentops.runs.models import Run
 from agentops.runs.points import installed
-from agentops.runs.recording import load
-from agentops.tenancy.access import Actor
+from agentops.runs.recording import load, record_outside, state_of
+from agentops.tenancy.access import WORKER, Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
-from agentops.worker import driver
+from agentops.worker import driver, sweeper
 from agentops.worker.driver import ConnectionBroken, Crew, Driver
 from agentops.worker.needs import Invoke
 from agentops.worker.sweeper import settle_leftovers
@@ -567,6 +570,51 @@ def test_an_effect_under_way_when_its_run_was_cancelled_is_settled_though_its_wo
     assert Refund.objects.count() == done
     assert Grant.objects.filter(proposal=proposal, consumed_at__isnull=False).count() == done
     assert drive(run.id, clock).state == "cancelled"
+
+
+def test_a_record_that_cannot_be_read_keeps_no_other_effect_from_being_settled(
+    shop: Tenant, reviewer: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, runs = Clock(), list[UUID]()
+    for order in ("A-1002", "A-1001"):
+        task: JSONObject = {"order_ref": order, "amount_minor": 100, "reason": "x"}
+        run = drive(start("goodwill-refund", task, now=clock()).id, clock)
+        proposal = Proposal.objects.get(run=run)
+        approve(proposal_id=proposal.id, actor=reviewer, version=1, digest=proposal.digest, now=clock())
+        Grant.objects.filter(run=run).update(consumed_at=clock())
+        call = state_of(run.pk).calls["1.refund.0"]
+        with transaction.atomic():
+            interrupted = [RunClaimed("w1", 1), CallStarted(call.call_id, call.grant_id, 1)]
+            record_outside(run.pk, interrupted, actor=WORKER, now=clock())
+        cancel_run(run_id=run.pk, actor=reviewer, now=clock())
+        runs.append(run.pk)
+
+    def unreadable(run_id: UUID) -> State:
+        if run_id == runs[0]:
+            raise ValueError("a row cannot be read")
+        return state_of(run_id)
+
+    monkeypatch.setattr(sweeper, "state_of", unreadable)
+    clock.forward(minutes=5)
+    assert settle_leftovers(clock()) == 1
+    assert state_of(runs[1]).calls["1.refund.0"].state is CallState.GRANTED
+
+
+@pytest.mark.parametrize("broken", ["settle_leftovers", "end_holds", "record_readings", "settle_lifted"])
+def test_a_duty_of_the_sweeper_that_breaks_keeps_no_run_from_being_taken_up(
+    shop: Tenant, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    clock, rung = Clock(), list[UUID]()
+
+    def breaks(*_: object) -> int:
+        raise RuntimeError("one row is not as it should be")
+
+    monkeypatch.setattr(sweeper, broken, breaks)
+    monkeypatch.setattr(sweeper, "ring_now", lambda tenant_id, run_id: rung.append(run_id))
+    run = start("goodwill-refund", {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}, now=clock())
+    clock.forward(minutes=5)
+    assert sweeper.sweep_tenant(shop, clock()) == 1
+    assert rung == [run.pk]
 
 
 def test_what_a_model_answers_after_somebody_paused_the_run_is_on_record_with_its_usage(
