@@ -13,7 +13,7 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from agentops.tenancy.access import ACTIONS_BY_ROLE, SYSTEM
+from agentops.tenancy.access import SYSTEM, roles_with
 from agentops.tenancy.models import Membership, Role
 from approvals import freezing
 from approvals.ending import locked, run_ended
@@ -78,7 +78,7 @@ def told_about(proposal: Proposal, now: datetime) -> list[int]:
     Whoever is away is replaced by their delegate; whoever wants no e-mails is left out. Nobody is told who could not
     decide.
     """
-    roles = [Role.SENIOR.value] if proposal.needs_role else _DECIDING
+    roles = (Role.SENIOR.value,) if proposal.needs_role else _DECIDING
     able = set(Membership.objects.filter(role__in=roles, user__is_active=True).values_list("user_id", flat=True))
     if proposal.requested_by_id is not None:
         able.discard(proposal.requested_by_id)
@@ -90,7 +90,7 @@ def told_about(proposal: Proposal, now: datetime) -> list[int]:
     return [user for user in stand_ins if user in able and user not in quiet][:MOST_PEOPLE]
 
 
-_DECIDING: Final = [role for role, actions in ACTIONS_BY_ROLE.items() if "proposal.decide" in actions]
+_DECIDING: Final = roles_with("proposal.decide")
 
 
 def _stand_in(user: int, away: dict[int, int]) -> int:
