@@ -19,7 +19,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
-from agentops.tenancy.access import ACTIONS_BY_ROLE, SYSTEM, Actor, can
+from agentops.tenancy.access import SYSTEM, Actor, can, roles_with
 from agentops.tenancy.models import Membership
 from agentops.wire.parse import JSON, clean_text
 from approvals.filters import Filters
@@ -155,8 +155,7 @@ def _people(tenant_id: int) -> list[str]:
 
 def deciders() -> QuerySet[User]:
     """Return the active people of the open tenant who decide proposals, by user name."""
-    roles = [role for role, actions in ACTIONS_BY_ROLE.items() if RIGHT in actions]
-    members = Membership.objects.filter(role__in=roles).values("user")
+    members = Membership.objects.filter(role__in=roles_with(RIGHT)).values("user")
     return User.objects.filter(pk__in=members, is_active=True).order_by("username")
 
 

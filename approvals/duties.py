@@ -95,5 +95,7 @@ def _listed_a_host(proposal: Proposal, actor: Actor, now: datetime) -> bool:
 
 
 def _edited_it(proposal: Proposal, actor: Actor) -> bool:
-    edits = Handling.objects.filter(proposal=proposal, kind=Handling.Kind.EDIT, version=proposal.version)
+    # Of the call: it may have been asked about before, under another proposal.
+    same = Proposal.objects.filter(run=proposal.run_id, call_id=proposal.call_id)
+    edits = Handling.objects.filter(proposal__in=same, kind=Handling.Kind.EDIT, version=proposal.version)
     return edits.filter(user_id=actor.user_id or 0).exists()

@@ -110,6 +110,19 @@ def running(now: datetime) -> Q:
     return condition & Q(decide_by__lte=now)
 
 
+def going() -> Q:
+    """Return the condition for proposals whose clock runs, and that have been given back all time it stood still."""
+    condition = Q(run__paused_at__isnull=True)
+    for stop in unsettled_stops():
+        held = reach(stop.scope, stop.target)
+        if stop.lifted_at is not None:
+            held &= Q(created_at__lt=stop.lifted_at) & (Q(thawed_to__isnull=True) | Q(thawed_to__lt=stop.lifted_at))
+        elif stop.scope == Scope.TENANT:
+            return Q(pk__in=[])
+        condition &= ~held
+    return condition
+
+
 def standing(proposals: Sequence[Proposal]) -> Mapping[UUID, datetime]:
     """Return since when the clocks of these proposals stand still, without those that run.
 
@@ -180,7 +193,7 @@ def _move(run: Run, stops: Sequence[Stop], until: datetime, lifted: Stop | None)
     """Move what `lifted` covers, or everything of a run, by the time its clock stood still before `until`."""
     moved = 0
     open_ones = Proposal.objects.filter(run_id=run.pk, status=Status.PENDING)
-    for proposal in open_ones.only("run_id", "tool", "created_at", "thawed_to", "decide_by", "execute_by"):
+    for proposal in open_ones.only(*_TIMES, "run_id", "tool"):
         if lifted is not None and not fits(lifted, work_of(run, proposal.tool)):
             continue
         born, thawed = proposal.created_at, proposal.thawed_to
@@ -192,6 +205,8 @@ def _move(run: Run, stops: Sequence[Stop], until: datetime, lifted: Stop | None)
             moved += 1
             by = until - still
             changes |= {"decide_by": proposal.decide_by + by, "execute_by": proposal.execute_by + by}
+            if proposal.remind_at is not None and proposal.remind_at > still:
+                changes["remind_at"] = proposal.remind_at + by
         Proposal.objects.filter(pk=proposal.pk, status=Status.PENDING).update(**changes)
     for grant in Grant.objects.filter(usable(), run_id=run.pk):
         if lifted is not None and not fits(lifted, work_of(run, grant.tool)):
@@ -207,3 +222,6 @@ def _move(run: Run, stops: Sequence[Stop], until: datetime, lifted: Stop | None)
                 Proposal.objects.filter(pk=grant.proposal_id).update(execute_by=changes["expires_at"])
         Grant.objects.filter(pk=grant.pk).update(**changes)
     return moved
+
+
+_TIMES: Final = ("created_at", "thawed_to", "decide_by", "execute_by", "remind_at")

@@ -5,7 +5,7 @@ Every outcome is a value, written under the run's lock: of two people at the sam
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
@@ -34,10 +34,13 @@ from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSON, WireError, clean_text, guard
 from approvals import grants
 from approvals.attention import review_seconds
+from approvals.editing import as_it_stands
 from approvals.ending import withdraw_proposals
 from approvals.freezing import FINAL, end_of_pause
+from approvals.gate import Gate
 from approvals.locking import lock_run
 from approvals.models import Proposal, Status
+from approvals.proposing import Frozen, deadlines
 from tools import schema
 from tools.registry import registry
 
@@ -277,7 +280,6 @@ def _ask_again(run: Run, state: State, actor: Actor, now: datetime) -> Iterator[
         closed = found.order_by("-created_at", "-id").first()
         if closed is None:
             continue
-        decide_by = now + timedelta(seconds=run.task_type.decide_within_s)
         values = {field.attname: getattr(closed, field.attname) for field in Proposal._meta.concrete_fields}
         proposal = Proposal.objects.create(
             **values
@@ -285,12 +287,13 @@ def _ask_again(run: Run, state: State, actor: Actor, now: datetime) -> Iterator[
                 "id": uuid7(),
                 "status": Status.PENDING,
                 "created_at": now,
-                "decide_by": decide_by,
-                "execute_by": decide_by + timedelta(seconds=run.task_type.execute_within_s),
                 "decided_at": None,
                 "decided_by_id": None,
                 "closing_note": "",
                 "thawed_to": None,
+                "reminded": 0,
+                **_NOBODYS,
+                **_times(closed, run, now),
             }
         )
         seconds = review_seconds(proposal.risk_band)
@@ -311,9 +314,29 @@ def _ask_again(run: Run, state: State, actor: Actor, now: datetime) -> Iterator[
             band=proposal.risk_band,
             score=proposal.risk_score,
             rule=proposal.policy_rule,
-            decide_by=decide_by.isoformat(timespec="microseconds"),
+            decide_by=proposal.decide_by.isoformat(timespec="microseconds"),
             reviewer_s=seconds,
         )
+
+
+_NOBODYS: Final = {
+    "leased_by_id": None,
+    "leased_until": None,
+    "served_at": None,
+    "held_by_id": None,
+    "held_until": None,
+    "held_note": "",
+}
+"""The columns of a proposal that nobody has and nobody has put off."""
+
+
+def _times(closed: Proposal, run: Run, now: datetime) -> dict[str, datetime]:
+    """Return the deadlines of a call that is asked again: those of its kind of task, and no longer than policy says."""
+    within = run.task_type.decide_within_s
+    stands = as_it_stands(closed, now=now)
+    if isinstance(stands, Frozen) and isinstance(stands.verdict, Gate) and stands.verdict.decide_within_s is not None:
+        within = min(within, stands.verdict.decide_within_s)
+    return deadlines(now, within, run.task_type.execute_within_s)
 
 
 # --- unknown effects ------------------------------------------------------------------------------------------------

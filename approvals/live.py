@@ -24,7 +24,7 @@ from django.utils import timezone
 
 from agentops.audit.models import Event
 from agentops.engine import events
-from agentops.tenancy.access import ACTIONS_BY_ROLE
+from agentops.tenancy.access import roles_with
 from agentops.tenancy.models import Membership
 from agentops.tenancy.prepared import Ask, Query
 from agentops.tenancy.scope import give_back_connection, tenant_scope
@@ -168,7 +168,7 @@ def signals_after(seq: int, limit: int = MOST_AT_ONCE) -> list[Signal]:
 def admitted(watchers: Iterable[Watcher]) -> set[Watcher]:
     """Return those who may still watch the open tenant: signed in, active, with a role that may. Two queries."""
     asked = list(watchers)
-    roles = [role for role, actions in ACTIONS_BY_ROLE.items() if ACTION in actions]
+    roles = roles_with(ACTION)
     members = Membership.objects.filter(
         user_id__in={w.user_id for w in asked}, user__is_active=True, role__in=roles
     ).values_list("user_id", "user__password")

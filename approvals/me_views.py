@@ -15,7 +15,7 @@ from agentops.audit.services import record_in_tenant_stream
 from agentops.engine.transitions import CallState
 from agentops.runs.models import ToolCall
 from agentops.runs.pages import unstored
-from agentops.tenancy.access import ACTIONS_BY_ROLE, can, require
+from agentops.tenancy.access import can, require, roles_with
 from agentops.tenancy.models import Membership
 from agentops.tenancy.requests import TenantRequest
 from approvals.forms import AbsenceForm, PreferenceForm
@@ -154,7 +154,7 @@ def _page(
 
 
 def _delegates(request: TenantRequest) -> list[tuple[int, str]]:
-    roles = [role for role, actions in ACTIONS_BY_ROLE.items() if "proposal.decide" in actions]
+    roles = roles_with("proposal.decide")
     able = Membership.objects.filter(role__in=roles).exclude(user_id=request.actor.user_id or 0)
     people = get_user_model()._default_manager.filter(pk__in=able.values("user_id"), is_active=True)
     return [(one.pk, one.get_full_name() or one.get_username()) for one in people.order_by("username")]

@@ -1,7 +1,7 @@
 """Several people approve what is critical, none of them knowing what the others said.
 
-Votes count for the version they were given on, so an edit voids them. What an earlier approver wrote is sealed until
-the last one has spoken: it stands in no event and on no card before that.
+Votes count for the version they were given on, so an edit voids them, and for as long as whoever gave them may decide.
+What an earlier approver wrote is sealed until the last one has spoken: it stands in no event and on no card until then.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db.models import F
 
 from agentops.audit.services import record_in_tenant_stream
-from agentops.tenancy.access import Actor
+from agentops.tenancy.access import Actor, roles_with
 from agentops.tenancy.models import Membership
 from agentops.wire.parse import JSONObject, clean_text
 from approvals.ladder import Rung
@@ -42,6 +42,8 @@ def votes_on(proposal: Proposal) -> Sequence[Decision]:
     if not proposal.votes:
         return ()
     counted = Decision.objects.filter(proposal=proposal, version=proposal.version, final=False, undone_at__isnull=True)
+    able = Membership.objects.filter(role__in=roles_with("proposal.decide")).values("user_id")
+    counted = counted.filter(user__in=able, user__is_active=True)
     return tuple(counted.select_related("user").order_by("at", "id"))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
 from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
@@ -167,6 +167,7 @@ def _take_back(proposal: Proposal, mine: Decision | None, actor: Actor, now: dat
         release_at=None,
         decide_by=decide_by,
         execute_by=decide_by + timedelta(seconds=proposal.task_type.execute_within_s),
+        remind_at=F("remind_at") + waited,
     )
     undone = ProposalUndone(str(proposal.pk), proposal.call_id, proposal.version, actor.name)
     record_outside(proposal.run_id, [undone], actor=actor, now=now)

@@ -6,13 +6,14 @@ still, nobody is reminded.
 
 import logging
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from agentops.tenancy.access import ACTIONS_BY_ROLE, SYSTEM
+from agentops.tenancy.access import SYSTEM, roles_with
 from agentops.tenancy.models import Membership, Role
 from approvals import freezing
 from approvals.ending import locked, run_ended
@@ -28,37 +29,31 @@ MOST_PEOPLE: Final = 50
 MOST_HOPS: Final = 5
 """Of delegates who are away themselves."""
 
-LATER: Final = timedelta(minutes=1)
-
 
 def remind_due(now: datetime, limit: int) -> int:
     """Do what is due for up to `limit` pending proposals of the open tenant scope; return for how many.
 
     One transaction each, safe to run anywhere at any time. Trouble with one is logged and does not keep the others.
     """
-    due = Proposal.objects.filter(status=Status.PENDING, remind_at__lte=now).order_by("remind_at")
+    due = Proposal.objects.filter(freezing.going(), status=Status.PENDING, remind_at__lte=now)
     done = 0
-    for proposal in due.only("pk", "tenant", "status", "run", "tool", "created_at", "decide_by", "thawed_to")[:limit]:
+    for proposal_id in list(due.order_by("remind_at").values_list("pk", flat=True)[:limit]):
         try:
-            if freezing.standing([proposal]):
-                Proposal.objects.filter(pk=proposal.pk).update(remind_at=now + LATER)
-                continue
-            done += _remind(proposal, now)
+            done += _remind(proposal_id, now)
         except Exception:
-            logger.exception("nobody could be reminded of proposal %s", proposal.pk)
+            logger.exception("nobody could be reminded of proposal %s", proposal_id)
     return done
 
 
-def _remind(seen: Proposal, now: datetime) -> bool:
+def _remind(proposal_id: UUID, now: datetime) -> bool:
     with transaction.atomic():
-        proposal = locked(seen.pk)
-        remind_at = Proposal.objects.values_list("remind_at", flat=True).get(pk=seen.pk)
+        proposal = locked(proposal_id)
+        remind_at, reminded = Proposal.objects.values_list("remind_at", "reminded").get(pk=proposal_id)
         if proposal.status != Status.PENDING or run_ended(proposal) or remind_at is None or remind_at > now:
             return False
-        rung = min(proposal.reminded, len(RUNGS) - 1)
+        rung = min(reminded, len(RUNGS) - 1)
         last = rung == len(RUNGS) - 1
-        total = proposal.decide_by - proposal.created_at
-        following = None if last else max(now, proposal.created_at + total * RUNGS[rung + 1])
+        following = None if last else max(now, remind_at + (proposal.decide_by - remind_at) * _share_of_rest(rung))
         Proposal.objects.filter(pk=proposal.pk).update(reminded=rung + 1, remind_at=following)
         if last:
             escalate_by_itself(proposal.pk, now)
@@ -72,13 +67,18 @@ def _remind(seen: Proposal, now: datetime) -> bool:
     return True
 
 
+def _share_of_rest(rung: int) -> float:
+    """Return how much of the time that is left after a rung passes until the next one."""
+    return (RUNGS[rung + 1] - RUNGS[rung]) / (1 - RUNGS[rung])
+
+
 def told_about(proposal: Proposal, now: datetime) -> list[int]:
     """Return the ids of those who are reminded: who is on call, else everybody who may decide it.
 
     Whoever is away is replaced by their delegate; whoever wants no e-mails is left out. Nobody is told who could not
     decide.
     """
-    roles = [Role.SENIOR.value] if proposal.needs_role else _DECIDING
+    roles = (Role.SENIOR.value,) if proposal.needs_role else _DECIDING
     able = set(Membership.objects.filter(role__in=roles, user__is_active=True).values_list("user_id", flat=True))
     if proposal.requested_by_id is not None:
         able.discard(proposal.requested_by_id)
@@ -90,7 +90,7 @@ def told_about(proposal: Proposal, now: datetime) -> list[int]:
     return [user for user in stand_ins if user in able and user not in quiet][:MOST_PEOPLE]
 
 
-_DECIDING: Final = [role for role, actions in ACTIONS_BY_ROLE.items() if "proposal.decide" in actions]
+_DECIDING: Final = roles_with("proposal.decide")
 
 
 def _stand_in(user: int, away: dict[int, int]) -> int:

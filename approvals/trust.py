@@ -1,7 +1,8 @@
 """Scoped trust: calls like one that a senior has approved need no person again, for one run or some hours.
 
 It covers the same tool, the same contract and the same authority arguments, and lifts the allowlist's wish for a person
-alone: never a sensitive class, an untrusted target, readers, or a rule of the policy (`approvals.gate`).
+alone: never a sensitive class, an untrusted target, readers, or a rule of the policy (`approvals.gate`). It ends with
+the approval that it was given after, when that is taken back, and when whoever gave it is no senior any more.
 """
 
 from collections.abc import Iterable
@@ -11,12 +12,13 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
 from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
 from agentops.tenancy import proof
 from agentops.tenancy.access import Actor, can
+from agentops.tenancy.models import Membership
 from agentops.tenancy.prepared import Query
 from agentops.tenancy.proof import StepUpNeeded
 from agentops.wire.canonical import canonical
@@ -26,6 +28,7 @@ from approvals.models import Proposal, ScopedTrust, Status
 from tools.contracts import ToolContract
 from tools.registry import registry
 
+SENIOR: Final = "senior"
 THIS_RUN: Final = "run"
 HOURS: Final = (1, 4, 24)
 LONGEST_RUN: Final = timedelta(days=7)
@@ -76,8 +79,15 @@ def in_force(now: datetime) -> tuple[Trust, ...]:
 
 def _in_force(now: Any) -> "QuerySet[ScopedTrust, tuple[Any, ...]]":
     columns = ("id", "task_type_id", "run_id", "tool", "contract_digest", "authority", "ends_at")
+    return _counting(now).order_by("id").values_list(*columns)
+
+
+def _counting(now: Any) -> "QuerySet[ScopedTrust]":
+    """Return the trusts that count: their approval stands as it did, and whoever gave them still could."""
     rows = ScopedTrust.objects.filter(revoked_at__isnull=True, ends_at__gt=now)
-    return rows.order_by("id").values_list(*columns)
+    rows = rows.filter(proposal__status=Status.APPROVED, proposal__decided_at__lte=F("given_at"))
+    seniors = Membership.objects.filter(role=SENIOR).values("user_id")
+    return rows.filter(given_by__in=seniors, given_by__is_active=True)
 
 
 _IN_FORCE: Final = Query(_in_force)
@@ -93,7 +103,7 @@ _NAMED: Final = "trust."
 
 def still_counts(trust_id: str, now: datetime) -> bool:
     """Say whether a trust of the open tenant counts at a moment, as the database knows it by now. One query."""
-    return ScopedTrust.objects.filter(pk=trust_id, revoked_at__isnull=True, ends_at__gt=now).exists()
+    return _counting(now).filter(pk=trust_id).exists()
 
 
 def covering(
@@ -129,7 +139,7 @@ def authority(contract: ToolContract, arguments: JSON) -> str:
 def possible(proposal: Proposal, actor: Actor) -> Refused | None:
     """Say why this person cannot trust calls like this one; None if they can."""
     contract = registry.get(proposal.tool, proposal.contract_version)
-    if "senior" not in actor.roles or not can(actor, "proposal.decide"):
+    if SENIOR not in actor.roles or not can(actor, "proposal.decide"):
         return Refused("role", "Only seniors trust calls without asking again.")
     if proposal.status != Status.APPROVED or proposal.decided_by_id != actor.user_id:
         return Refused("not_yours", "You can trust only what you have approved yourself.")

@@ -67,7 +67,7 @@ def trusts(request: TenantRequest) -> HttpResponse:
     rules = [f"trust.{row.pk}" for row in found]
     for rule in Grant.objects.filter(policy_rule__in=rules).values_list("policy_rule", flat=True):
         used[rule] = used.get(rule, 0) + 1
-    listed = []
+    listed, counting = [], {one.id for one in trust.in_force(now)}
     for row in found:
         targets = parse_json(row.authority)
         listed.append(
@@ -75,7 +75,7 @@ def trusts(request: TenantRequest) -> HttpResponse:
                 "row": row,
                 "targets": list(targets.items()) if isinstance(targets, dict) else [],
                 "used": used.get(f"trust.{row.pk}", 0),
-                "open": row.revoked_at is None and row.ends_at > now,
+                "open": row.pk in counting,
             }
         )
     can_end = can(request.actor, "proposal.decide") or can(request.actor, "admin.manage")

@@ -12,21 +12,24 @@ from uuid import UUID
 
 from django.urls import reverse
 
+from agentops import clock
 from agentops.audit.services import Recorded, load
 from agentops.engine.events import CallReconciled, CallStarted, CallUnknown
 from agentops.engine.plan import refs_of
 from agentops.engine.state import State
 from agentops.engine.transitions import CallState
+from agentops.halts.covering import unsettled_stops
 from agentops.runs.fields import SchemaField, UnreadableValue, schema_fields
 from agentops.runs.models import ToolCall
 from agentops.runs.recording import stream_of
 from agentops.runs.timeline import tell
 from agentops.tenancy.access import Actor, can
 from agentops.wire.parse import JSON, JSONObject
+from approvals import freezing
 from approvals.arguments import shown_arguments
 from approvals.card import Notice
 from approvals.filters import Filters, OfTaskType, Tool
-from approvals.models import Proposal
+from approvals.models import Grant, Proposal
 from approvals.sentence import render
 from tools.contracts import ToolContract
 from tools.registry import registry
@@ -41,6 +44,8 @@ VERDICTS: Final[tuple[tuple[str, str, str], ...]] = (
     ("did_not_happen", "It did not happen", "The run may use its permission again and do it now, once."),
     ("gave_up", "It cannot be found out", "The call ends as failed with outcome_unknown. Nothing is repeated."),
 )
+ENDED: Final = "Its permission has ended meanwhile: the call is refused, and nothing is done."
+"""What it leads to that it did not happen, where nobody may do it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +155,7 @@ def item_of(
         "answers": list(_answers(recorded, row.call_id)),
         "verdicts": [
             {"value": value, "label": label, "text": text, "chosen": typed.verdict == value}
-            for value, label, text in VERDICTS
+            for value, label, text in _verdicts(row)
         ],
         "fields": _fields(contract, typed, needed),
         "needed": bool(needed),
@@ -159,6 +164,20 @@ def item_of(
         "errors": typed.errors,
         "notice": notice,
     }
+
+
+def _verdicts(row: ToolCall) -> Iterator[tuple[str, str, str]]:
+    """Yield the answers there are, with what each of them leads to as it is now. Two queries."""
+    ended = all(_has_ended(grant, row) for grant in Grant.objects.filter(run_id=row.run_id, call_id=row.call_id))
+    for value, label, text in VERDICTS:
+        yield value, label, ENDED if value == "did_not_happen" and ended else text
+
+
+def _has_ended(grant: Grant, row: ToolCall) -> bool:
+    """Say whether the time of a permission is over; it stands still while the call is stopped or its run paused."""
+    born, thawed = grant.created_at, grant.thawed_to
+    still = freezing.still_since(unsettled_stops(), row.run, row.tool, born=born, thawed_to=thawed)
+    return grant.expires_at <= (still or clock.now())
 
 
 def _started(recorded: Sequence[Recorded], call_id: str) -> dict[str, Any] | None:

@@ -349,11 +349,12 @@ def _open_step(state: State, step: Step, progress: StepProgress) -> Command:
                 if not affordable(state, (call.tool,)):
                     return Record((CallDenied(call.call_id, BUDGET_EXCEEDED, too_dear(state), "limit.cost_micros"),))
                 return Execute(call.call_id)
-    if any(call.state is CallState.PROPOSED for call in calls):
-        return Wait(RunState.AWAITING_APPROVAL)
+    # What people have to decide can wait; the moment of a call that may start then cannot.
     retries = [call.retry_at for call in calls if not call.state.terminal and call.retry_at is not None]
     if retries:
         return Wait(RunState.WAITING_RETRY, min(retries))
+    if any(call.state is CallState.PROPOSED for call in calls):
+        return Wait(RunState.AWAITING_APPROVAL)
     return Record((_verify(state, step, calls),))
 
 

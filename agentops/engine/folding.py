@@ -134,7 +134,7 @@ def _apply(state: State, event: Event) -> State:
             found = _suspected(screened)
             return _suspicious(replace(claimed, input_screened=MappingProxyType(found)), found)
         case RunWaiting():
-            human = event.state != RunState.WAITING_RETRY.value
+            human = event.state != RunState.WAITING_RETRY.value or bool(state.open_calls(CallState.PROPOSED))
             waiting = replace(state, state=change_run(state.state, WAITS[event.state]))
             return replace(waiting, waiting_since=state.clock) if human else waiting
         case RunWarned(limit=limit):
@@ -540,7 +540,7 @@ def _undone(state: State, event: ProposalUndone) -> State:
         raise IllegalTransition(f"the decision about {event.call_id} cannot be taken back any more")
     asked = replace(call, state=change_call(call.state, CallState.PROPOSED), grant_id="", note="", retry_at=None)
     state = _put(state, replace(asked, deferred=""))
-    if state.state not in (RunState.QUEUED, RunState.WAITING_RETRY) or questions.waiting(state):
+    if state.state not in (RunState.QUEUED, RunState.WAITING_RETRY) or questions.waiting(state) or _can_start(state):
         return state
     waiting = change_run(state.state, RunState.AWAITING_APPROVAL)
     return replace(state, state=waiting, waiting_since=state.waiting_since or state.clock)
@@ -619,14 +619,22 @@ def _reconciled(state: State, event: CallReconciled) -> State:
 
 
 def _resume_after_people(state: State) -> State:
-    """Queue a waiting run once no call of its step waits for a person any more."""
-    if state.state not in (RunState.AWAITING_APPROVAL, RunState.AWAITING_RECONCILIATION):
+    """Queue a waiting run once there is something to do in it, or no call of its step waits for a person any more.
+
+    What was approved does not wait for what is decided beside it: its permission would end meanwhile.
+    """
+    if state.state not in _WAITING:
         return state
     unsure = any(call.unsure for call in state.open_calls(CallState.UNKNOWN))
     proposed = state.open_calls(CallState.PROPOSED)
-    if unsure or (proposed and not refusals.ended_by(state)):
+    if unsure or (proposed and not _can_start(state) and not refusals.ended_by(state)):
         return state
     return replace(state, state=change_run(state.state, RunState.QUEUED))
+
+
+def _can_start(state: State) -> bool:
+    """Whether a call of the step may start, now or at its moment, whatever people say of the others."""
+    return bool(state.open_calls(CallState.GRANTED, CallState.RETRYING))
 
 
 def _verified(state: State, step_id: str, ok: bool, message: str) -> State:

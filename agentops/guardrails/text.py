@@ -15,12 +15,13 @@ MAX_FINDINGS = 50
 SAMPLE_CHARS = 160
 
 _BIDI = frozenset([0x061C, *range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
-_INVISIBLE = frozenset(
+INVISIBLE = frozenset(
     [
         *(0x00AD, 0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180E, 0x2800, 0x3164, 0xFEFF, 0xFFA0),
         *(*range(0x200B, 0x200E), *range(0x2060, 0x2066), *range(0x206A, 0x2070), *range(0xFFF9, 0xFFFC)),
     ]
 )
+"""Code points that show nothing."""
 _JOINERS = frozenset([0x200C, 0x200D])
 _KEEP = frozenset("\t\n")
 _JOINING_SCRIPTS = (
@@ -36,12 +37,12 @@ _SUSPECT = re.compile(
     "|(?P<tag_characters>[\U000e0000-\U000e007f]+)"
     "|(?P<variation_selector>[\ufe00-\ufe0f\U000e0100-\U000e01ef]+)"
     f"|(?P<joiner>[{''.join(map(chr, sorted(_JOINERS)))}]+)"
-    f"|(?P<invisible_character>[{''.join(map(chr, sorted(_INVISIBLE - _JOINERS)))}]+)"
+    f"|(?P<invisible_character>[{''.join(map(chr, sorted(INVISIBLE - _JOINERS)))}]+)"
 )
 """Everything that may be hidden, by its class; a flag takes tag characters, and a joiner depends on its neighbours."""
 _SUSPECTS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\ufe00-\ufe0f"
-    + "".join(map(chr, sorted(_BIDI | _INVISIBLE | _JOINERS)))
+    + "".join(map(chr, sorted(_BIDI | INVISIBLE | _JOINERS)))
     + "\U000e0000-\U000e01ef"
     + "]"
 )

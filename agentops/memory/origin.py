@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from agentops.engine.events import CallSelected, Event, ProposalDecided, Stamped
+from agentops.engine.events import CallSelected, Event, ProposalAnswered, ProposalDecided, Stamped
 from agentops.engine.folding import fold
 from agentops.engine.state import State
 from agentops.engine.transitions import CallState
@@ -15,6 +15,7 @@ from agentops.wire.parse import JSON
 
 STATEMENT: Final = "/statement"
 RECALL: Final = "memory.recall"
+_Holding = CallSelected | ProposalDecided | ProposalAnswered
 UNVOUCHED: Final = Provenance((), Integrity.UNTRUSTED)
 """Of a statement that nobody said anything about."""
 
@@ -43,9 +44,13 @@ def origin_of(run_id: UUID, call_id: str) -> Origin | None:
 def arguments_of(run_id: UUID, call_id: str) -> Provenance | None:
     """Return where all arguments of a call that is under way come from, joined; None for any other call.
 
-    What a reviewer has changed still descends from what stood there before. Reads and folds all events of the run.
+    Reads and folds all events of the run.
     """
-    events = load(run_id)
+    return arguments_in(load(run_id), call_id)
+
+
+def arguments_in(events: list[Stamped], call_id: str) -> Provenance | None:
+    """Return the same of a call among these events. What was changed still descends from what stood there before."""
     call = fold(events).calls.get(call_id)
     if call is None or call.state is not CallState.EXECUTING:
         return None
@@ -54,7 +59,7 @@ def arguments_of(run_id: UUID, call_id: str) -> Provenance | None:
 
 
 def _all_of(event: Event) -> Iterator[Provenance]:
-    known = event.provenance if isinstance(event, CallSelected | ProposalDecided) else {}
+    known = event.provenance if isinstance(event, _Holding) else {}
     return (Provenance.from_json(raw) for raw in known.values())
 
 
@@ -76,9 +81,10 @@ def origin_in(events: list[Stamped], call_id: str) -> Origin | None:
 def _provenance(event: Event) -> Provenance:
     """Return what covers the statement in an event that holds it; what nothing covers is untrusted.
 
-    A statement that a reviewer has changed still descends from what stood there before, so both events count.
+    A statement that a reviewer has changed, or the agent when it was asked, still descends from what stood there
+    before, so all these events count.
     """
-    known = event.provenance if isinstance(event, CallSelected | ProposalDecided) else {}
+    known = event.provenance if isinstance(event, _Holding) else {}
     found = [Provenance.from_json(known[path]) for path in (STATEMENT, "") if path in known]
     return join(found) if found else UNVOUCHED
 
@@ -89,9 +95,11 @@ def _planner(state: State) -> str:
 
 
 def _holds_arguments(stamped: Stamped, call_id: str) -> bool:
-    """Whether the call's arguments, as they ran, stand in this event: its selection, or a reviewer's edit of it."""
+    """Whether the call's arguments stand in this event: its selection, or a reviewer's or the agent's change of it."""
     match stamped.event:
         case CallSelected(call_id=found) | ProposalDecided(call_id=found, verdict="edit"):
+            return found == call_id
+        case ProposalAnswered(call_id=found, digest=digest) if digest:
             return found == call_id
         case _:
             return False

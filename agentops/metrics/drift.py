@@ -298,7 +298,7 @@ def threshold(outcomes: Sequence[Outcome], between: float, low: float = 2.0) -> 
 
 
 def _clamped(p: float) -> float:
-    return min(0.5, max(0.005, p))
+    return min(0.99, max(0.005, p))
 
 
 def _grouped(mix: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -10,7 +10,7 @@ from agentops.metrics.drift import FEWER, ODDS_RATIO, STEPS_H, Chart, Item, add,
 from agentops.metrics.models import Alarm, AlarmKind, AlarmStatus, Delivery, DriftChart, RunFact, Watched, Webhook
 from agentops.metrics.reading import Counted
 from agentops.metrics.statistics import newcombe
-from agentops.tenancy.access import ACTIONS_BY_ROLE, SYSTEM
+from agentops.tenancy.access import SYSTEM, roles_with
 from agentops.tenancy.journal import record
 from agentops.tenancy.models import Membership
 from agentops.wire.parse import JSONObject
@@ -139,8 +139,7 @@ def _raise(task_type: str, kind: AlarmKind, chart: Chart, now: datetime) -> None
         subject=("alarm", str(alarm.pk)),
         actor=SYSTEM,
     )
-    roles = [role for role, actions in ACTIONS_BY_ROLE.items() if RIGHT in actions]
-    people = Membership.objects.filter(role__in=roles, user__is_active=True).exclude(user__email="")
+    people = Membership.objects.filter(role__in=roles_with(RIGHT), user__is_active=True).exclude(user__email="")
     users = people.order_by("user_id").values_list("user_id", flat=True).distinct()[:MOST_PEOPLE]
     hooks = Webhook.objects.filter(enabled=True).values_list("pk", flat=True)
     Delivery.objects.bulk_create(

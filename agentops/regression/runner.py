@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
+from uuid import UUID
 
 from django.utils import timezone
 
@@ -20,7 +21,7 @@ from agentops.engine.folding import fold
 from agentops.engine.planner import Planner
 from agentops.engine.state import State
 from agentops.engine.transitions import RunState
-from agentops.regression.cases import Case
+from agentops.regression.cases import Case, ScriptedDecision
 from agentops.regression.checks import Problem, problems
 from agentops.regression.exporting import recording_of
 from agentops.regression.isolation import Place, isolated
@@ -143,6 +144,7 @@ class _Attempt:
         self.live = runner.live
         self.clock = Ticking()
         self.run: Run | None = None
+        self.unanswered: dict[UUID, ScriptedDecision] = {}
         self.driver = Driver(
             "regression",
             now=self.clock,
@@ -196,12 +198,20 @@ class _Attempt:
         raise ScriptEnded("no_end", "The run did not come to an end.")
 
     def decide(self, run: Run) -> None:
-        for proposal in Proposal.objects.filter(run=run, status=Status.PENDING).order_by("created_at", "id"):
-            decision = self.script.decision(proposal.tool)
+        """Say what the script says of what waits; what nobody answers ends last, when the rest has been done."""
+        waiting = list(Proposal.objects.filter(run=run, status=Status.PENDING).order_by("created_at", "id"))
+        decisions: dict[UUID, ScriptedDecision] = {}
+        for proposal in waiting:
+            decision = self.unanswered.get(proposal.pk) or self.script.decision(proposal.tool)
             if decision is None:
                 raise ScriptEnded(
                     "no_decision", f"Nobody says anything about {proposal.tool}, which waits for a person."
                 )
+            decisions[proposal.pk] = decision
+        self.unanswered = {key: one for key, one in decisions.items() if one.verdict == "expire"}
+        answered = [proposal for proposal in waiting if proposal.pk not in self.unanswered]
+        for proposal in answered or waiting:
+            decision = decisions[proposal.pk]
             if decision.verdict == "expire":
                 self.clock.jump(proposal.decide_by + timedelta(seconds=1))
             if refused := say(self.place, proposal, decision, now=self.clock()):

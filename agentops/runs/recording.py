@@ -440,7 +440,7 @@ def projection(before: State, after: State, events: Sequence[Stamped]) -> dict[s
         }
     elif after.state is RunState.WAITING_RETRY:
         changes |= {"not_before": _retry_at(after), "rung_at": None}
-    elif after.state is RunState.QUEUED and before.state is not RunState.QUEUED:
+    elif after.state is RunState.QUEUED and (before.state is not RunState.QUEUED or _sooner(before, after)):
         ready = _ready_at(after)
         changes |= {"not_before": ready, "rung_at": after.clock if ready == after.clock else None}
     return changes
@@ -452,6 +452,12 @@ def agrees(run: Run, state: State) -> bool:
     halt = int(state.paused_by_halt or 0) or None
     used = (state.steps_used, state.calls_used, state.denied_calls)
     return said == (state.state.value, state.phase.value, *used, state.paused_at, halt)
+
+
+def _sooner(before: State, after: State) -> bool:
+    """Whether a queued run that waits for a moment has something to do earlier than that."""
+    then, now = _ready_at(before), _ready_at(after)
+    return then is not None and now is not None and now < then
 
 
 def _ready_at(state: State) -> datetime | None:

@@ -464,6 +464,10 @@ def verdict(state: RunState, told: Told) -> str:
     if s.paused:
         what = "Stopped with the line" if s.paused_by_halt else "Paused"
         return f"{what}, {_step_words(s)}. Nothing new starts, and its deadlines stand still."
+    if state in (RunState.QUEUED, RunState.WAITING_RETRY) and (held := _to_be_released(s)):
+        others = ", ".join(sorted({c.tool for c in s.open_calls(CallState.PROPOSED)}))
+        asked = f" A person still has to decide about {others}." if others else ""
+        return f"Approved: {', '.join(held)} starts by itself as soon as that can no longer be taken back.{asked}"
     match state:
         case RunState.QUEUED:
             return "Queued; a worker takes it up in a moment."
@@ -484,6 +488,12 @@ def verdict(state: RunState, told: Told) -> str:
             return f"Failed, {_step_words(s)}: {s.failure_message or s.failure_code or 'no reason was recorded'}"
         case RunState.CANCELLED:
             return f"Cancelled, {_step_words(s)}. What was under way was not repeated."
+
+
+def _to_be_released(state: State) -> list[str]:
+    """Return the tools of approved calls whose approval can still be taken back."""
+    approved = [call for call in state.open_calls(CallState.GRANTED) if call.proposal_id and call.retry_at is not None]
+    return sorted({call.tool for call in approved if call.deferred in ("", "not_released")})
 
 
 def _step_words(state: State) -> str:

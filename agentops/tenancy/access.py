@@ -85,6 +85,11 @@ def can(actor: Actor, action: str) -> bool:
             return False
 
 
+def roles_with(action: str) -> tuple[str, ...]:
+    """Return the roles that may do `action`."""
+    return tuple(role for role, actions in ACTIONS_BY_ROLE.items() if action in actions)
+
+
 def require(action: str) -> Callable[[V], V]:
     """Let only actors who may do `action` into a (sync or async) view; others get 403."""
     if action not in ACTIONS:

@@ -330,7 +330,8 @@ def sweep(now: datetime) -> int:
     """Settle or give back what was set aside and is not under way any more; say limits that nobody has said.
 
     Works on the open tenant scope: reservations of runs that nobody works on, and of proposals that are closed.
-    Returns how many ended. One query for a tenant without budgets, one more for one that has some.
+    Returns how many ended; one whose record cannot be read is logged, and stays. One query for a tenant without
+    budgets, one more for one that has some.
     """
     nobody = Q(run__lease_until__isnull=True) | Q(run__lease_until__lt=now)
     over = Q(run__state__in=[state.value for state in RunState if state.terminal])
@@ -350,26 +351,29 @@ def sweep(now: datetime) -> int:
     ended = 0
     histories: dict[UUID, Sequence[Stamped]] = {}
     for row in rows:
-        if row.run is None or row.run_id is None:
-            # The process of the trial died, and its own record with it: nobody knows what it has spent.
-            ended += budgets.settle(row.pk, {}, now=now, assumed=True)
-            continue
-        if row.run_id not in histories:
-            histories[row.run_id] = load(row.run_id)
-        ended += _end(row, histories[row.run_id], RunState(row.run.state), now)
+        try:
+            ended += _end(row, histories, now)
+        except Exception:
+            logger.exception("nobody can tell what became of %s of run %s", row.purpose, row.run_id)
     if snapshot.everything():
         budgets.announce(now)
     return ended
 
 
-def _end(row: Reservation, history: Sequence[Stamped], run: RunState, now: datetime) -> bool:
+def _end(row: Reservation, histories: dict[UUID, Sequence[Stamped]], now: datetime) -> bool:
+    if row.run is None or row.run_id is None:
+        # The process of the trial died, and its own record with it: nobody knows what it has spent.
+        return budgets.settle(row.pk, {}, now=now, assumed=True)
+    if row.run_id not in histories:
+        histories[row.run_id] = load(row.run_id)
+    history = histories[row.run_id]
     match row.kind:
         case "plan":
             return _end_plan(row, history, now)
         case "review":
             return _end_review(row, history, now)
         case _:
-            return _end_call(row, history, run, now)
+            return _end_call(row, history, RunState(row.run.state), now)
 
 
 def _end_plan(row: Reservation, history: Sequence[Stamped], now: datetime) -> bool:

@@ -66,18 +66,21 @@ def sweep(now: datetime | None = None, *, upkeep: bool = True) -> int:
 
 
 def sweep_tenant(tenant: Tenant, now: datetime, *, upkeep: bool = True) -> int:
-    """Sweep one tenant; return the number of rings."""
+    """Sweep one tenant; return the number of rings. A duty that breaks keeps neither the others nor the rings."""
     with tenant_scope(tenant):
-        settle_lifted(now, BATCH)
-        expire_due(now, BATCH)
-        end_holds(now, BATCH)
-        remind_due(now, BATCH)
-        send_due(now, MAILS)
-        record_readings(now, BATCH)
-        settle_leftovers(now)
-        expire_facts(now, BATCH)
-        spending.sweep(now)
-        sweep_session_notes(BATCH)
+        _each(
+            tenant,
+            partial(settle_lifted, now, BATCH),
+            partial(expire_due, now, BATCH),
+            partial(end_holds, now, BATCH),
+            partial(remind_due, now, BATCH),
+            partial(send_due, now, MAILS),
+            partial(record_readings, now, BATCH),
+            partial(settle_leftovers, now),
+            partial(expire_facts, now, BATCH),
+            partial(spending.sweep, now),
+            partial(sweep_session_notes, BATCH),
+        )
         quiet = Q(rung_at__isnull=True) | Q(rung_at__lt=now - RING_AGAIN)
         overdue = Run.objects.filter(lease.due(now), quiet).order_by(F("not_before").asc(nulls_first=True))
         run_ids = list(overdue.values_list("pk", flat=True)[:BATCH])
@@ -91,8 +94,9 @@ def sweep_tenant(tenant: Tenant, now: datetime, *, upkeep: bool = True) -> int:
 
 
 def _keep_up(tenant: Tenant, now: datetime) -> None:
-    """Do what nobody waits for, last: one that breaks holds up neither runs nor the others."""
-    tasks: tuple[Callable[[], object], ...] = (
+    """Do what nobody waits for, last."""
+    _each(
+        tenant,
         index_new,
         term_index.mend,
         partial(verification.go_on, now),
@@ -102,11 +106,15 @@ def _keep_up(tenant: Tenant, now: datetime) -> None:
         partial(removal.go_on, now),
         *(partial(more, now) for more in _UPKEEP),
     )
-    for task in tasks:
+
+
+def _each(tenant: Tenant, *duties: Callable[[], object]) -> None:
+    """Do one after the other; one that breaks is logged, and the next sweep tries it again."""
+    for duty in duties:
         try:
-            task()
+            duty()
         except Exception:
-            logger.exception("upkeep of tenant %s failed", tenant.slug)
+            logger.exception("a duty of the sweeper failed for tenant %s", tenant.slug)
 
 
 def upkeep_with(task: Callable[[datetime], object]) -> None:
@@ -119,7 +127,8 @@ def settle_leftovers(now: datetime) -> int:
     """Find out what became of effects that no worker will ask about: their run has ended, or is paused.
 
     Their worker never came back, or came back without knowing. The contract's hook is asked; what it cannot tell waits
-    in the queue for a person. Nothing is repeated. Of a paused run only what must not be repeated is asked about.
+    in the queue for a person. Nothing is repeated. Of a paused run only what must not be repeated is asked about. One
+    whose record cannot be read is logged and keeps no other from being asked about.
     """
     ended = Q(run__state__in=[state.value for state in RunState if state.terminal])
     held = Q(run__paused_at__isnull=False, effect=Effect.UNSAFE_WRITE.value)
@@ -129,18 +138,26 @@ def settle_leftovers(now: datetime) -> int:
     not_asked = left.filter(state=CallState.UNKNOWN.value, hook_asked=False)[:BATCH]
     settled = 0
     for row in (*under_way, *not_asked):
-        call = state_of(row.run_id).calls[row.call_id]
-        event = ask_hook(call, request_of(row.run, call, now))
-        with suppress(IllegalTransition), transaction.atomic():
-            record_outside(row.run_id, [event], actor=WORKER, now=now)
-            if isinstance(event, CallReconciled) and event.verdict == "did_not_happen":
-                # Its permission was not used after all, and after the end of the run nobody will. A run that is
-                # paused, or that failed and may be tried again, keeps it until its own deadline.
-                grants.rearm(run_id=row.run_id, call_id=row.call_id)
-                if row.run.state in FINAL:
-                    grants.revoke_unused(run_id=row.run_id, now=now)
-            settled += 1
+        try:
+            settled += _settle(row, now)
+        except Exception:
+            logger.exception("nobody can tell what became of call %s of run %s", row.call_id, row.run_id)
     return settled
+
+
+def _settle(row: ToolCall, now: datetime) -> bool:
+    call = state_of(row.run_id).calls[row.call_id]
+    event = ask_hook(call, request_of(row.run, call, now))
+    with suppress(IllegalTransition), transaction.atomic():
+        record_outside(row.run_id, [event], actor=WORKER, now=now)
+        if isinstance(event, CallReconciled) and event.verdict == "did_not_happen":
+            # Its permission was not used after all, and after the end of the run nobody will. A run that is
+            # paused, or that failed and may be tried again, keeps it until its own deadline.
+            grants.rearm(run_id=row.run_id, call_id=row.call_id)
+            if row.run.state in FINAL:
+                grants.revoke_unused(run_id=row.run_id, now=now)
+        return True
+    return False
 
 
 def take_over() -> int:

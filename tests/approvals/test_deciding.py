@@ -80,10 +80,17 @@ def test_the_event_of_a_decision_is_found_by_its_proposal_and_names_the_person(
     assert recorded.data["digest"] == proposal.digest
 
 
-def test_a_run_with_two_open_proposals_waits_for_both(desk: Desk, bob: User, actors: Actors) -> None:
+def test_a_run_with_two_open_proposals_goes_on_with_what_is_approved(desk: Desk, bob: User, actors: Actors) -> None:
+    first = desk.propose(wait=False)
+    desk.propose(run=first.run, order_ref="A-2000")
+    yes(first, actors(bob))
+    assert Run.objects.get().state == "queued"
+
+
+def test_a_run_with_two_open_proposals_has_nothing_to_do_after_a_no(desk: Desk, bob: User, actors: Actors) -> None:
     first = desk.propose(wait=False)
     second = desk.propose(run=first.run, order_ref="A-2000")
-    yes(first, actors(bob))
+    no(first, actors(bob))
     assert Run.objects.get().state == "awaiting_approval"
     no(second, actors(bob))
     assert Run.objects.get().state == "queued"

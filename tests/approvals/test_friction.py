@@ -19,7 +19,7 @@ from agentops.accounts import Proved
 from agentops.audit.models import Event
 from agentops.audit.services import read as read_row
 from agentops.tenancy.access import Actor
-from agentops.tenancy.models import Tenant
+from agentops.tenancy.models import Membership, Tenant
 from approvals import ladder, services
 from approvals.friction import Evidence
 from approvals.ladder import SECTIONS, rung_of
@@ -256,6 +256,23 @@ def test_an_edit_of_what_several_people_approve_voids_what_was_said_and_its_auth
     assert now.version == 2
     assert approve(now, actors(sam), evidence(now, actors(sam), now=LATER), now=LATER) == Forbidden("own_edit")
     assert approve(now, actors(bob), evidence(now, actors(bob), now=LATER), now=LATER) == Seconded(now.pk, 1, 2, LATER)
+
+
+@pytest.mark.parametrize("how", ["removed", "another role", "switched off"])
+def test_the_voice_of_somebody_who_may_not_decide_any_more_does_not_count(
+    critical: Proposal, bob: User, sam: User, actors: Callable[[User], Actor], how: str
+) -> None:
+    approve(critical, actors(bob), evidence(critical, actors(bob), now=SOON))
+    if how == "switched off":
+        User.objects.filter(pk=bob.pk).update(is_active=False)
+    elif how == "removed":
+        Membership.objects.filter(user=bob).delete()
+    else:
+        Membership.objects.filter(user=bob).update(role="viewer")
+    critical.refresh_from_db()
+    said = approve(critical, actors(sam), evidence(critical, actors(sam), now=LATER), now=LATER)
+    assert said == Seconded(critical.pk, 1, 2, LATER)
+    assert not Grant.objects.exists()
 
 
 def test_who_changed_the_rules_within_a_day_does_not_approve_under_them(

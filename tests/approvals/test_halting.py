@@ -42,8 +42,9 @@ from approvals.halting import (
     stop,
     targets,
 )
-from approvals.intervention import cancel_run, pause_run, resume_run
+from approvals.intervention import Paused, Resumed, cancel_run, pause_run, resume_run
 from approvals.models import Grant, Proposal
+from approvals.reminders import remind_due
 from approvals.selectors import COUNTED, Count
 from approvals.services import Decided, Expired, expire
 from tests.conftest import person
@@ -224,6 +225,48 @@ def test_no_deadline_passes_while_stopped_and_what_was_left_is_given_back(
     assert expire_due(clock(), 10) == 0, "ten minutes were left"
     clock.forward(minutes=2)
     assert expire_due(clock(), 10) == 1
+
+
+@pytest.mark.parametrize("cause", ["stop", "pause"])
+def test_people_are_reminded_after_half_of_the_time_that_was_theirs_and_not_of_that_of_a_stop(
+    shop: Tenant, senior: Actor, reviewer: Actor, clock: Clock, cause: str
+) -> None:
+    TaskType.objects.update(decide_within_s=3600)
+    run = gated(clock)
+    clock.forward(minutes=10)
+    halt = stopped(EVERYTHING, senior, clock()) if cause == "stop" else 0
+    if not halt:
+        assert isinstance(pause_run(run_id=run.pk, actor=senior, reason="Wait", now=clock()), Paused)
+    clock.forward(hours=5)
+    assert remind_due(clock(), 10) == 0
+    if halt:
+        lifted(halt, senior, clock())
+    else:
+        assert isinstance(resume_run(run_id=run.pk, actor=senior, reason="Go on", now=clock()), Resumed)
+
+    clock.forward(minutes=19)
+    assert remind_due(clock(), 10) == 0, "29 of 60 minutes"
+    clock.forward(minutes=2)
+    assert remind_due(clock(), 10) == 1, "31 of 60 minutes"
+    clock.forward(minutes=16)
+    assert remind_due(clock(), 10) == 0, "47 of 60 minutes"
+    assert only_proposal().needs_role == ""
+    clock.forward(minutes=2)
+    assert remind_due(clock(), 10) == 1, "49 of 60 minutes"
+    assert only_proposal().needs_role == "senior"
+
+
+def test_what_a_stop_holds_keeps_nobody_else_from_being_reminded(
+    shop: Tenant, senior: Actor, reviewer: Actor, clock: Clock
+) -> None:
+    TaskType.objects.update(decide_within_s=3600)
+    held = gated(clock)
+    clock.forward(seconds=1)
+    other = gated(clock)
+    stopped(target_of(Scope.RUN, held), senior, clock())
+    clock.forward(minutes=31)
+    assert remind_due(clock(), 1) == 1
+    assert list(Proposal.objects.filter(reminded=1).values_list("run_id", flat=True)) == [other.pk]
 
 
 def test_a_late_click_during_a_stop_is_not_too_late(shop: Tenant, senior: Actor, reviewer: Actor, clock: Clock) -> None:

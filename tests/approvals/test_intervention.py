@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from agentops.audit.verify import verify_tenant
+from agentops.changes import outcomes
 from agentops.engine.events import CallStarted, CallUnknown, Event, ProposalWithdrawn, RunClaimed, RunFailed
 from agentops.engine.planner import PlannerAnswer, PlanRequest
 from agentops.runs import lease
@@ -20,6 +21,8 @@ from agentops.wire.parse import JSONObject
 from agentops.worker import mishap
 from agentops.worker.driver import Driver
 from agentops.worker.sweeper import sweep_tenant
+from approvals import policies
+from approvals.claims import Done, hold
 from approvals.deadlines import expire_due
 from approvals.intervention import (
     AlreadyEnded,
@@ -42,13 +45,17 @@ from approvals.intervention import (
     requeue_run,
     resume_run,
 )
-from approvals.models import Grant, Proposal
+from approvals.models import Grant, Handling, Notification, Proposal
+from approvals.outcomes import Forbidden
+from approvals.reminders import remind_due
 from approvals.services import Decided, withdraw_proposals
+from tests.conftest import person
 from tests.deciding import approve
 from tests.shop import AGENT, Clock, drive, only_proposal, open_shop, start
 from tools import executor
 from tools.backoffice.models import Refund
 
+HOUR = timedelta(hours=1)
 GOODWILL: JSONObject = {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}
 
 
@@ -296,6 +303,70 @@ def test_a_call_that_was_withdrawn_with_the_failed_run_is_asked_again_with_a_new
     approved(reviewer, clock)
     assert drive(run.pk, clock).state == "succeeded"
     assert Refund.objects.count() == 1
+
+
+def asked_again(run: Run, actor: Actor, clock: Clock) -> Proposal:
+    """End a run that waits for a person as a failed one does, try it again a little later, and return what waits."""
+    old = only_proposal()
+    withdraw_proposals(run.pk, reason="The run ended.", now=clock())
+    record(run, ProposalWithdrawn(str(old.pk), old.call_id, "The run ended."), RunFailed("internal", "x"), clock=clock)
+    clock.forward(minutes=1)
+    assert requeue_run(run_id=run.pk, actor=actor, reason="fixed", now=clock()) == Requeued(run.pk, 1)
+    return only_proposal()
+
+
+def test_what_is_asked_again_is_put_off_by_nobody_and_its_reminders_begin_anew(
+    shop: Tenant, senior: Actor, reviewer: Actor, clock: Clock
+) -> None:
+    TaskType.objects.update(decide_within_s=3600)
+    run = gated(clock)
+    clock.forward(minutes=31)
+    assert remind_due(clock(), 10) == 1
+    until = clock() + timedelta(minutes=20)
+    assert isinstance(
+        hold(proposal_id=only_proposal().pk, actor=reviewer, until=until, reason="Later", now=clock()), Done
+    )
+    clock.forward(minutes=18)
+    assert remind_due(clock(), 10) == 1
+
+    new = asked_again(run, senior, clock)
+    assert (new.decide_by, new.remind_at, new.reminded) == (new.created_at + HOUR, new.created_at + HOUR / 2, 0)
+    assert (new.held_by, new.held_until, new.held_note) == (None, None, "")
+    clock.forward(minutes=29)
+    assert remind_due(clock(), 10) == 0
+    clock.forward(minutes=2)
+    assert remind_due(clock(), 10) == 1
+    assert Notification.objects.filter(proposal=new).exists()
+
+
+def test_what_is_asked_again_has_no_more_time_than_the_policy_gives_it(
+    shop: Tenant, senior: Actor, alice: User, actor_of: Callable[[User, Tenant], Actor], clock: Clock
+) -> None:
+    text = (
+        "policy: 1\nrules:\n  - {id: soon, when: call.tool == 'shop.issue_refund', effect: gate, decide_within: 1h}\n"
+    )
+    ada, adam = actor_of(alice, shop), actor_of(person("adam", shop, "admin"), shop)
+    proposed = policies.propose(text=text, effective_at=None, note="As the board decided.", actor=ada, now=clock())
+    assert isinstance(proposed, outcomes.Proposed)
+    policies.decide(version_id=proposed.change_id, verdict="approve", note="", actor=adam, now=clock())
+    run = gated(clock)
+    assert only_proposal().decide_by - only_proposal().created_at == HOUR
+    new = asked_again(run, senior, clock)
+    assert (new.decide_by, new.execute_by > new.decide_by) == (new.created_at + HOUR, True)
+
+
+def test_nobody_approves_their_own_edit_after_it_is_asked_again(
+    shop: Tenant, senior: Actor, reviewer: Actor, clock: Clock
+) -> None:
+    run = gated(clock)
+    old = only_proposal()
+    Handling.objects.create(
+        proposal=old, kind=Handling.Kind.EDIT, user_id=reviewer.user_id, version=old.version, at=clock()
+    )
+    Proposal.objects.update(quorum=2, handled=1)
+    new = asked_again(run, senior, clock)
+    said = approve(proposal_id=new.pk, actor=reviewer, version=new.version, digest=new.digest, now=clock())
+    assert said == Forbidden("own_edit")
 
 
 def test_an_unknown_effect_of_a_dead_letter_is_settled_before_anything_else(

@@ -16,7 +16,7 @@ from agentops.tenancy.access import SYSTEM, Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.ids import uuid7
 from approvals import policies, trust
-from approvals.models import PolicyVersion, ScopedTrust
+from approvals.models import PolicyVersion, Proposal, ScopedTrust
 from tests.approvals.conftest import NOW, Desk
 from tests.conftest import person
 from tests.deciding import approve
@@ -149,8 +149,10 @@ def test_a_trust_is_listed_and_revoked(
     desk: Desk, sam: User, bob: User, actors: Callable[[User], Actor], signed_in: Callable[[User], Client]
 ) -> None:
     now = timezone.now()
+    proposal = desk.propose()
+    Proposal.objects.filter(pk=proposal.pk).update(status="approved", decided_by=sam, decided_at=now)
     row = ScopedTrust.objects.create(
-        proposal=desk.propose(),
+        proposal=proposal,
         task_type=desk.task_type,
         tool="lab.note",
         contract_digest="d",

@@ -132,7 +132,7 @@ def test_nobody_is_reminded_while_the_clock_stands_still(desk: Desk, bob: User) 
     desk.record(run, RunPaused("user:1", "Wait"), actor=SYSTEM, now=NOW + timedelta(minutes=1))
     assert remind_due(HALF, 10) == 0
     assert Notification.objects.count() == 0
-    assert Proposal.objects.get().remind_at == HALF + timedelta(minutes=1)
+    assert Proposal.objects.get().remind_at == HALF
 
 
 # --- escalating and extending ----------------------------------------------------------------------------------------

@@ -269,8 +269,10 @@ def test_a_recheck_lets_nothing_out_that_the_output_policy_blocks_now() -> None:
 
 @pytest.fixture
 def given(desk: Desk, sam: User) -> ScopedTrust:
+    proposal = desk.propose()
+    Proposal.objects.filter(pk=proposal.pk).update(status="approved", decided_by=sam, decided_at=NOW)
     return ScopedTrust.objects.create(
-        proposal=desk.propose(),
+        proposal=proposal,
         task_type=desk.task_type,
         tool=NOTE.name,
         contract_digest=NOTE.digest,

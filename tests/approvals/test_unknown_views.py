@@ -14,7 +14,7 @@ from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from approvals import live, selectors, unknowns
 from approvals.filters import Filters
-from approvals.models import Proposal
+from approvals.models import Grant, Proposal
 from tests.deciding import approve, lose_the_answer
 from tests.keys import key_of
 from tests.shop import drive, only_proposal, open_shop, start
@@ -113,6 +113,24 @@ def test_each_answer_ends_the_question_and_lets_the_run_go_on(
     assert (said["by"], said["note"], item["can_answer"]) == ("sam", "The bank shows it.", False)
     drive(run.pk)
     assert Refund.objects.count() == (verdict == "did_not_happen")
+
+
+def test_what_it_means_that_it_did_not_happen_depends_on_whether_its_permission_lasts(
+    run: Run, call: ToolCall, senior: Client
+) -> None:
+    def means() -> str:
+        page = senior.get(f"/t/acme/unknown/{call.pk}")
+        texts = {one["value"]: one["text"] for one in page.context["item"]["verdicts"]}
+        assert texts["did_not_happen"] in unescape(page.content.decode())
+        return str(texts["did_not_happen"])
+
+    assert means() == "The run may use its permission again and do it now, once."
+    Grant.objects.filter(run=run).update(expires_at=timezone.now())
+    assert means() == "Its permission has ended meanwhile: the call is refused, and nothing is done."
+    answered(senior, call, verdict="did_not_happen")
+    drive(run.id)
+    assert state_of(run.pk).calls[call.call_id].code == "grant_expired"
+    assert not Refund.objects.exists()
 
 
 def test_with_what_happened_go_reference_and_result_and_the_receipt_shows_the_reference(

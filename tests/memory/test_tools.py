@@ -8,12 +8,18 @@ from django.utils import timezone
 
 from agentops.engine.events import (
     CallGranted,
+    CallProposed,
     CallSelected,
+    CallStarted,
     CallSucceeded,
     Event,
     PlanMade,
+    ProposalAnswered,
+    ProposalAsked,
+    ProposalDecided,
     RunClaimed,
     RunSubmitted,
+    RunWaiting,
     Stamped,
     StepVerified,
 )
@@ -22,7 +28,7 @@ from agentops.engine.state import Call
 from agentops.guardrails.provenance import SourceKind, provenance
 from agentops.memory import services
 from agentops.memory.models import Fact
-from agentops.memory.origin import origin_in, origin_of
+from agentops.memory.origin import arguments_in, origin_in, origin_of
 from agentops.memory.recall import recall
 from agentops.runs.models import Run, TaskType
 from agentops.runs.recording import state_of
@@ -245,3 +251,45 @@ def test_a_model_that_had_recalled_facts_may_have_used_any_of_them() -> None:
         origin = origin_in(events, "2.b.0")
         assert origin is not None
         assert (origin.recalled, origin.seq, origin.author) == (expected, 9, "model:m")
+
+
+def test_what_the_agent_made_of_its_statement_when_it_was_asked_is_as_untrusted_as_what_it_had_read() -> None:
+    """The words that run are those of the answer, which a model wrote with a mail before it."""
+    submitted = RunSubmitted("job", {}, "user:1", "model:m", "plan_first", Limits().to_json(), {})
+    planned = {"/statement": provenance(SourceKind.MODEL, "model:m#plan1").to_json()}
+    answered = {"/statement": provenance(SourceKind.MODEL, "model:m#question1", untrusted=True).to_json()}
+    mail: JSONObject = {"id": "mail", "tool": MAIL, "arguments": {"message_id": "M-1"}}
+    recalled: JSON = {"facts": [{"fact_id": 4, "statement": "x", "untrusted": False}]}
+    happened: list[Event] = [
+        submitted,
+        RunClaimed("w", 1),
+        PlanMade(1, "model:m", {"steps": [ask("x"), mail, learn("As planned")]}),
+        CallSelected("1.recall.0", "recall", RECALL, "1.0.0", "read", {"query": "x"}, "", "k0", {}),
+        CallGranted("1.recall.0", "g0"),
+        CallSucceeded("1.recall.0", recalled, "", 1, {"": "untrusted"}),
+        StepVerified("recall", ok=True),
+        CallSelected("1.mail.0", "mail", MAIL, "1.0.0", "read", {"message_id": "M-1"}, "", "k1", {}),
+        CallGranted("1.mail.0", "g1"),
+        CallSucceeded("1.mail.0", {"text": HOSTILE}, "", 1, {"": "untrusted"}),
+        StepVerified("mail", ok=True),
+        CallSelected("1.learn.0", "learn", PROPOSE, "1.0.0", "idempotent_write", {"statement": "a"}, "", "k2", planned),
+        CallProposed("1.learn.0", "p1", "d1", "low", 5, "allowlist.gated", NOW.isoformat()),
+        RunWaiting("awaiting_approval"),
+        ProposalAsked("p1", "1.learn.0", 1, 1, "bob", "Is that so?"),
+        RunClaimed("w", 1),
+        ProposalAnswered(*("p1", "1.learn.0", 2, 1, "model:m", "Better:", True, "d2"), {"statement": "b"}, answered),
+        RunWaiting("awaiting_approval"),
+        ProposalDecided("p1", "1.learn.0", 2, "approve", "d2", "bob", grant_id="g2"),
+        RunClaimed("w", 1),
+        CallStarted("1.learn.0", "g2", 1),
+    ]
+    events = [Stamped(seq, NOW, event) for seq, event in enumerate(happened, 1)]
+    origin = origin_in(events, "1.learn.0")
+    assert origin is not None
+    assert origin.provenance.untrusted
+    assert "model:m#question1" in {source.ref for source in origin.provenance.sources}
+    assert happened[origin.seq - 1].type == "proposal.answered", "the event that holds it as it ran"
+    assert origin.recalled == frozenset({4})
+    known = arguments_in(events, "1.learn.0")
+    assert known is not None
+    assert known.untrusted

@@ -8,6 +8,8 @@ import pytest
 
 from agentops.metrics.drift import (
     BASELINE,
+    FEWER,
+    ODDS_RATIO,
     STEPS_H,
     Chart,
     Item,
@@ -106,6 +108,19 @@ def test_the_baseline_is_frozen_after_enough_runs(learned: Chart) -> None:
 def test_an_unchanged_system_raises_nothing_in_five_thousand_runs(learned: Chart) -> None:
     _, first = after(learned, system(Random(11), 5_000, fails=0.08, steps=(3, 4, 4, 5), start=BASELINE))
     assert first is None
+
+
+@pytest.mark.parametrize("rate", [0.6, 0.75, 0.9])
+@pytest.mark.parametrize("ratio", [ODDS_RATIO, FEWER])
+def test_what_happens_more_often_than_not_from_the_beginning_is_no_change(rate: float, ratio: float) -> None:
+    draw, chart, alarms = Random(5), Chart(), 0
+    for n in range(BASELINE + 4_000):
+        chart = add(chart, Item(NOW + timedelta(minutes=n), draw.random() < rate, 4, "x"), ratio)
+        if chart.success_drifts:
+            chart, alarms = cleared(chart), alarms + 1
+    assert alarms <= 1, "one in 20,000 where the baseline is quite right"
+    assert chart.baseline is not None
+    assert chart.baseline.rate == pytest.approx(rate, abs=0.05), "and it is said as it is"
 
 
 def test_a_planted_regression_is_seen_within_the_expected_number_of_runs(learned: Chart) -> None:

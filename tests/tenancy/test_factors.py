@@ -143,7 +143,8 @@ def test_the_credential_of_somebody_elses_passkey_proves_nothing(
     forget_sign_in(client)
     kept = decide(client, policy).context["kept"]
     made: Any = {"id": "AAAA", "rawId": "AAAA", "type": "public-key", "clientExtensionResults": {}, "response": {}}
-    for credential in (made, [], 7, None, {"id": 3}, made | {"response": {"clientDataJSON": "é"}}):
+    tried: list[Any] = [made, [], 7, None, {"id": 3}, made | {"response": {"clientDataJSON": "é"}}]
+    for credential in tried:
         assert proof(client, policy, kept, credential=json.dumps(credential)).status_code == 428
 
 

@@ -6,12 +6,14 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 
 from agentops import clock
+from agentops.audit.services import load as load_stream
 from agentops.audit.verify import verify_tenant
 from agentops.engine.events import (
     CallDenied,
@@ -25,20 +27,27 @@ from agentops.engine.events import (
     Usage,
 )
 from agentops.engine.planner import Planned, PlannerAnswer, PlanRequest
+from agentops.engine.state import State
+from agentops.engine.transitions import CallState, RunState
 from agentops.runs.commit import Head, Write, commit
 from agentops.runs.lease import claim, claim_due
 from agentops.runs.models import Run
 from agentops.runs.points import installed
-from agentops.runs.recording import load
-from agentops.tenancy.access import Actor
+from agentops.runs.recording import load, record_outside, state_of, stream_of
+from agentops.runs.timeline import tell, verdict
+from agentops.tenancy.access import WORKER, Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
-from agentops.worker import driver
+from agentops.worker import driver, sweeper
 from agentops.worker.driver import ConnectionBroken, Crew, Driver
 from agentops.worker.needs import Invoke
 from agentops.worker.sweeper import settle_leftovers
+from approvals import ladder
+from approvals.asking import ask
 from approvals.intervention import Answered, NotUnknown, Paused, cancel_run, pause_run, reconcile_call
-from approvals.models import Grant, Proposal
+from approvals.models import BandRule, Grant, Proposal
+from approvals.outcomes import Asked
+from approvals.release import Undone, undo
 from approvals.services import Decided, reject
 from tests.deciding import approve, edit_and_approve
 from tests.shop import Clock, drive, only_proposal, open_shop, start, task_type
@@ -567,6 +576,159 @@ def test_an_effect_under_way_when_its_run_was_cancelled_is_settled_though_its_wo
     assert Refund.objects.count() == done
     assert Grant.objects.filter(proposal=proposal, consumed_at__isnull=False).count() == done
     assert drive(run.id, clock).state == "cancelled"
+
+
+def test_a_record_that_cannot_be_read_keeps_no_other_effect_from_being_settled(
+    shop: Tenant, reviewer: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, runs = Clock(), list[UUID]()
+    for order in ("A-1002", "A-1001"):
+        task: JSONObject = {"order_ref": order, "amount_minor": 100, "reason": "x"}
+        run = drive(start("goodwill-refund", task, now=clock()).id, clock)
+        proposal = Proposal.objects.get(run=run)
+        approve(proposal_id=proposal.id, actor=reviewer, version=1, digest=proposal.digest, now=clock())
+        Grant.objects.filter(run=run).update(consumed_at=clock())
+        call = state_of(run.pk).calls["1.refund.0"]
+        with transaction.atomic():
+            interrupted: list[Event] = [RunClaimed("w1", 1), CallStarted(call.call_id, call.grant_id, 1)]
+            record_outside(run.pk, interrupted, actor=WORKER, now=clock())
+        cancel_run(run_id=run.pk, actor=reviewer, now=clock())
+        runs.append(run.pk)
+
+    def unreadable(run_id: UUID) -> State:
+        if run_id == runs[0]:
+            raise ValueError("a row cannot be read")
+        return state_of(run_id)
+
+    monkeypatch.setattr(sweeper, "state_of", unreadable)
+    clock.forward(minutes=5)
+    assert settle_leftovers(clock()) == 1
+    assert state_of(runs[1]).calls["1.refund.0"].state is CallState.GRANTED
+
+
+@pytest.mark.parametrize("broken", ["settle_leftovers", "end_holds", "record_readings", "settle_lifted"])
+def test_a_duty_of_the_sweeper_that_breaks_keeps_no_run_from_being_taken_up(
+    shop: Tenant, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    clock, rung = Clock(), list[UUID]()
+
+    def breaks(*_: object) -> int:
+        raise RuntimeError("one row is not as it should be")
+
+    monkeypatch.setattr(sweeper, broken, breaks)
+    monkeypatch.setattr(sweeper, "ring_now", lambda tenant_id, run_id: rung.append(run_id))
+    run = start("goodwill-refund", {"order_ref": "A-1002", "amount_minor": 100, "reason": "x"}, now=clock())
+    clock.forward(minutes=5)
+    assert sweeper.sweep_tenant(shop, clock()) == 1
+    assert rung == [run.pk]
+
+
+def refund(order: str) -> JSONObject:
+    arguments: JSONObject = {"order_ref": order, "amount_minor": 100, "currency": "EUR", "reason": "x"}
+    return {"tool": "shop.issue_refund", "arguments": arguments}
+
+
+@pytest.fixture
+def pair(shop: Tenant) -> tuple[Clock, Run, Proposal, Proposal]:
+    """Return a run of which two refunds of one step wait for people, who have a day for each."""
+    clock = Clock()
+    task_type([{"id": "pay", "calls": [refund("A-1001"), refund("A-1003")]}], {"shop.issue_refund": GATED})
+    run = drive(start("job", {}, now=clock()).id, clock)
+    first, second = Proposal.objects.order_by("call_id")
+    return clock, run, first, second
+
+
+def yes(proposal: Proposal, reviewer: Actor, clock: Clock) -> None:
+    said = approve(
+        proposal_id=proposal.pk, actor=reviewer, version=proposal.version, digest=proposal.digest, now=clock()
+    )
+    assert isinstance(said, Decided), said
+
+
+def test_what_is_approved_does_not_wait_for_what_somebody_decides_beside_it_much_later(
+    pair: tuple[Clock, Run, Proposal, Proposal], reviewer: Actor
+) -> None:
+    clock, run, first, second = pair
+    yes(first, reviewer, clock)
+    assert drive(run.id, clock).state == "awaiting_approval"
+    assert Refund.objects.count() == 1
+    clock.forward(hours=2)
+    yes(second, reviewer, clock)
+    assert drive(run.id, clock).state == "succeeded"
+    assert Refund.objects.count() == 2
+    assert not verify_tenant().findings
+
+
+@pytest.fixture
+def taken_back(shop: Tenant) -> None:
+    for band in ("low", "medium", "high", "critical"):
+        BandRule.objects.create(band=band, release_s=60)
+    ladder.forget()
+
+
+def test_an_approval_that_can_be_taken_back_starts_after_that_though_others_wait_and_somebody_asks(
+    pair: tuple[Clock, Run, Proposal, Proposal], taken_back: None, reviewer: Actor
+) -> None:
+    clock, run, first, second = pair
+    yes(first, reviewer, clock)
+    assert drive(run.id, clock).state == "queued", "not before it is released"
+    assert verdict(RunState.QUEUED, tell(load_stream(stream_of(run.pk)))) == (
+        "Approved: shop.issue_refund starts by itself as soon as that can no longer be taken back. "
+        "A person still has to decide about shop.issue_refund."
+    )
+    asked = ask(
+        proposal_id=second.pk,
+        actor=reviewer,
+        version=1,
+        digest=second.digest,
+        question="Which order is this?",
+        now=clock(),
+    )
+    assert isinstance(asked, Asked)
+    assert drive(run.id, clock).state == "waiting_retry", "answered, and the first one is not released yet"
+    assert not Refund.objects.exists()
+    clock.forward(seconds=61)
+    assert drive(run.id, clock).state == "awaiting_approval"
+    assert Refund.objects.count() == 1
+    assert state_of(run.pk).wall_time < timedelta(seconds=5), "it was people's time"
+    clock.forward(hours=2)
+    yes(second, reviewer, clock)
+    clock.forward(seconds=61)
+    assert drive(run.id, clock).state == "succeeded"
+    assert Refund.objects.count() == 2
+
+
+def test_what_is_taken_back_leaves_what_was_approved_beside_it(
+    pair: tuple[Clock, Run, Proposal, Proposal], taken_back: None, reviewer: Actor
+) -> None:
+    clock, run, first, second = pair
+    yes(first, reviewer, clock)
+    yes(second, reviewer, clock)
+    assert isinstance(undo(proposal_id=first.pk, actor=reviewer, now=clock()), Undone)
+    clock.forward(seconds=61)
+    assert drive(run.id, clock).state == "awaiting_approval"
+    assert list(Refund.objects.values_list("order__ref", flat=True)) == ["A-1003"]
+    assert state_of(run.pk).calls["1.pay.0"].state is CallState.PROPOSED
+
+
+def test_a_no_that_ends_the_run_does_so_at_once_though_something_approved_waits_for_its_moment(
+    pair: tuple[Clock, Run, Proposal, Proposal], taken_back: None, reviewer: Actor
+) -> None:
+    clock, run, first, second = pair
+    yes(first, reviewer, clock)
+    said = reject(
+        proposal_id=second.pk,
+        actor=reviewer,
+        version=1,
+        digest=second.digest,
+        reason_code="wrong_target",
+        note="Stop all of this.",
+        scope="run",
+        now=clock(),
+    )
+    assert isinstance(said, Decided), said
+    assert drive(run.id, clock).failure_code == "rejected"
+    assert not Refund.objects.exists()
 
 
 def test_what_a_model_answers_after_somebody_paused_the_run_is_on_record_with_its_usage(

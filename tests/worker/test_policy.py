@@ -15,11 +15,12 @@ from agentops.runs.models import OutputRules, Run, TaskType
 from agentops.runs.recording import load
 from agentops.runs.timeline import tell
 from agentops.tenancy.access import Actor
-from agentops.tenancy.models import Tenant
+from agentops.tenancy.models import Membership, Tenant
 from agentops.wire.parse import JSON, JSONObject
-from approvals import policies, trust
-from approvals.models import Grant, PolicyVersion, Proposal, RuleUse
+from approvals import ladder, policies, trust
+from approvals.models import BandRule, Grant, PolicyVersion, Proposal, RuleUse
 from approvals.outcomes import Decided, Forbidden, Seconded
+from approvals.release import Undone, undo
 from tests.conftest import person
 from tests.deciding import approve
 from tests.shop import drive, only_proposal, open_shop, start, task_type
@@ -363,6 +364,31 @@ def test_what_a_senior_trusts_runs_until_it_is_revoked_and_says_so_in_every_gran
     rules = [one.rule for one in events_of(second, CallGranted) if isinstance(one, CallGranted)]
     assert rules == [f"trust.{given.trust_id}"]
     assert isinstance(trust.revoke(trust_id=given.trust_id, actor=sam_acts), trust.Revoked)
+    assert drive(start("job", {}).id).state == "awaiting_approval"
+
+
+def test_trust_ends_with_the_approval_that_it_was_given_after(reading: TaskType, sam_acts: Actor) -> None:
+    BandRule.objects.create(band="low", release_s=60)
+    ladder.forget()
+    drive(start("job", {}).id)
+    proposal = only_proposal()
+    approved(proposal, sam_acts)
+    assert isinstance(trust.give(proposal_id=proposal.pk, scope="4", actor=sam_acts), trust.Given)
+    assert isinstance(undo(proposal_id=proposal.pk, actor=sam_acts), Undone)
+    later = drive(start("job", {}).id)
+    assert later.state == "awaiting_approval", "nobody stands by the approval any more"
+    approved(proposal, sam_acts)
+    assert drive(start("job", {}).id).state == "awaiting_approval", "another approval is another matter"
+
+
+@pytest.mark.parametrize("how", ["another role", "switched off"])
+def test_trust_ends_with_the_rights_of_whoever_gave_it(reading: TaskType, sam: User, sam_acts: Actor, how: str) -> None:
+    proposal = approved_once(sam_acts).proposals.get()
+    assert isinstance(trust.give(proposal_id=proposal.pk, scope="4", actor=sam_acts), trust.Given)
+    if how == "switched off":
+        User.objects.filter(pk=sam.pk).update(is_active=False)
+    else:
+        Membership.objects.filter(user=sam).update(role="operator")
     assert drive(start("job", {}).id).state == "awaiting_approval"
 
 

@@ -2,15 +2,18 @@
 
 from collections import Counter
 from collections.abc import Callable
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
 
 from agentops.budgets.measures import Measure
 from agentops.budgets.models import Reservation
+from agentops.engine.events import Stamped
 from agentops.runs import lease
 from agentops.runs.models import Run
-from agentops.tenancy.access import Actor
+from agentops.runs.recording import load
+from agentops.tenancy.access import SYSTEM, Actor
 from agentops.tenancy.models import Tenant
 from agentops.worker import spending
 from agentops.worker.driver import Driver
@@ -20,6 +23,7 @@ from tests.budgets.lab import books, budget
 from tests.shop import AGENT
 from tests.worker.paid import (
     COST,
+    GATED,
     PAY,
     PUT,
     READ,
@@ -173,6 +177,26 @@ def test_a_cancelled_run_gives_back_what_it_never_spent(
     sweep(scoped, provider)
     assert books(made) == (0, 0)
     assert not provider.effects
+
+
+def test_a_record_that_cannot_be_read_holds_nobody_elses_money(
+    provider: Provider, scoped: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job(PAY, state=GATED)
+    budget(Measure.REVIEWER, 10_000)
+    runs = [work(provider).pk, work(provider).pk]
+    for run_id in runs:
+        cancel_run(run_id=run_id, actor=SYSTEM, now=provider.clock())
+    assert open_purposes() == ["review:1.s0.0"] * 2
+
+    def unreadable(run_id: UUID) -> list[Stamped]:
+        if run_id == runs[0]:
+            raise ValueError("a row cannot be read")
+        return load(run_id)
+
+    monkeypatch.setattr(spending, "load", unreadable)
+    sweep(scoped, provider)
+    assert list(Reservation.objects.filter(state="open").values_list("run_id", flat=True)) == [runs[0]]
 
 
 def test_a_failed_look_does_not_hold_what_a_read_was_refused(

@@ -15,12 +15,13 @@ from agentops.guardrails.output.views import View, percent_decoded
 _URL: Final = re2.compile(
     r"(?i)(?P<data>\b(?:data:[a-z]{0,20}/?[a-z0-9.+-]{0,60}[;,]|javascript:|vbscript:|blob:)[^\s<>\"'`)]*)"
     r"|(?P<mail>\bmailto:[^\s<>\"'`)]*)"
-    r"|(?P<url>(?:\b(?:https?|ftps?|wss?|file|smb):[/\\]*|//|\\\\|\bwww\.)[^\s<>\"'`]+)"
+    r"|(?P<url>(?:\b(?:https?|ftps?|wss?|file|smb)\\?:[/\\]*|//|\\\\|\bwww\.)[^\s<>\"'`]+)"
 )
 _IMAGE_BEFORE: Final = re2.compile(
-    r"(?is)(?:!\[[^\]]{0,500}\]\(\s*<?|\b(?:src|srcset|poster|background|data-src|xlink:href|ping|action|formaction)"
+    r"(?is)(?:\b(?:src|srcset|poster|background|data-src|xlink:href|ping|action|formaction)"
     r"\s{0,5}=\s{0,5}[\"'`]?|url\(\s*[\"']?|@import\s+[\"']?)\z"
 )
+_DESTINATION_BEFORE: Final = re2.compile(r"\]\(\s*<?\z")
 _REFERENCE_BEFORE: Final = re2.compile(r"(?m)^\s{0,3}\[[^\]]{1,200}\]:\s{0,5}<?\z")
 _REMOTE_TAG: Final = re2.compile(
     r"(?i)<(?:img|image|iframe|embed|object|video|audio|source|link|script|svg|form|input|base|meta)\b"
@@ -29,8 +30,12 @@ _TRAILING: Final = ".,;:!?)]}*_~\"'»”’"
 _LONGEST_SEGMENT: Final = 40
 _LONGEST_LABEL: Final = 30
 _BEFORE: Final = 600
+_WORDS_BEFORE: Final = 1_500
+_FULL_STOPS: Final = str.maketrans("\u3002\uff0e\uff61", "...")
+"""Full stops of other scripts, which browsers read as dots of a host."""
 _RANDOM: Final = re2.compile(r"^[A-Za-z0-9+/_=-]{24,}$")
-_SCHEME: Final = re2.compile(r"(?i)^[a-z]+:[/\\]*|^[/\\]{2,}")
+_SCHEME: Final = re2.compile(r"(?i)^[a-z]+\\?:[/\\]*|^[/\\]{2,}")
+_NUMBER: Final = re2.compile(r"[0-9]+|0x[0-9a-f]+")
 
 
 def links_in(view: View, hosts: Sequence[str], *, untrusted: bool) -> Iterator[Found]:
@@ -40,7 +45,7 @@ def links_in(view: View, hosts: Sequence[str], *, untrusted: bool) -> Iterator[F
     for match in _URL.finditer(text):
         start, end = match.span()
         if text[start : start + 2] == "//" and start and text[start - 1] in ":/":
-            continue
+            continue  # of another scheme
         written = text[start:end]
         end -= len(written) - len(_without_trailing(written))
         written = text[start:end]
@@ -55,8 +60,7 @@ def links_in(view: View, hosts: Sequence[str], *, untrusted: bool) -> Iterator[F
         host = host_in(written)
         if not _is_host(host) or listed(host, hosts):
             continue
-        before = text[max(0, start - _BEFORE) : start]
-        code = _carries(written, host, before, shown_by_tag=shown_by_tag)
+        code = _carries(written, host, text[max(0, start - _WORDS_BEFORE) : start], shown_by_tag=shown_by_tag)
         if code:
             yield Found(Kind.CARRIER, code, offset, length, f"{code.replace('_', ' ')} at {_short(host)}")
         elif untrusted:
@@ -72,7 +76,7 @@ def _without_trailing(written: str) -> str:
 
 
 def _carries(written: str, host: str, before: str, *, shown_by_tag: bool) -> str:
-    if _IMAGE_BEFORE.search(before):
+    if _IMAGE_BEFORE.search(before[-_BEFORE:]) or _is_image(before):
         return "image"
     rest = _after_host(written)
     path, _, query = rest.partition("?")
@@ -85,9 +89,35 @@ def _carries(written: str, host: str, before: str, *, shown_by_tag: bool) -> str
         return "link_with_long_path"
     if any(len(label) >= _LONGEST_LABEL or _looks_random(label) for label in host.split(".")):
         return "link_with_long_host"
-    if _REFERENCE_BEFORE.search(before):
+    if _REFERENCE_BEFORE.search(before[-_BEFORE:]):
         return "link_by_reference"
     return "link_in_markup" if shown_by_tag else ""
+
+
+def _is_image(before: str) -> bool:
+    """Say whether the text before an address makes it the one of a Markdown image, whose words may hold brackets.
+
+    Words that began before that text are taken for those of an image.
+    """
+    opening = _DESTINATION_BEFORE.search(before[-_BEFORE:])
+    if opening is None:
+        return False
+    depth = 0
+    for index in range(max(0, len(before) - _BEFORE) + opening.start(), -1, -1):
+        if before[index] not in "[]" or _escaped(before, index):
+            continue
+        depth += 1 if before[index] == "]" else -1
+        if not depth:
+            return before[max(0, index - 1) : index] == "!"
+    return len(before) == _WORDS_BEFORE
+
+
+def _escaped(text: str, index: int) -> bool:
+    """Say whether an odd number of back slashes stands before a place."""
+    first = index
+    while first and text[first - 1] == "\\":
+        first -= 1
+    return (index - first) % 2 == 1
 
 
 def _looks_random(part: str) -> bool:
@@ -101,7 +131,7 @@ def _looks_random(part: str) -> bool:
 
 def host_in(written: str) -> str:
     """Return the host of an address as a browser would ask it, in lower case; empty when there is none."""
-    host = percent_decoded(_authority(written).rpartition("@")[2])
+    host = percent_decoded(_authority(written).rpartition("@")[2]).translate(_FULL_STOPS)
     if host.startswith("["):
         return host.partition("]")[0].lstrip("[").casefold()
     return host.partition(":")[0].strip(".").casefold()
@@ -121,7 +151,7 @@ def _after_host(written: str) -> str:
 
 
 def _is_host(host: str) -> bool:
-    return bool(host) and (("." in host) or (":" in host) or host == "localhost" or host.isdecimal())
+    return bool(host) and ("." in host or ":" in host or host == "localhost" or _NUMBER.fullmatch(host) is not None)
 
 
 def listed(host: str, hosts: Sequence[str]) -> bool:

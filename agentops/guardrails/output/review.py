@@ -12,7 +12,7 @@ from agentops.guardrails.output.links import links_in
 from agentops.guardrails.output.personal import personal_in
 from agentops.guardrails.output.policy import DEFAULT, Action, OutputPolicy
 from agentops.guardrails.output.secrets import cards_in, ibans_in, secrets_in
-from agentops.guardrails.output.views import View, views
+from agentops.guardrails.output.views import View, as_read, views
 from agentops.guardrails.text import scan
 from agentops.wire.parse import JSON, JSONObject
 
@@ -76,6 +76,8 @@ def _found(text: str, context: OutputContext, *, untrusted: bool, hidden: bool) 
             yield from canaries_in(view, context.canaries)
         if view.whole is None:
             yield from _in_words(view, context, untrusted=untrusted)
+    if untrusted and (read := as_read(text)) is not None:
+        yield from links_in(read, policy.hosts, untrusted=True)
     if hidden:
         for one in scan(text):
             # Not its sample: what hidden characters spell may itself be what must not leave.

@@ -51,6 +51,11 @@ FORMS: Final[dict[str, str]] = {
 
 _FORMS: Final = re2.compile("|".join(f"(?P<{code}>{pattern})" for code, pattern in FORMS.items()))
 _CARD: Final = re2.compile(r"[0-9](?:[ \-.\x{00A0}\x{2009}]?[0-9]){12,60}")
+_GROUPED_CARD: Final = re2.compile(
+    r"[0-9]{4}(?:[ \t\-._/\x{00B7}]{1,3}[0-9]{4}){3}(?:[ \t\-._/\x{00B7}]{1,3}[0-9]{1,3})?"
+    r"|[0-9]{4}[ \t\-._/\x{00B7}]{1,3}[0-9]{6}[ \t\-._/\x{00B7}]{1,3}[0-9]{4,5}"
+)
+"""Groups as cards have them, whatever divides them."""
 _IBAN: Final = re2.compile(r"(?i)\b[A-Z]{2}[0-9]{2}(?:[ \-\x{00A0}]?[A-Z0-9]){11,30}")
 _SHORTEST_IBAN: Final = 15
 _SHORTEST_CARD: Final = 13
@@ -99,11 +104,11 @@ def _is_jwt(text: str) -> bool:
 
 def cards_in(view: View) -> Iterator[Found]:
     """Yield the numbers that are cards."""
-    for match in _CARD.finditer(view.text):
-        begin = match.start()
-        for start, end, digits in _cards(view.text, begin, match.end()):
-            offset, length = view.span(start, end)
-            yield Found(Kind.CARD, "card_number", offset, length, f"card number of {len(digits)} digits")
+    for pattern in (_CARD, _GROUPED_CARD):
+        for match in pattern.finditer(view.text):
+            for start, end, digits in _cards(view.text, match.start(), match.end()):
+                offset, length = view.span(start, end)
+                yield Found(Kind.CARD, "card_number", offset, length, f"card number of {len(digits)} digits")
 
 
 def _cards(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
