@@ -26,6 +26,13 @@ SUBMIT_HEADERS: Final = (
         "Location", {"type": "string"}, OpenApiParameter.HEADER, description="Address of the run.", response=[202]
     ),
     OpenApiParameter(
+        "Content-Location",
+        {"type": "string"},
+        OpenApiParameter.HEADER,
+        description="Address of the run.",
+        response=[200],
+    ),
+    OpenApiParameter(
         "Idempotent-Replayed",
         {"type": "string", "enum": ["true"]},
         OpenApiParameter.HEADER,
@@ -54,10 +61,26 @@ _OWN: Final[Mapping[str, tuple[str, ...]]] = {
         "invalid_task",
     ),
     "cancel_run": ("run_ended", "not_yours", "record_removed"),
-    "pause_run": ("run_ended", "not_yours"),
-    "resume_run": ("run_ended", "run_stopped", "not_yours"),
+    "pause_run": ("run_ended", "not_yours", "record_removed"),
+    "resume_run": ("run_ended", "run_stopped", "not_yours", "record_removed"),
     "get_run": ("record_removed",),
-    "get_exchange": ("payload_damaged",),
+    "list_run_events": ("record_removed",),
+    "get_exchange": ("record_removed", "payload_damaged"),
+}
+_CHALLENGE: Final = (
+    "WWW-Authenticate",
+    "string",
+    "How to authenticate, or the scope that is missing (RFC 6750).",
+)
+_WAIT: Final = ("Retry-After", "integer", "Seconds until the same request may succeed.")
+# Status -> headers of its problems: name, type, what they say, and whether every one of these problems has it.
+_HEADERS: Final[Mapping[int, tuple[tuple[tuple[str, str, str], bool], ...]]] = {
+    401: ((_CHALLENGE, True),),
+    403: ((_CHALLENGE, False),),
+    409: ((_WAIT, False),),
+    415: ((("Accept-Encoding", "string", "`identity`, if the body had a Content-Encoding."), False),),
+    429: ((_WAIT, False),),
+    503: ((_WAIT, True),),
 }
 _FAULTS: Final[Mapping[str, Fault]] = {
     "invalid_request": Fault("missing", "Field required.", pointer="/task_type"),
@@ -109,7 +132,7 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
     for path, operations in result["paths"].items():
         for operation in operations.values():
             for status, codes in _by_status(_codes(operation)).items():
-                operation["responses"][str(status)] = _response(path, codes)
+                operation["responses"][str(status)] = _response(path, status, codes)
             operation["responses"] = dict(sorted(operation["responses"].items()))
     return result
 
@@ -133,7 +156,7 @@ def _by_status(codes: Iterator[str]) -> dict[int, list[str]]:
     return grouped
 
 
-def _response(path: str, codes: list[str]) -> dict[str, Any]:
+def _response(path: str, status: int, codes: list[str]) -> dict[str, Any]:
     examples = {
         code: {
             "summary": CATALOG[code][1],
@@ -144,4 +167,9 @@ def _response(path: str, codes: list[str]) -> dict[str, Any]:
         for code in codes
     }
     content = {"schema": {"$ref": _REFERENCE.format(model="ProblemDocument")}, "examples": examples}
-    return {"description": ", ".join(f"`{code}`" for code in codes), "content": {CONTENT_TYPE: content}}
+    response = {"description": ", ".join(f"`{code}`" for code in codes), "content": {CONTENT_TYPE: content}}
+    headers = {
+        name: {"description": said, "required": always, "schema": {"type": kind}}
+        for (name, kind, said), always in _HEADERS.get(status, ())
+    }
+    return response | ({"headers": headers} if headers else {})

@@ -1,7 +1,7 @@
 """The API. Every view parses, calls one service or selector, and answers."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import ClassVar, TypeAlias, assert_never
 from uuid import UUID
 
@@ -43,7 +43,6 @@ from agentops.gateway.services import take_task
 from agentops.gateway.waiting import SEATS, wait_until_ended
 from agentops.payloads.services import PayloadDamaged, PayloadMissing
 from agentops.runs.models import Run
-from agentops.tenancy.models import Tenant
 from approvals.intervention import (
     AlreadyEnded,
     AlreadyPaused,
@@ -158,7 +157,8 @@ class RunView(ApiView):
     )
     def get(self, request: Request, run_id: UUID) -> Response:
         """Return everything about the run."""
-        return _answer(_result_or_410(run_id, self.caller.tenant))
+        with _kept():
+            return _answer(full_result(_run_or_404(run_id), self.caller.tenant))
 
 
 class RunEventsView(ApiView):
@@ -178,7 +178,8 @@ class RunEventsView(ApiView):
         """Return one page of events."""
         query = read_query(EventsQuery, request)
         run = _run_or_404(run_id)
-        events, following = events_page(run, after=query.after, limit=query.limit)
+        with _kept():
+            events, following = events_page(run, after=query.after, limit=query.limit)
         return _answer(EventPage(run_id=run.id, events=[event_info(one) for one in events], next=following))
 
 
@@ -197,8 +198,10 @@ class RunExchangeView(ApiView):
     )
     def get(self, request: Request, run_id: UUID, seq: int) -> Response:
         """Return the exchange of one event."""
+        run = _run_or_404(run_id)
         try:
-            exchange = exchange_at(_run_or_404(run_id), seq)
+            with _kept():
+                exchange = exchange_at(run, seq)
         except (PayloadMissing, PayloadDamaged) as error:
             raise Problem("payload_damaged", str(error)) from None
         if exchange is None:
@@ -227,13 +230,14 @@ class InterventionView(ApiView):
                 detail = "A token steps into runs it submitted, and resumes what it paused, only."
                 raise Problem("not_yours", detail)
             case AlreadyEnded(state=state) if state != self.wanted_end:
-                raise Problem("run_ended", f"The run has {state} already.", extra={"run_status": state})
+                raise Problem("run_ended", f"The run has ended already: {state}.", extra={"run_status": state})
             case ReasonNeeded(message=message):
                 raise Problem("invalid_request", message)
             case NotPaused(stopped=True):
                 raise Problem("run_stopped", "People have stopped the line; only they lift that.")
             case Cancelled() | AlreadyEnded() | Paused() | AlreadyPaused() | Resumed() | NotPaused():
-                return _answer(_result_or_410(run_id, self.caller.tenant))
+                with _kept():
+                    return _answer(full_result(_run_or_404(run_id), self.caller.tenant))
             case _:
                 assert_never(outcome)
 
@@ -341,9 +345,11 @@ def _run_or_404(run_id: UUID) -> Run:
     return run
 
 
-def _result_or_410(run_id: UUID, tenant: Tenant) -> RunResult:
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Answer 410 where retention has removed what the block reads."""
     try:
-        return full_result(_run_or_404(run_id), tenant)
+        yield
     except RecordRemoved as error:
         raise Problem("record_removed", str(error)) from None
 
