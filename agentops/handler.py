@@ -103,7 +103,7 @@ class Handler(ASGIHandler):
 
         Django would keep all of it, in memory and then on the disk, before anybody is asked who sends it.
         """
-        body = SpooledTemporaryFile(max_size=settings.FILE_UPLOAD_MAX_MEMORY_SIZE, mode="w+b")
+        body = SpooledTemporaryFile(settings.FILE_UPLOAD_MAX_MEMORY_SIZE)  # noqa: SIM115 - `handle` closes it
         come, more = 0, True
         while more and come <= most + LINGER_BYTES:
             message = await receive()
