@@ -14,7 +14,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from agentops.environment import Environment, make_private_directory, own_names, persistent_secret
-from agentops.logs import add_place
+from agentops.logs import add_place, hide_links
 
 env = Environment()
 
@@ -379,6 +379,7 @@ DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
 _LOG_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
     add_place,
+    hide_links,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -412,7 +413,12 @@ LOGGING: dict[str, Any] = {
             "()": structlog.stdlib.ProcessorFormatter,
             "processors": [
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.dev.ConsoleRenderer(colors=os.isatty(2), pad_event_to=0),
+                structlog.dev.ConsoleRenderer(
+                    colors=os.isatty(2),
+                    pad_event_to=0,
+                    # The default prints the local variables of every frame: passwords, tokens, texts of people.
+                    exception_formatter=structlog.dev.plain_traceback,
+                ),
             ],
             "foreign_pre_chain": _LOG_PROCESSORS,
         },
