@@ -61,7 +61,7 @@ def world(shop: Tenant, agent: Program, stranger: Program) -> World:
     with tenant_scope(shop):
         drive(waiting)
         drive(done)
-    return World(agent, program(shop, "queue.view"), (waiting, done, queued))
+    return World(agent, program(shop, "run.cancel"), (waiting, done, queued))
 
 
 def fits(path: str, method: str, response: Any) -> None:
