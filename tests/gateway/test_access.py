@@ -11,6 +11,7 @@ import time_machine
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
+from drf_spectacular.generators import SchemaGenerator
 
 from agentops.gateway.urls import urlpatterns
 from agentops.tenancy.access import SYSTEM, TOKEN_SCOPES
@@ -41,6 +42,15 @@ def test_every_route_is_in_the_table_and_every_scope_opens_one() -> None:
     tried = {re.sub(rf"{NOBODY}|(?<=events/)1", "*", path.removeprefix("/api/v1/")) for _, path, _ in ROUTES}
     assert tried == templates
     assert {scope for _, _, scope in ROUTES} == TOKEN_SCOPES
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
+def test_the_document_names_the_scope_of_every_route(method: str, path: str, scope: str) -> None:
+    generator: Any = SchemaGenerator
+    place = path.replace(str(NOBODY), "{run_id}").replace("events/1/", "events/{seq}/")
+    security = generator().get_schema(request=None, public=True)["paths"][place][method.lower()]["security"]
+    assert {"serviceToken": [scope]} in security
+    assert len(security) == (2 if place.endswith("task-types") else 1)
 
 
 def call(method: str, path: str, authorization: str | None) -> Any:
