@@ -10,7 +10,7 @@ from django.utils.http import parse_header_parameters
 from pydantic import BaseModel, ValidationError
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
-from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -46,18 +46,6 @@ class OnlyJSON(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-class HasScope(BasePermission):
-    """Let a token in that has one of the scopes the view names for the method; HEAD needs what GET needs."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        """Raise `Problem` (insufficient_scope) for the wrong token; methods the view lacks are not judged."""
-        method = "GET" if request.method == "HEAD" else str(request.method)
-        scopes = cast("ApiView", view).scopes.get(method, ())
-        if scopes:
-            must(cast("ApiView", view).caller, *scopes)
-        return True
-
-
 class CallerThrottle(ScopedRateThrottle):
     """Count requests per token and per scope (`submit`, `read`); the rates are read anew for every request."""
 
@@ -75,7 +63,7 @@ class ApiView(APIView):
     """
 
     authentication_classes = (ServiceTokenAuthentication,)
-    permission_classes = (IsAuthenticated, HasScope)
+    permission_classes = (IsAuthenticated,)
     throttle_classes = (CallerThrottle,)
     parser_classes = (StrictJSONParser,)
     renderer_classes = (JSONRenderer,)
@@ -96,8 +84,11 @@ class ApiView(APIView):
             return super().dispatch(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Check token, scope and rate, then enter the tenant."""
+        """Check token, rate and scope, then enter the tenant. HEAD needs the scope that GET needs."""
         super().initial(request, *args, **kwargs)
+        # Methods that the view lacks are not judged here. Whoever lacks the scope was counted like everybody else.
+        if scopes := self.scopes.get("GET" if request.method == "HEAD" else str(request.method), ()):
+            must(self.caller, *scopes)
         if "Transfer-Encoding" in request.headers and "Content-Length" not in request.headers:
             # The framework would take such a body for an empty one.
             raise Problem("length_required", "Send the body in one piece, with its Content-Length.")

@@ -173,6 +173,13 @@ def test_the_accept_header_does_not_change_the_answer(agent: Program) -> None:
     assert (response.status_code, response["Content-Type"]) == (200, "application/json")
 
 
+def test_requests_that_a_token_may_not_make_are_counted_too(shop: Tenant, problem: Problem, settings: Any) -> None:
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"DEFAULT_THROTTLE_RATES": {"submit": "2/min", "read": "2/min"}}
+    narrow = program(shop, "run.cancel")
+    assert [narrow.get("/api/v1/runs").status_code for _ in range(3)] == [403, 403, 429]
+    assert [narrow.submit(JOB).status_code for _ in range(3)] == [403, 403, 429]
+
+
 def test_too_many_requests_are_told_to_wait(shop: Tenant, agent: Program, problem: Problem, settings: Any) -> None:
     settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"DEFAULT_THROTTLE_RATES": {"submit": "2/min", "read": "1/min"}}
     assert [agent.submit(JOB).status_code for _ in range(2)] == [202, 202]
