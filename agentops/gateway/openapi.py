@@ -22,6 +22,13 @@ IDEMPOTENCY_KEY: Final = OpenApiParameter(
 )
 RUN_ID: Final = OpenApiParameter("run_id", {"type": "string", "format": "uuid"}, OpenApiParameter.PATH)
 SEQ: Final = OpenApiParameter("seq", {"type": "integer", "minimum": 1}, OpenApiParameter.PATH)
+STILL_GOING: Final = OpenApiParameter(
+    "Retry-After",
+    {"type": "integer"},
+    OpenApiParameter.HEADER,
+    description="Seconds; present if `wait` was given and the run has not ended.",
+    response=[200],
+)
 SUBMIT_HEADERS: Final = (
     OpenApiParameter(
         "Location", {"type": "string"}, OpenApiParameter.HEADER, description="Address of the run.", response=[202]

@@ -25,9 +25,9 @@ from agentops.gateway.answers import (
     task_type_info,
 )
 from agentops.gateway.base import ApiView, must, read_body, read_query
-from agentops.gateway.forms import CancelRequest, EventsQuery, HoldRequest, RunRequest, RunsQuery, SubmitQuery
+from agentops.gateway.forms import CancelRequest, EventsQuery, HoldRequest, RunRequest, RunsQuery, WaitQuery
 from agentops.gateway.idempotency import fingerprint_of, read_key
-from agentops.gateway.openapi import IDEMPOTENCY_KEY, RUN_ID, SEQ, SUBMIT_HEADERS, query_parameters
+from agentops.gateway.openapi import IDEMPOTENCY_KEY, RUN_ID, SEQ, STILL_GOING, SUBMIT_HEADERS, query_parameters
 from agentops.gateway.problems import Fault, Problem
 from agentops.gateway.selectors import (
     InvalidCursor,
@@ -64,7 +64,21 @@ Intervened: TypeAlias = (
 """What may come of stepping into a run."""
 
 
-class SubmitView(ApiView):
+class WaitingView(ApiView):
+    """A view that may hold its answer back until a run has ended."""
+
+    def ends_within(self, run_id: UUID, seconds: int) -> bool:
+        """Wait and return whether the run has ended; False at once where too many requests wait already."""
+        with SEATS.seat() if seconds else nullcontext(False) as seated:
+            if not seated:
+                return False
+            self.leave_tenant()
+            ended = wait_until_ended(self.caller.tenant, run_id, seconds)
+            self.enter_tenant()
+        return ended
+
+
+class SubmitView(WaitingView):
     """Submit a task to an agent."""
 
     throttle_scope = "submit"
@@ -79,14 +93,14 @@ class SubmitView(ApiView):
             "Repeating the request with the same `Idempotency-Key` within 24 hours never makes a second run: it is "
             "answered with the first one's, in the state it has by then."
         ),
-        parameters=[*query_parameters(SubmitQuery), IDEMPOTENCY_KEY, *SUBMIT_HEADERS],
+        parameters=[*query_parameters(WaitQuery), IDEMPOTENCY_KEY, *SUBMIT_HEADERS],
         request=RunRequest,
         responses={202: RunAccepted, 200: RunResult},
         tags=["runs"],
     )
     def post(self, request: Request) -> Response:
         """Queue a run, and wait for its end if asked to."""
-        wait = read_query(SubmitQuery, request).wait
+        wait = read_query(WaitQuery, request).wait
         if wait:
             must(self.caller, "run.view")
         task = read_body(RunRequest, request)
@@ -105,14 +119,10 @@ class SubmitView(ApiView):
 
     def _awaited(self, accepted: RunAccepted, seconds: int) -> RunAccepted:
         """Return the result if the run ends in time, and where it is otherwise or if too many requests wait already."""
-        tenant = self.caller.tenant
-        with SEATS.seat() if seconds else nullcontext(False) as seated:
-            if not seated:
-                return accepted
-            self.leave_tenant()
-            ended = wait_until_ended(tenant, accepted.run_id, seconds)
-            self.enter_tenant()
-        run = _run_or_404(accepted.run_id)
+        ended = self.ends_within(accepted.run_id, seconds)
+        if not seconds:
+            return accepted
+        run, tenant = _run_or_404(accepted.run_id), self.caller.tenant
         return full_result(run, tenant) if ended else run_accepted(run, tenant)
 
 
@@ -143,7 +153,7 @@ class RunsView(ApiView):
         return _answer(RunPage(runs=[run_summary(run, self.caller.tenant) for run in runs], next=following))
 
 
-class RunView(ApiView):
+class RunView(WaitingView):
     """One run."""
 
     scopes: ClassVar = {"GET": ("run.view",)}
@@ -151,14 +161,21 @@ class RunView(ApiView):
     @extend_schema(
         operation_id="get_run",
         summary="Get a run with its result, steps and audit trail",
-        parameters=[RUN_ID],
+        description="With `wait`, the answer is held back for up to that many seconds, until the run has ended.",
+        parameters=[RUN_ID, *query_parameters(WaitQuery), STILL_GOING],
         responses=RunResult,
         tags=["runs"],
     )
     def get(self, request: Request, run_id: UUID) -> Response:
-        """Return everything about the run."""
+        """Return everything about the run, once it has ended if asked to wait for that."""
+        wait = read_query(WaitQuery, request).wait
+        run = _run_or_404(run_id)
+        if wait and run.ended_at is None:
+            self.ends_within(run_id, wait)
+            run = _run_or_404(run_id)
         with _kept():
-            return _answer(full_result(_run_or_404(run_id), self.caller.tenant))
+            headers = {"Retry-After": "1"} if wait and run.ended_at is None else {}
+            return _answer(full_result(run, self.caller.tenant), headers=headers)
 
 
 class RunEventsView(ApiView):
