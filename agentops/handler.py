@@ -86,7 +86,7 @@ class Handler(ASGIHandler):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for a page; a stream ends when nobody listens any more."""
         try:
-            body = await self._read(receive, _most(scope["path"]))
+            body = await self._read(receive, _most(scope["path"].removeprefix(scope.get("root_path", ""))))
         except RequestAborted:
             return
         try:

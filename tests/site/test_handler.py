@@ -118,12 +118,13 @@ async def test_a_browser_that_leaves_gives_its_turn_to_the_next(held: threading.
 PIECE = b"x" * 65_536
 
 
-async def sent_to(path: str, pieces: int) -> tuple[int, str, int]:
+async def sent_to(path: str, pieces: int, root_path: str = "") -> tuple[int, str, int]:
     """Send a body of so many pieces that never ends; return status, media type and how many pieces were taken."""
     scope = {
         "type": "http",
         "method": "POST",
-        "path": path,
+        "path": f"{root_path}{path}",
+        "root_path": root_path,
         "query_string": b"",
         "headers": [HOST, (b"content-type", b"application/json"), (b"content-length", str(10**12).encode())],
     }
@@ -175,6 +176,14 @@ async def test_a_body_without_end_is_neither_kept_nor_listened_to(
     assert found[:2] == (status, kind)
     assert found[2] * len(PIECE) <= most + LINGER_BYTES + len(PIECE)
     assert sum(kept) <= most
+
+
+@pytest.mark.django_db
+@pytest.mark.asyncio
+async def test_the_bound_is_that_of_the_address_below_a_prefix() -> None:
+    status, _, taken = await sent_to("/t/acme/runs/imports", 4 * UPLOAD_BYTES // len(PIECE), "/desk")
+    assert status == 302
+    assert UPLOAD_BYTES < taken * len(PIECE) <= UPLOAD_BYTES + LINGER_BYTES + len(PIECE)
 
 
 def test_every_form_says_itself_that_a_file_is_too_large() -> None:
