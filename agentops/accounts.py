@@ -1,18 +1,25 @@
-"""Who may have an account (people are invited by an admin), and when somebody last proved who they are."""
+"""Who may have an account: people are invited by an admin, nobody signs up."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import logging
+from threading import Thread
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.internal.flows.login import get_authentication_records
+from allauth.account.forms import default_token_generator
+from allauth.account.utils import user_pk_to_url_str
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
-from django.http import HttpRequest
+from django.core.mail import EmailMessage
+from django.urls import reverse
+
+log = logging.getLogger(__name__)
+
+NAME: Final = "AgentOps"
 
 
 class InvitedOnlyAdapter(DefaultAccountAdapter):  # type: ignore[misc]
-    """Close the sign-up door."""
+    """Close the sign-up door; write letters that say where they come from, whoever asked for them."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Refuse every sign-up."""
@@ -24,33 +31,35 @@ class InvitedOnlyAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         factors = [one for one in found if one["id"] != "reauthenticate"]
         return sorted(factors, key=lambda one: "webauthn" not in one["id"]) or found
 
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        """Return the address of the desk, where that is known: the host of a request is whatever was sent."""
+        path = reverse("account_reset_password_from_key", args=key.split("-", 1))
+        return f"{settings.SITE_URL.rstrip('/')}{path}" if settings.SITE_URL else self.request.build_absolute_uri(path)
 
-@dataclass(frozen=True, slots=True)
-class Proved:
-    """When somebody last proved who they are, and when they last did so with a second factor; None if nobody knows."""
+    def format_email_subject(self, subject: str) -> str:
+        """Begin with the name of the product."""
+        return f"[{NAME}] {subject}"
 
-    at: datetime | None = None
-    by_factor_at: datetime | None = None
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Send a letter in a thread of its own.
 
-    def moved(self, now: datetime) -> "Proved":
-        """Return the same for a proof that was given just now: of the kind that is the latest on record."""
-        return Proved(now, now if self.at is not None and self.by_factor_at == self.at else self.by_factor_at)
-
-
-UNPROVED: Final = Proved()
-
-
-def proved(request: HttpRequest) -> Proved:
-    """Return what this session knows about the signed-in person. No query."""
-    records = get_authentication_records(request, request.user)
-    return Proved(_latest(records), _latest([one for one in records if one.get("method") == "mfa"]))
+        Only people with an account get one. If the answer waited for the mail server, or failed with it, it would say
+        who they are.
+        """
+        site = {"name": NAME, "domain": urlsplit(settings.SITE_URL).netloc or self.request.get_host()}
+        about = {"request": self.request, "email": email, "current_site": site, **context}
+        Thread(target=_send, args=(self.render_mail(template_prefix, email, about),), name="mail").start()
 
 
-def authenticated_at(request: HttpRequest) -> datetime | None:
-    """Return when this session last proved who the signed-in person is; None if nobody knows."""
-    return proved(request).at
+def _send(letter: EmailMessage) -> None:
+    try:
+        letter.send()
+    except Exception:
+        log.exception("a letter about an account was not sent")
 
 
-def _latest(records: Sequence[Mapping[str, Any]]) -> datetime | None:
-    known = [moment for one in records if isinstance(moment := one.get("at"), int | float)]
-    return datetime.fromtimestamp(max(known), UTC) if known else None
+def password_link(user: User) -> str:
+    """Return the address where this person can choose a password once, as the e-mail of a forgotten one has it."""
+    key = default_token_generator.make_token(user)
+    path = reverse("account_reset_password_from_key", args=[user_pk_to_url_str(user), key])
+    return f"{settings.SITE_URL.rstrip('/')}{path}"

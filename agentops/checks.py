@@ -43,6 +43,22 @@ def production_services(app_configs: Any, **kwargs: Any) -> list[Message]:
         found.append(
             checks.Warning("Mail is written to files.", hint="Set EMAIL_URL to your mail server.", id="agentops.W004")
         )
+    if not settings.SITE_URL.startswith("https://"):
+        found.append(
+            checks.Warning(
+                "Links in e-mails do not say where the desk is.",
+                hint="Set SITE_URL to the address people use, such as https://desk.example.com.",
+                id="agentops.W007",
+            )
+        )
+    if "*" in settings.ALLOWED_HOSTS:
+        found.append(
+            checks.Warning(
+                "ALLOWED_HOSTS takes a request for any host as one for this site.",
+                hint="List the names that people use.",
+                id="agentops.W008",
+            )
+        )
     return found
 
 
@@ -109,7 +125,7 @@ def models(app_configs: Any, **kwargs: Any) -> list[Message]:
             checks.Warning(
                 "AGENTOPS_MODEL_API_KEY is set and no model is named.",
                 hint="Set AGENTOPS_MODELS or AGENTOPS_MODEL.",
-                id="agentops.W005",
+                id="agentops.W006",
             )
         )
     return found

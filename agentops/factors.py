@@ -18,7 +18,7 @@ from django import forms
 from django.contrib.auth.models import User
 from django.http import HttpRequest, QueryDict
 
-from agentops.accounts import proved
+from agentops.proving import proved
 from agentops.sealing import box
 
 NAME: Final = "AgentOps Desk"

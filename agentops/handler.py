@@ -9,10 +9,12 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final, cast
 
 import django
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
@@ -21,6 +23,7 @@ from django.urls import set_script_prefix
 
 from agentops.static_files import StaticFiles
 from agentops.tenancy.links import tenant_urlconf
+from agentops.wire.parse import MAX_BYTES
 
 THREADS: Final = 64
 """So many requests of one process can be under way; more wait for their turn. Open streams need no thread."""
@@ -37,6 +40,16 @@ whether they are done or not. If all began at once, each would wait for all othe
 far longer than the rest; two keep the processor busy while one of them waits for the database. Where that is many
 milliseconds away, more processes do.
 """
+
+API_BYTES: Final = MAX_BYTES + 1
+PAGE_BYTES: Final = 2 * 1024 * 1024 + 512 * 1024 + 1
+UPLOAD_BYTES: Final = 33 * 1024 * 1024
+"""So much of a body is kept: below `/api/`, for pages of no tenant, and below `/t/`, where people import files. It is
+more than any view takes, so that the view is what says that it is too large, to whoever may know.
+"""
+
+LINGER_BYTES: Final = 8 * 1024 * 1024
+"""So much more is listened to and thrown away: who hears nothing while sending may never read the answer."""
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -73,7 +86,7 @@ class Handler(ASGIHandler):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for a page; a stream ends when nobody listens any more."""
         try:
-            body = await self.read_body(receive)
+            body = await self._read(receive, _most(scope["path"].removeprefix(scope.get("root_path", ""))))
         except RequestAborted:
             return
         try:
@@ -84,6 +97,26 @@ class Handler(ASGIHandler):
                 await self.send_response(response, send)
         finally:
             body.close()
+
+    async def _read(self, receive: Receive, most: int) -> IO[bytes]:
+        """Return the body, of one that is larger than `most` bytes the beginning. Raises RequestAborted.
+
+        Django would keep all of it, in memory and then on the disk, before anybody is asked who sends it.
+        """
+        body = SpooledTemporaryFile(settings.FILE_UPLOAD_MAX_MEMORY_SIZE)  # noqa: SIM115 - `handle` closes it
+        come, more = 0, True
+        while more and come <= most + LINGER_BYTES:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                body.close()
+                raise RequestAborted
+            piece = message.get("body", b"")
+            if come < most:
+                body.write(piece[: most - come])
+            come += len(piece)
+            more = message.get("more_body", False)
+        body.seek(0)
+        return cast(IO[bytes], body)
 
     async def _in_turn(self, scope: Scope, body: IO[bytes]) -> HttpResponseBase:
         answer = sync_to_async(self._answer, thread_sensitive=False, executor=self._threads)
@@ -120,6 +153,12 @@ class Handler(ASGIHandler):
             await sync_to_async(response.close)()
         if isinstance(ended[0], Exception):
             raise ended[0]
+
+
+def _most(path: str) -> int:
+    if path.startswith("/t/"):
+        return UPLOAD_BYTES
+    return API_BYTES if path == "/api" or path.startswith("/api/") else PAGE_BYTES
 
 
 def web_application() -> Handler:

@@ -14,7 +14,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from agentops.environment import Environment, make_private_directory, own_names, persistent_secret
-from agentops.logs import add_place
+from agentops.logs import add_place, hide_links
 
 env = Environment()
 
@@ -342,7 +342,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "agentops.gateway.openapi.Operation",
     "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.ScopedRateThrottle"],
     "DEFAULT_THROTTLE_RATES": {
         "submit": f"{env.number('API_SUBMITS_PER_MINUTE', 120, low=1, high=1_000_000)}/min",
@@ -388,6 +388,7 @@ DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
 _LOG_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
     add_place,
+    hide_links,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -421,7 +422,12 @@ LOGGING: dict[str, Any] = {
             "()": structlog.stdlib.ProcessorFormatter,
             "processors": [
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.dev.ConsoleRenderer(colors=os.isatty(2), pad_event_to=0),
+                structlog.dev.ConsoleRenderer(
+                    colors=os.isatty(2),
+                    pad_event_to=0,
+                    # The default prints the local variables of every frame: passwords, tokens, texts of people.
+                    exception_formatter=structlog.dev.plain_traceback,
+                ),
             ],
             "foreign_pre_chain": _LOG_PROCESSORS,
         },

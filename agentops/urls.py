@@ -29,6 +29,10 @@ api_docs = csp_update({"img-src": [SELF, "data:"]})(
 # The code that an authenticator app scans is a picture in a data: address.
 new_app = csp_update({"img-src": [SELF, "data:"]})(activate_totp)
 
+handler400 = "agentops.gateway.error_pages.bad_request"
+handler404 = "agentops.gateway.error_pages.not_found"
+handler500 = "agentops.gateway.error_pages.failed"
+
 urlpatterns = [
     path("", tenancy.tenant_list, name="tenants"),
     path("sign-in", account.login, name="account_login"),
@@ -55,7 +59,7 @@ urlpatterns = [
     path("healthz", views.healthz, name="healthz"),
     path("metrics", views.prometheus, name="prometheus"),
     path("api/v1/", include("agentops.gateway.urls")),
-    path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("api/schema/", SpectacularAPIView.as_view(http_method_names=["get", "head"]), name="api-schema"),
     path("api/docs/", api_docs, name="api-docs"),
     path("favicon.ico", login_not_required(RedirectView.as_view(url="/static/favicon.svg", permanent=True))),
 ]

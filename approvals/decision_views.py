@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from agentops import clock
-from agentops.accounts import proved
+from agentops.proving import proved
 from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import require
 from agentops.tenancy.requests import TenantRequest

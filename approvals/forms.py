@@ -8,7 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
-from agentops.accounts import UNPROVED, Proved
+from agentops.proving import UNPROVED, Proved
 from approvals.bar import ATTEST
 from approvals.friction import Evidence
 from approvals.ladder import SECTIONS

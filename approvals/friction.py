@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from agentops.accounts import UNPROVED, Proved
+from agentops.proving import UNPROVED, Proved
 from agentops.tenancy.access import Actor
 from agentops.tenancy.prepared import Query
 from agentops.wire.parse import JSONObject

@@ -39,6 +39,9 @@ LIFETIME_S: Final = 600.0
 MOST_AT_ONCE: Final = 200
 """After a longer absence a page reads everything again instead of every event."""
 
+MOST_OF_ONE: Final = 100
+"""So many streams of one person one process keeps open, in one tenant; a further one ends the oldest."""
+
 LATE_COMMIT_S: Final = 10.0
 MOST_REMEMBERED: Final = 1_000
 """How far a look reaches back: event ids are given out before their transactions commit, which is in any order."""
@@ -202,6 +205,7 @@ class Stream:
 
     def __init__(self, watcher: Watcher) -> None:
         self.watcher = watcher
+        self.opened = time.monotonic()
         self._waiting: asyncio.Queue[Signal | None] = asyncio.Queue(maxsize=MOST_AT_ONCE)
         self.behind = False
 
@@ -266,7 +270,13 @@ class Hub:
         """Let a stream hear what happens after the event id `seen`."""
         tenant_id = stream.watcher.tenant_id
         self._positions.setdefault(tenant_id, _Position(seen))
-        self._streams.setdefault(tenant_id, set()).add(stream)
+        streams = self._streams.setdefault(tenant_id, set())
+        own = [one for one in streams if one.watcher.user_id == stream.watcher.user_id]
+        if len(own) >= MOST_OF_ONE:
+            oldest = min(own, key=lambda one: one.opened)
+            streams.discard(oldest)
+            oldest.close()
+        streams.add(stream)
         if self.closing:
             stream.close()
         elif self._task is None or self._task.done():

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from agentops.accounts import Proved, proved
+from agentops.proving import Proved, proved
 from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import Actor, require
 from agentops.tenancy.requests import TenantRequest

@@ -12,8 +12,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from agentops import clock
-from agentops.accounts import Proved
 from agentops.engine.events import CallStarted, CallUnknown, Event, RunClaimed, RunWaiting
+from agentops.proving import Proved
 from agentops.runs.recording import record_outside, state_of
 from agentops.tenancy.access import Actor
 from agentops.tenancy.prepared import Query

@@ -37,6 +37,7 @@ DEPLOYED = {
     "CACHE_URL": "redis://127.0.0.1:6379/1",
     "EMAIL_URL": "smtp+tls://user:password@mail.example.com:587",
     "ALLOWED_HOSTS": "ops.example.com",
+    "SITE_URL": "https://ops.example.com",
     "CSRF_TRUSTED_ORIGINS": "https://ops.example.com",
 }
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.http import parse_header_parameters
 from pydantic import BaseModel, ValidationError
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
-from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -25,13 +26,17 @@ from agentops.wire.parse import pointer_token
 
 M = TypeVar("M", bound=BaseModel)
 
+_CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii"})
+
 
 class OnlyJSON(BaseContentNegotiation):
     """Answer with JSON whatever the Accept header says, as RFC 9110 section 12.5.1 allows."""
 
     def select_parser(self, request: Request, parsers: Any) -> BaseParser | None:
-        """Return the parser if the body says that it is JSON."""
-        media_type = (request.content_type or "").partition(";")[0].strip().lower()
+        """Return the parser if the body says that it is JSON, in UTF-8 where it says so."""
+        media_type, parameters = parse_header_parameters(request.content_type or "")
+        if parameters.get("charset", "utf-8").lower() not in _CHARSETS:
+            return None
         return next((parser for parser in parsers if parser.media_type == media_type), None)
 
     def select_renderer(
@@ -39,18 +44,6 @@ class OnlyJSON(BaseContentNegotiation):
     ) -> tuple[BaseRenderer, str]:
         """Return the one renderer."""
         return renderers[0], renderers[0].media_type
-
-
-class HasScope(BasePermission):
-    """Let a token in that has one of the scopes the view names for the method; HEAD needs what GET needs."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        """Raise `Problem` (insufficient_scope) for the wrong token; methods the view lacks are not judged."""
-        method = "GET" if request.method == "HEAD" else str(request.method)
-        scopes = cast("ApiView", view).scopes.get(method, ())
-        if scopes:
-            must(cast("ApiView", view).caller, *scopes)
-        return True
 
 
 class CallerThrottle(ScopedRateThrottle):
@@ -70,7 +63,7 @@ class ApiView(APIView):
     """
 
     authentication_classes = (ServiceTokenAuthentication,)
-    permission_classes = (IsAuthenticated, HasScope)
+    permission_classes = (IsAuthenticated,)
     throttle_classes = (CallerThrottle,)
     parser_classes = (StrictJSONParser,)
     renderer_classes = (JSONRenderer,)
@@ -91,11 +84,18 @@ class ApiView(APIView):
             return super().dispatch(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Check token, scope and rate, then enter the tenant."""
+        """Check token, rate and scope, then enter the tenant. HEAD needs the scope that GET needs."""
         super().initial(request, *args, **kwargs)
+        # Methods that the view lacks are not judged here. Whoever lacks the scope was counted like everybody else.
+        if scopes := self.scopes.get("GET" if request.method == "HEAD" else str(request.method), ()):
+            must(self.caller, *scopes)
         if "Transfer-Encoding" in request.headers and "Content-Length" not in request.headers:
             # The framework would take such a body for an empty one.
             raise Problem("length_required", "Send the body in one piece, with its Content-Length.")
+        packed = request.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
+        if packed and request.method == "POST":
+            detail = "Send the body as it is, without a Content-Encoding."
+            raise Problem("unsupported_media_type", detail, headers={"Accept-Encoding": "identity"})
         self.enter_tenant()
 
     def enter_tenant(self) -> None:
@@ -131,7 +131,14 @@ def read_body(model: type[M], request: Request) -> M:
 
 
 def read_query(model: type[M], request: Request) -> M:
-    """Return the query parameters as `model`; raise `Problem` (invalid_parameter). Unknown ones are refused."""
+    """Return the query parameters as `model`; raise `Problem` (invalid_parameter).
+
+    Unknown ones are refused, and those that are given twice: whoever stands between might have read the other one.
+    """
+    twice = [name for name, values in request.query_params.lists() if len(values) > 1]
+    if twice:
+        faults = [Fault("repeated", "Give it once.", parameter=name[:80]) for name in twice[:20]]
+        raise Problem("invalid_parameter", "A query parameter is given more than once.", faults=faults)
     try:
         return model.model_validate_strings(request.query_params.dict())
     except ValidationError as error:

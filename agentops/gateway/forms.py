@@ -49,8 +49,8 @@ class HoldRequest(BaseModel):
     reason: str = Field(min_length=1, max_length=500, pattern=r"\S")
 
 
-class SubmitQuery(BaseModel):
-    """How long the caller wants to wait for the result."""
+class WaitQuery(BaseModel):
+    """How long the caller wants to wait for the end of a run."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,9 +1,10 @@
 """What the generated schema lacks: the bearer token, query parameters from their models, and every problem."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -21,9 +22,23 @@ IDEMPOTENCY_KEY: Final = OpenApiParameter(
 )
 RUN_ID: Final = OpenApiParameter("run_id", {"type": "string", "format": "uuid"}, OpenApiParameter.PATH)
 SEQ: Final = OpenApiParameter("seq", {"type": "integer", "minimum": 1}, OpenApiParameter.PATH)
+STILL_GOING: Final = OpenApiParameter(
+    "Retry-After",
+    {"type": "integer"},
+    OpenApiParameter.HEADER,
+    description="Seconds; present if `wait` was given and the run has not ended.",
+    response=[200],
+)
 SUBMIT_HEADERS: Final = (
     OpenApiParameter(
         "Location", {"type": "string"}, OpenApiParameter.HEADER, description="Address of the run.", response=[202]
+    ),
+    OpenApiParameter(
+        "Content-Location",
+        {"type": "string"},
+        OpenApiParameter.HEADER,
+        description="Address of the run.",
+        response=[200],
     ),
     OpenApiParameter(
         "Idempotent-Replayed",
@@ -54,16 +69,42 @@ _OWN: Final[Mapping[str, tuple[str, ...]]] = {
         "invalid_task",
     ),
     "cancel_run": ("run_ended", "not_yours", "record_removed"),
-    "pause_run": ("run_ended", "not_yours"),
-    "resume_run": ("run_ended", "run_stopped", "not_yours"),
+    "pause_run": ("run_ended", "not_yours", "record_removed"),
+    "resume_run": ("run_ended", "run_stopped", "not_yours", "record_removed"),
     "get_run": ("record_removed",),
-    "get_exchange": ("payload_damaged",),
+    "list_run_events": ("record_removed",),
+    "get_exchange": ("record_removed", "payload_damaged"),
+}
+_CHALLENGE: Final = (
+    "WWW-Authenticate",
+    "string",
+    "How to authenticate, or the scope that is missing (RFC 6750).",
+)
+_WAIT: Final = ("Retry-After", "integer", "Seconds until the same request may succeed.")
+# Status -> headers of its problems: name, type, what they say, and whether every one of these problems has it.
+_HEADERS: Final[Mapping[int, tuple[tuple[tuple[str, str, str], bool], ...]]] = {
+    401: ((_CHALLENGE, True),),
+    403: ((_CHALLENGE, False),),
+    409: ((_WAIT, False),),
+    415: ((("Accept-Encoding", "string", "`identity`, if the body had a Content-Encoding."), False),),
+    429: ((_WAIT, False),),
+    503: ((_WAIT, True),),
 }
 _FAULTS: Final[Mapping[str, Fault]] = {
     "invalid_request": Fault("missing", "Field required.", pointer="/task_type"),
     "invalid_task": Fault("required", "message_id is missing.", pointer="/input/message_id"),
     "invalid_parameter": Fault("less_than_equal", "Input should be less than or equal to 30.", parameter="wait"),
 }
+
+
+class Operation(AutoSchema):
+    """Say of every operation which scopes the token needs: one of them, and as OAS 3.1 has it, as names of roles."""
+
+    def get_auth(self) -> list[dict[str, list[str]]]:
+        """Return one alternative for each scope that lets a token in."""
+        super().get_auth()  # describes the token itself
+        scopes: Mapping[str, Sequence[str]] = self.view.scopes  # type: ignore[attr-defined]  # an `ApiView`
+        return [{BearerToken.name: [scope]} for scope in scopes[self.method]]
 
 
 class BearerToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -109,7 +150,7 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
     for path, operations in result["paths"].items():
         for operation in operations.values():
             for status, codes in _by_status(_codes(operation)).items():
-                operation["responses"][str(status)] = _response(path, codes)
+                operation["responses"][str(status)] = _response(path, status, codes)
             operation["responses"] = dict(sorted(operation["responses"].items()))
     return result
 
@@ -133,7 +174,7 @@ def _by_status(codes: Iterator[str]) -> dict[int, list[str]]:
     return grouped
 
 
-def _response(path: str, codes: list[str]) -> dict[str, Any]:
+def _response(path: str, status: int, codes: list[str]) -> dict[str, Any]:
     examples = {
         code: {
             "summary": CATALOG[code][1],
@@ -144,4 +185,9 @@ def _response(path: str, codes: list[str]) -> dict[str, Any]:
         for code in codes
     }
     content = {"schema": {"$ref": _REFERENCE.format(model="ProblemDocument")}, "examples": examples}
-    return {"description": ", ".join(f"`{code}`" for code in codes), "content": {CONTENT_TYPE: content}}
+    response = {"description": ", ".join(f"`{code}`" for code in codes), "content": {CONTENT_TYPE: content}}
+    headers = {
+        name: {"description": said, "required": always, "schema": {"type": kind}}
+        for (name, kind, said), always in _HEADERS.get(status, ())
+    }
+    return response | ({"headers": headers} if headers else {})

@@ -13,9 +13,10 @@ import structlog
 from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, UnreadablePostError
+from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from pydantic import BaseModel, Field
 from rest_framework import exceptions
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
 from agentops.wire.parse import JSONObject, WireCode, WireError
@@ -158,10 +159,14 @@ class ProblemDocument(BaseModel):
     code: str = Field(json_schema_extra={"enum": [*sorted(str(code) for code in CATALOG)]})
     errors: list[FaultDocument]
     request_id: str
+    run_status: str | None = Field(default=None, description="With `run_ended`: how the run has ended.")
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     """Answer a failed request with a problem document; unexpected errors are logged and told nothing about."""
+    # The view of the schema answers with YAML as well.
+    context["request"].accepted_renderer = JSONRenderer()
+    context["request"].accepted_media_type = JSONRenderer.media_type
     request: HttpRequest = context["request"]._request  # noqa: SLF001 - what the signal promises
     problem = _problem(error)
     if problem.code == "internal":
@@ -174,6 +179,12 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
         problem.code, problem.detail, instance=request.path, faults=problem.faults, request_id=_request_id()
     )
     return Response({**document, **problem.extra}, status=status, headers=problem.headers, content_type=CONTENT_TYPE)
+
+
+def problem_page(code: str, request: HttpRequest) -> JsonResponse:
+    """Return the problem document for a request that no view of the API was asked about."""
+    document = describe(code, _DETAILS[code], instance=request.path, request_id=_request_id())
+    return JsonResponse(document, status=CATALOG[code][0], content_type=CONTENT_TYPE)
 
 
 def describe(

@@ -37,17 +37,19 @@ def full_result(run: Run, tenant: Tenant) -> RunResult:
     """Return everything about a run. Two queries. Raises RecordRemoved."""
     proposals = list(Proposal.objects.filter(run_id=run.id).order_by("created_at", "id"))
     recorded = load(stream_of(run.id))
-    if not recorded and (removed := removal_of(stream_of(run.id))) is not None:
-        raise RecordRemoved(words_of(removed))
+    if not recorded:
+        _must_be_kept(run)
     return run_result(run, tenant, recorded, proposals)
 
 
 def exchange_at(run: Run, seq: int) -> JSONObject | None:
     """Return what was said to the models for an event, with its long texts filled in; None where nothing was.
 
-    Raises PayloadMissing, PayloadDamaged.
+    Raises RecordRemoved, PayloadMissing, PayloadDamaged.
     """
     event = next((one for one in load(stream_of(run.id), seq - 1) if one.seq == seq), None)
+    if event is None:
+        _must_be_kept(run)
     exchange = event.data.get("exchange") if event is not None else None
     return resolve_exchange(exchange) if isinstance(exchange, dict) else None
 
@@ -69,10 +71,15 @@ def runs_page(*, state: str, task_type: str, after: str, limit: int) -> tuple[Se
 
 
 def events_page(run: Run, *, after: int, limit: int) -> tuple[Sequence[Recorded], int | None]:
-    """Return at most `limit` events of a run above a sequence number, oldest first, and where to go on."""
+    """Return at most `limit` events of a run above a sequence number, oldest first, and where to go on.
+
+    Raises RecordRemoved.
+    """
     rows = Event.objects.filter(stream__name=stream_of(run.id), seq__gt=after).order_by("seq")
     stored = rows.values_list("body", "hash")[: limit + 1]
     found = [event for body, digest in stored for event in read(body, bytes(digest)) if event.seq > after]
+    if not found:
+        _must_be_kept(run)
     shown = found[:limit]
     return shown, shown[-1].seq if len(found) > limit else None
 
@@ -80,6 +87,11 @@ def events_page(run: Run, *, after: int, limit: int) -> tuple[Sequence[Recorded]
 def open_task_types() -> Sequence[TaskType]:
     """Return the task types that are switched on, by slug."""
     return list(TaskType.objects.filter(enabled=True).order_by("slug"))
+
+
+def _must_be_kept(run: Run) -> None:
+    if (removed := removal_of(stream_of(run.id))) is not None:
+        raise RecordRemoved(words_of(removed))
 
 
 def _runs() -> QuerySet[Run]:

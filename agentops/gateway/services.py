@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 
 from django.db import transaction
 
@@ -56,14 +57,16 @@ def _run(caller: Caller, task: RunRequest, now: datetime) -> Run | Problem:
     made = submit(
         task_type=task_type, input=task.input, actor=caller.actor, origin=Origin.API, title=task.title, now=now
     )
-    return _refusal(task_type, made) if isinstance(made, InvalidTask) else made
+    return _refusal(task_type, made, now) if isinstance(made, InvalidTask) else made
 
 
-def _refusal(task_type: TaskType, invalid: InvalidTask) -> Problem:
+def _refusal(task_type: TaskType, invalid: InvalidTask, now: datetime) -> Problem:
     """Tell apart what the caller got wrong, what is wrong with the task type, and what there is no budget for."""
     unpaid = next((issue for issue in invalid.issues if issue.code == "budget_exceeded"), None)
     if unpaid is not None:
-        return Problem("budget_exceeded", unpaid.message)
+        left = invalid.again_at - now if invalid.again_at else None
+        headers = {"Retry-After": str(max(1, ceil(left.total_seconds())))} if left is not None else {}
+        return Problem("budget_exceeded", unpaid.message, headers=headers)
     unusable = {issue for issue in invalid.issues if issue.path == "task_type"} | set(unusable_issues(task_type))
     faults = [
         Fault(issue.code, issue.message, pointer="/task_type" if issue in unusable else _pointer(issue.path))

@@ -1,7 +1,7 @@
 """The API. Every view parses, calls one service or selector, and answers."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import ClassVar, TypeAlias, assert_never
 from uuid import UUID
 
@@ -25,9 +25,9 @@ from agentops.gateway.answers import (
     task_type_info,
 )
 from agentops.gateway.base import ApiView, must, read_body, read_query
-from agentops.gateway.forms import CancelRequest, EventsQuery, HoldRequest, RunRequest, RunsQuery, SubmitQuery
+from agentops.gateway.forms import CancelRequest, EventsQuery, HoldRequest, RunRequest, RunsQuery, WaitQuery
 from agentops.gateway.idempotency import fingerprint_of, read_key
-from agentops.gateway.openapi import IDEMPOTENCY_KEY, RUN_ID, SEQ, SUBMIT_HEADERS, query_parameters
+from agentops.gateway.openapi import IDEMPOTENCY_KEY, RUN_ID, SEQ, STILL_GOING, SUBMIT_HEADERS, query_parameters
 from agentops.gateway.problems import Fault, Problem
 from agentops.gateway.selectors import (
     InvalidCursor,
@@ -43,7 +43,6 @@ from agentops.gateway.services import take_task
 from agentops.gateway.waiting import SEATS, wait_until_ended
 from agentops.payloads.services import PayloadDamaged, PayloadMissing
 from agentops.runs.models import Run
-from agentops.tenancy.models import Tenant
 from approvals.intervention import (
     AlreadyEnded,
     AlreadyPaused,
@@ -65,7 +64,21 @@ Intervened: TypeAlias = (
 """What may come of stepping into a run."""
 
 
-class SubmitView(ApiView):
+class WaitingView(ApiView):
+    """A view that may hold its answer back until a run has ended."""
+
+    def ends_within(self, run_id: UUID, seconds: int) -> bool:
+        """Wait and return whether the run has ended; False at once where too many requests wait already."""
+        with SEATS.seat() if seconds else nullcontext(False) as seated:
+            if not seated:
+                return False
+            self.leave_tenant()
+            ended = wait_until_ended(self.caller.tenant, run_id, seconds)
+            self.enter_tenant()
+        return ended
+
+
+class SubmitView(WaitingView):
     """Submit a task to an agent."""
 
     throttle_scope = "submit"
@@ -80,14 +93,14 @@ class SubmitView(ApiView):
             "Repeating the request with the same `Idempotency-Key` within 24 hours never makes a second run: it is "
             "answered with the first one's, in the state it has by then."
         ),
-        parameters=[*query_parameters(SubmitQuery), IDEMPOTENCY_KEY, *SUBMIT_HEADERS],
+        parameters=[*query_parameters(WaitQuery), IDEMPOTENCY_KEY, *SUBMIT_HEADERS],
         request=RunRequest,
         responses={202: RunAccepted, 200: RunResult},
         tags=["runs"],
     )
     def post(self, request: Request) -> Response:
         """Queue a run, and wait for its end if asked to."""
-        wait = read_query(SubmitQuery, request).wait
+        wait = read_query(WaitQuery, request).wait
         if wait:
             must(self.caller, "run.view")
         task = read_body(RunRequest, request)
@@ -106,14 +119,10 @@ class SubmitView(ApiView):
 
     def _awaited(self, accepted: RunAccepted, seconds: int) -> RunAccepted:
         """Return the result if the run ends in time, and where it is otherwise or if too many requests wait already."""
-        tenant = self.caller.tenant
-        with SEATS.seat() if seconds else nullcontext(False) as seated:
-            if not seated:
-                return accepted
-            self.leave_tenant()
-            ended = wait_until_ended(tenant, accepted.run_id, seconds)
-            self.enter_tenant()
-        run = _run_or_404(accepted.run_id)
+        ended = self.ends_within(accepted.run_id, seconds)
+        if not seconds:
+            return accepted
+        run, tenant = _run_or_404(accepted.run_id), self.caller.tenant
         return full_result(run, tenant) if ended else run_accepted(run, tenant)
 
 
@@ -144,7 +153,7 @@ class RunsView(ApiView):
         return _answer(RunPage(runs=[run_summary(run, self.caller.tenant) for run in runs], next=following))
 
 
-class RunView(ApiView):
+class RunView(WaitingView):
     """One run."""
 
     scopes: ClassVar = {"GET": ("run.view",)}
@@ -152,13 +161,21 @@ class RunView(ApiView):
     @extend_schema(
         operation_id="get_run",
         summary="Get a run with its result, steps and audit trail",
-        parameters=[RUN_ID],
+        description="With `wait`, the answer is held back for up to that many seconds, until the run has ended.",
+        parameters=[RUN_ID, *query_parameters(WaitQuery), STILL_GOING],
         responses=RunResult,
         tags=["runs"],
     )
     def get(self, request: Request, run_id: UUID) -> Response:
-        """Return everything about the run."""
-        return _answer(_result_or_410(run_id, self.caller.tenant))
+        """Return everything about the run, once it has ended if asked to wait for that."""
+        wait = read_query(WaitQuery, request).wait
+        run = _run_or_404(run_id)
+        if wait and run.ended_at is None:
+            self.ends_within(run_id, wait)
+            run = _run_or_404(run_id)
+        with _kept():
+            headers = {"Retry-After": "1"} if wait and run.ended_at is None else {}
+            return _answer(full_result(run, self.caller.tenant), headers=headers)
 
 
 class RunEventsView(ApiView):
@@ -178,7 +195,8 @@ class RunEventsView(ApiView):
         """Return one page of events."""
         query = read_query(EventsQuery, request)
         run = _run_or_404(run_id)
-        events, following = events_page(run, after=query.after, limit=query.limit)
+        with _kept():
+            events, following = events_page(run, after=query.after, limit=query.limit)
         return _answer(EventPage(run_id=run.id, events=[event_info(one) for one in events], next=following))
 
 
@@ -197,8 +215,10 @@ class RunExchangeView(ApiView):
     )
     def get(self, request: Request, run_id: UUID, seq: int) -> Response:
         """Return the exchange of one event."""
+        run = _run_or_404(run_id)
         try:
-            exchange = exchange_at(_run_or_404(run_id), seq)
+            with _kept():
+                exchange = exchange_at(run, seq)
         except (PayloadMissing, PayloadDamaged) as error:
             raise Problem("payload_damaged", str(error)) from None
         if exchange is None:
@@ -227,13 +247,14 @@ class InterventionView(ApiView):
                 detail = "A token steps into runs it submitted, and resumes what it paused, only."
                 raise Problem("not_yours", detail)
             case AlreadyEnded(state=state) if state != self.wanted_end:
-                raise Problem("run_ended", f"The run has {state} already.", extra={"run_status": state})
+                raise Problem("run_ended", f"The run has ended already: {state}.", extra={"run_status": state})
             case ReasonNeeded(message=message):
                 raise Problem("invalid_request", message)
             case NotPaused(stopped=True):
                 raise Problem("run_stopped", "People have stopped the line; only they lift that.")
             case Cancelled() | AlreadyEnded() | Paused() | AlreadyPaused() | Resumed() | NotPaused():
-                return _answer(_result_or_410(run_id, self.caller.tenant))
+                with _kept():
+                    return _answer(full_result(_run_or_404(run_id), self.caller.tenant))
             case _:
                 assert_never(outcome)
 
@@ -341,9 +362,11 @@ def _run_or_404(run_id: UUID) -> Run:
     return run
 
 
-def _result_or_410(run_id: UUID, tenant: Tenant) -> RunResult:
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Answer 410 where retention has removed what the block reads."""
     try:
-        return full_result(_run_or_404(run_id), tenant)
+        yield
     except RecordRemoved as error:
         raise Problem("record_removed", str(error)) from None
 

@@ -48,7 +48,7 @@ def send_due(now: datetime, limit: int, *, send: Post = post, check: Check = _ch
             continue
         try:
             problem = _mail(one, tenant) if one.webhook is None else _post(one, tenant, now, send, check)
-        except (OSError, http.client.HTTPException, Refused) as error:
+        except (OSError, UnicodeError, http.client.HTTPException, Refused) as error:
             problem = str(error) if isinstance(error, Refused) else type(error).__name__
         if problem:
             logger.warning("delivery %s of an alarm failed: %s", one.pk, problem)

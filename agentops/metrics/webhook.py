@@ -27,6 +27,8 @@ TIMEOUT_S: Final = 5.0
 TOTAL_S: Final = 15.0
 """Seconds that one message may take with everything, however slowly the other side drips its answer."""
 _ANSWER: Final = 1024
+_LABEL: Final = 63
+"""Characters of one part of a name (RFC 1035)."""
 
 Resolve = Callable[[str, int], Sequence[str]]
 
@@ -78,8 +80,10 @@ def checked(url: str, *, lookup: Resolve | None = None) -> Target:
         raise Refused("The address has to begin with https://.")
     if parts.username is not None or parts.password is not None:
         raise Refused("The address must not hold a password.")
-    if parts.fragment or any(ord(c) <= 32 or ord(c) == 127 for c in url):
+    if parts.fragment or any(ord(c) <= 32 or ord(c) >= 127 for c in url):
         raise Refused("The address has characters that do not belong there.")
+    if not all(1 <= len(label) <= _LABEL for label in host.removesuffix(".").split(".")):
+        raise Refused("This is no address.")
     try:
         literal = ipaddress.ip_address(host)
     except ValueError:
@@ -91,7 +95,7 @@ def checked(url: str, *, lookup: Resolve | None = None) -> Target:
         return Target(host, port, path, "")
     try:
         found = lookup(host, port)
-    except OSError:
+    except (OSError, UnicodeError):
         raise Refused("The name cannot be found.") from None
     if not found:
         raise Refused("The name cannot be found.")

@@ -45,9 +45,10 @@ _SLUG = re.compile(r"[-a-zA-Z0-9_]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class InvalidTask:
-    """The task was not accepted; nothing was written."""
+    """The task was not accepted; nothing was written. `again_at` is when the budget renews that it does not fit."""
 
     issues: tuple[TaskIssue, ...]
+    again_at: datetime | None = None
 
 
 def submit(
@@ -107,7 +108,7 @@ def submit(
             actor=actor,
         )
         if unpaid is not None:
-            return InvalidTask((TaskIssue("", "budget_exceeded", unpaid.message),))
+            return InvalidTask((TaskIssue("", "budget_exceeded", unpaid.message),), unpaid.renews_at)
         run = Run(
             tenant_id=task_type.tenant_id,
             id=run_id,

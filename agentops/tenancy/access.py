@@ -35,8 +35,17 @@ ACTIONS_BY_ROLE: dict[str, frozenset[str]] = {
 }
 ACTIONS = frozenset().union(*ACTIONS_BY_ROLE.values())
 
-# A token's scopes are actions. Deciding needs a person, and a token that makes tokens never expires.
-TOKEN_SCOPES = _READ | _STEP_IN | {"audit.view"}
+SCOPES: dict[str, str] = {
+    "run.submit": "submit tasks, and see which kinds there are",
+    "run.view": "read every run of the tenant, with its texts and its audit trail",
+    "run.cancel": "cancel what it submitted",
+    "run.pause": "pause what it submitted, and resume what it paused",
+}
+"""A token's scopes are actions, each of which opens something in the API; here in words, for who gives them.
+
+Deciding needs a person, and a token that made tokens would never expire.
+"""
+TOKEN_SCOPES = frozenset(SCOPES)
 
 _SYSTEM_ACTIONS = ACTIONS - {"proposal.decide", "call.reconcile", "line.stop", "memory.curate", "alarm.handle"}
 

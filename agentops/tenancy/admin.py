@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from agentops.tenancy import services
-from agentops.tenancy.access import TOKEN_SCOPES
+from agentops.tenancy.access import SCOPES
 from agentops.tenancy.admin_base import TenantModelAdmin, TenantModelForm, actor_of
 from agentops.tenancy.models import Membership, ServiceToken, Tenant
 from agentops.tenancy.scope import current_tenant_id
@@ -104,7 +104,7 @@ class ServiceTokenForm(TenantModelForm):
     """A name, what the token may do, and until when."""
 
     scopes = forms.MultipleChoiceField(
-        choices=[(scope, scope) for scope in sorted(TOKEN_SCOPES)], widget=forms.CheckboxSelectMultiple
+        choices=[(scope, f"{scope}: {words}") for scope, words in SCOPES.items()], widget=forms.CheckboxSelectMultiple
     )
 
     class Meta:

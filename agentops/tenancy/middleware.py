@@ -10,8 +10,8 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import get_script_prefix, set_script_prefix
 
-from agentops.accounts import authenticated_at
 from agentops.factors import has_factor
+from agentops.proving import authenticated_at
 from agentops.tenancy.access import Actor
 from agentops.tenancy.links import PATH, tenant_urlconf
 from agentops.tenancy.models import SLUG_PATTERN, Tenant

@@ -8,8 +8,9 @@ import secrets
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import AbstractBaseUser, User
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.validators import validate_email
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -50,6 +51,29 @@ def create_tenant(
                 actor=actor,
             )
     return tenant
+
+
+def let_in(
+    *, tenant: Tenant, email: str, roles: Collection[Role | str], actor: Actor, name: str = ""
+) -> tuple[User, bool]:
+    """Give the person with an e-mail address these roles; return the account and whether it was made for this.
+
+    A new account has no password. Raises `ValidationError` for what is no address, for an account that is switched
+    off, and as `add_member` does; nothing is changed then.
+    """
+    _must(actor, "admin.manage")
+    email = email.strip()
+    validate_email(email)
+    with transaction.atomic():
+        user = User.objects.filter(Q(email__iexact=email) | Q(username__iexact=email)).order_by("pk").first()
+        created = user is None
+        if user is None:
+            user = User.objects.create_user(email, email, first_name=name[:150])
+        if not user.is_active:
+            raise ValidationError(f"The account of {email} is switched off.")
+        for role in roles:
+            add_member(tenant=tenant, user=user, role=role, actor=actor)
+    return user, created
 
 
 def role_conflict(*, user_id: int, role: str) -> str:

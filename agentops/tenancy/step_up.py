@@ -19,8 +19,8 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 
-from agentops.accounts import authenticated_at
 from agentops.factors import Way, challenge, proves, way_of, ways_of
+from agentops.proving import authenticated_at
 from agentops.tenancy.access import Actor
 from agentops.tenancy.journal import record
 from agentops.wire.parse import JSONObject

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentops import clock
-from agentops.accounts import Proved
 from agentops.audit.models import Event
 from agentops.audit.services import read as read_row
+from agentops.proving import Proved
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Membership, Tenant
 from approvals import ladder, services

@@ -194,6 +194,23 @@ async def test_a_reader_that_goes_away_is_forgotten(bobs: Watcher) -> None:
 
 
 @pytest.mark.asyncio
+async def test_one_person_cannot_take_all_connections_of_a_process(
+    bobs: Watcher, sam: User, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MOST_OF_ONE", 3, raising=False)
+    others = live.stream(await elsewhere(watcher, acme, sam), None)
+    mine = [live.stream(bobs, None) for _ in range(4)]
+    for stream in (others, *mine):
+        assert (await hear(stream))[0] == "hello"
+    assert await end_of(mine[0]) < SOON_S, "the oldest makes room"
+    assert live.hub().streams == 4
+    seq = await elsewhere(happen, bobs.tenant_id, "proposal.decided")
+    assert [(await hear(stream))[2] for stream in (others, *mine[1:])] == [seq] * 4
+    for stream in (others, *mine[1:]):
+        await stream.aclose()
+
+
+@pytest.mark.asyncio
 async def test_streams_end_within_a_second_of_the_signal_to_stop_and_the_server_still_gets_it(bobs: Watcher) -> None:
     stream = live.stream(bobs, None)
     await hear(stream)

@@ -28,8 +28,25 @@ def test_the_embedded_mode_is_not_taken_for_a_deployment(settings: Any) -> None:
         "agentops.W001",
         "agentops.W003",
         "agentops.W004",
+        "agentops.W007",
     ]
     assert ("agentops.W002" in found) == (connection.vendor == "sqlite")
+
+
+@pytest.mark.parametrize(
+    ("site", "hosts", "said"),
+    [
+        ("https://ops.example.com", ["ops.example.com"], set()),
+        ("", ["ops.example.com"], {"agentops.W007"}),
+        ("http://ops.example.com", ["ops.example.com"], {"agentops.W007"}),
+        ("https://ops.example.com", ["ops.example.com", "*"], {"agentops.W008"}),
+    ],
+)
+def test_a_deployment_says_where_it_is_and_takes_no_other_name(
+    settings: Any, site: str, hosts: list[str], said: set[str]
+) -> None:
+    settings.SITE_URL, settings.ALLOWED_HOSTS = site, hosts
+    assert set(ids(checks.production_services(None))) & {"agentops.W007", "agentops.W008"} == said
 
 
 @own_configuration

@@ -1,5 +1,6 @@
 """Who gets in, how far, and how often."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,9 @@ import time_machine
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
+from drf_spectacular.generators import SchemaGenerator
 
+from agentops.gateway.urls import urlpatterns
 from agentops.tenancy.access import SYSTEM, TOKEN_SCOPES
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
@@ -26,11 +29,28 @@ ROUTES = [
     ("GET", "/api/v1/runs", "run.view"),
     ("GET", f"/api/v1/runs/{NOBODY}", "run.view"),
     ("GET", f"/api/v1/runs/{NOBODY}/events", "run.view"),
+    ("GET", f"/api/v1/runs/{NOBODY}/events/1/exchange", "run.view"),
     ("POST", f"/api/v1/runs/{NOBODY}/cancel", "run.cancel"),
     ("POST", f"/api/v1/runs/{NOBODY}/pause", "run.pause"),
     ("POST", f"/api/v1/runs/{NOBODY}/resume", "run.pause"),
     ("GET", "/api/v1/task-types", "run.submit"),
 ]
+
+
+def test_every_route_is_in_the_table_and_every_scope_opens_one() -> None:
+    templates = {re.sub(r"<[^>]+>", "*", str(one.pattern)) for one in urlpatterns if one.name != "api-unknown"}
+    tried = {re.sub(rf"{NOBODY}|(?<=events/)1", "*", path.removeprefix("/api/v1/")) for _, path, _ in ROUTES}
+    assert tried == templates
+    assert {scope for _, _, scope in ROUTES} == TOKEN_SCOPES
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
+def test_the_document_names_the_scope_of_every_route(method: str, path: str, scope: str) -> None:
+    generator: Any = SchemaGenerator
+    place = path.replace(str(NOBODY), "{run_id}").replace("events/1/", "events/{seq}/")
+    security = generator().get_schema(request=None, public=True)["paths"][place][method.lower()]["security"]
+    assert {"serviceToken": [scope]} in security
+    assert len(security) == (2 if place.endswith("task-types") else 1)
 
 
 def call(method: str, path: str, authorization: str | None) -> Any:
@@ -86,7 +106,9 @@ def test_a_token_with_another_tenants_name_is_refused(agent: Program, globex: Te
 def test_a_token_needs_the_scope_of_the_route(
     shop: Tenant, problem: Problem, method: str, path: str, scope: str
 ) -> None:
-    without = program(shop, "queue.view", "audit.view")
+    # Submitting and looking both show which kinds of task there are.
+    both = {"run.submit", "run.view"} if path == "/api/v1/task-types" else {scope}
+    without = program(shop, *(TOKEN_SCOPES - both))
     response = call(method, path, f"Bearer {without.token}")
     problem(response, 403, "insufficient_scope")
     assert f'scope="{scope}' in response["WWW-Authenticate"]
@@ -96,7 +118,7 @@ def test_a_token_needs_the_scope_of_the_route(
 
 @pytest.mark.parametrize("path", [path for method, path, _ in ROUTES if method == "GET"])
 def test_looking_at_the_head_alone_needs_the_scope_too(shop: Tenant, path: str) -> None:
-    without = program(shop, "queue.view")
+    without = program(shop, "run.cancel")
     assert call("HEAD", path, f"Bearer {without.token}").status_code == 403
 
 
@@ -149,6 +171,13 @@ def test_an_unknown_address_is_a_problem_too(agent: Program, problem: Problem, p
 def test_the_accept_header_does_not_change_the_answer(agent: Program) -> None:
     response = agent.get("/api/v1/runs?limit=1", accept="text/html")
     assert (response.status_code, response["Content-Type"]) == (200, "application/json")
+
+
+def test_requests_that_a_token_may_not_make_are_counted_too(shop: Tenant, problem: Problem, settings: Any) -> None:
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"DEFAULT_THROTTLE_RATES": {"submit": "2/min", "read": "2/min"}}
+    narrow = program(shop, "run.cancel")
+    assert [narrow.get("/api/v1/runs").status_code for _ in range(3)] == [403, 403, 429]
+    assert [narrow.submit(JOB).status_code for _ in range(3)] == [403, 403, 429]
 
 
 def test_too_many_requests_are_told_to_wait(shop: Tenant, agent: Program, problem: Problem, settings: Any) -> None:

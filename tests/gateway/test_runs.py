@@ -1,6 +1,7 @@
 """Following runs: lists by position, events by number, cancelling."""
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -131,3 +132,29 @@ def test_task_types_tell_what_can_be_submitted(shop: Tenant, agent: Program) -> 
     shown = agent.get("/api/v1/task-types").json()["task_types"]
     assert [one["slug"] for one in shown] == [one.slug for one in expected]
     assert [one["input_schema"] for one in shown] == [one.input_schema for one in expected]
+
+
+def test_the_answer_about_a_run_waits_for_its_end(shop: Tenant, agent: Program, settings: Any) -> None:
+    run = agent.submit(JOB)["Location"]
+    went_on = agent.get(f"{run}?wait=1")
+    assert (went_on.status_code, went_on.json()["status"], went_on["Retry-After"]) == (200, "queued", "1")
+    assert "Retry-After" not in agent.get(run)
+    settings.API_MAX_WAITERS = 0
+    began = monotonic()
+    assert agent.get(f"{run}?wait=30")["Retry-After"] == "1"
+    with tenant_scope(shop):
+        drive(UUID(run.rpartition("/")[2]))
+    settings.API_MAX_WAITERS = 1
+    ended = agent.get(f"{run}?wait=30")
+    assert (ended.json()["status"], "Retry-After" in ended) == ("succeeded", False)
+    assert monotonic() - began < 20, "neither without a seat nor after the end is anything waited for"
+
+
+@pytest.mark.parametrize("query", ["wait=31", "wait=-1", "wait=soon", "wait=1&wait=2", "later=1"])
+def test_a_wait_for_a_run_has_bounds(agent: Program, problem: Any, query: str) -> None:
+    run = agent.submit(JOB)["Location"]
+    problem(agent.get(f"{run}?{query}"), 400, "invalid_parameter")
+
+
+def test_nobody_waits_for_a_run_of_somebody_else(agent: Program, stranger: Program, problem: Any) -> None:
+    problem(stranger.get(f"{agent.submit(JOB)['Location']}?wait=30"), 404, "not_found")

@@ -168,9 +168,11 @@ def test_a_run_that_no_budget_covers_is_refused_with_the_budget_and_when_it_rene
     with tenant_scope(shop):
         budget(Measure.RUNS, 1)
     assert agent.submit(JOB, idempotency_key="first").status_code == 202
-    document = problem(agent.submit(JOB, idempotency_key="second"), 429, "budget_exceeded")
+    refused = agent.submit(JOB, idempotency_key="second")
+    document = problem(refused, 429, "budget_exceeded")
     assert "“All runs: 1 runs a day”" in document["detail"]
     assert "It renews at " in document["detail"]
+    assert 0 < int(refused["Retry-After"]) <= 24 * 60 * 60
     assert len(runs(shop)) == 1
     assert agent.submit(JOB, idempotency_key="first").status_code == 202, "asking again is not a second run"
 

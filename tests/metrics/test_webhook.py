@@ -50,6 +50,10 @@ OPEN = Target("hooks.example.com", 443, "/a", "93.184.215.14")
         "https://hooks.example.com:99999/",
         "https://hooks.example.com/#x",
         "https://224.0.0.1/",
+        f"https://{'a' * 64}.example.com/",
+        "https://hooks..example.com/",
+        "https://hooks.example.com/für",
+        "https://b\u00fccher.example.com/",
     ],
 )
 def test_addresses_that_nothing_is_posted_to(url: str) -> None:
@@ -190,6 +194,29 @@ def test_what_fails_is_tried_again_ever_later_and_then_no_more(scoped: Tenant) -
     assert len(tries) == TRIES
     delivery.refresh_from_db()
     assert (delivery.problem, delivery.sent_at) == ("It answered 500.", None)
+
+
+def test_a_name_that_no_resolver_takes_is_refused() -> None:
+    def lookup(host: str, port: int) -> list[str]:
+        raise UnicodeError("label empty or too long")
+
+    with pytest.raises(Refused, match="cannot be found"):
+        checked("https://hooks.example.com/", lookup=lookup)
+
+
+def test_a_message_that_cannot_be_written_keeps_no_other_from_being_sent(scoped: Tenant, alice: User) -> None:
+    broken = raised()
+    letter = Delivery.objects.create(alarm=broken.alarm, user=alice, next_at=NOW)
+    Delivery.objects.filter(pk=broken.pk).update(next_at=NOW - timedelta(minutes=1))
+
+    def send(target: Target, body: bytes, headers: dict[str, str]) -> int:
+        return len("/für".encode("ascii"))
+
+    assert send_due(NOW, 9, send=send, check=lambda url: OPEN) == 1
+    broken.refresh_from_db()
+    letter.refresh_from_db()
+    assert (broken.sent_at, broken.problem) == (None, "UnicodeEncodeError")
+    assert letter.sent_at == NOW
 
 
 def test_a_name_that_moved_inside_is_not_posted_to(scoped: Tenant) -> None:

@@ -124,4 +124,4 @@ def test_the_system_check_names_what_is_missing(settings: Any, providers: Any) -
     assert [message.id for message in found] == ["agentops.model_key_missing", "agentops.model_unknown_provider"]
     settings.AGENTOPS_MODELS = []
     settings.AGENTOPS_MODEL_API_KEY = "sk-1"
-    assert [message.id for message in checks.models(None)] == ["agentops.W005"]
+    assert [message.id for message in checks.models(None)] == ["agentops.W006"]

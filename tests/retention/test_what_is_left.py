@@ -97,7 +97,9 @@ def test_the_api_says_that_it_is_gone(gone: Run, short: Tenant) -> None:
     assert (answer.status_code, answer.json()["code"]) == (410, "record_removed")
     assert "retention period had ended" in answer.json()["detail"]
     events = caller.get(f"/api/v1/runs/{gone.pk}/events")
-    assert (events.status_code, events.json()["events"]) == (200, [])
+    assert (events.status_code, events.json()["code"]) == (410, "record_removed")
+    exchange = caller.get(f"/api/v1/runs/{gone.pk}/events/1/exchange")
+    assert (exchange.status_code, exchange.json()["code"]) == (410, "record_removed")
     assert caller.get("/api/v1/runs").json()["runs"][0]["run_id"] == str(gone.pk)
 
 

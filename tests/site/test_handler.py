@@ -1,16 +1,21 @@
 """A web process answers a page in one thread, from the signal that it begins to the one that it has ended."""
 
 import asyncio
+import tempfile
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
+from django.core.handlers import asgi
 from django.core.signals import request_finished, request_started
 from django.urls import get_script_prefix
 
-from agentops.handler import TURNS, web_application
+from agentops import handler
+from agentops.handler import API_BYTES, LINGER_BYTES, PAGE_BYTES, TURNS, UPLOAD_BYTES, web_application
+from agentops.regression.recordings import MAX_BYTES as LARGEST_FILE
+from agentops.wire.parse import MAX_BYTES as LARGEST_BODY
 
 HOST = (b"host", b"localhost")
 
@@ -108,3 +113,79 @@ async def test_a_browser_that_leaves_gives_its_turn_to_the_next(held: threading.
     await asyncio.gather(*gone, return_exceptions=True)
     assert await status_of(application, "/not-there") in (302, 404)
     held.set()
+
+
+PIECE = b"x" * 65_536
+
+
+async def sent_to(path: str, pieces: int, root_path: str = "") -> tuple[int, str, int]:
+    """Send a body of so many pieces that never ends; return status, media type and how many pieces were taken."""
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": f"{root_path}{path}",
+        "root_path": root_path,
+        "query_string": b"",
+        "headers": [HOST, (b"content-type", b"application/json"), (b"content-length", str(10**12).encode())],
+    }
+    taken, told = 0, asyncio.Event()
+    answer: dict[str, Any] = {}
+
+    async def receive() -> dict[str, Any]:
+        nonlocal taken
+        if taken == pieces:
+            await told.wait()
+            return {"type": "http.disconnect"}
+        taken += 1
+        return {"type": "http.request", "body": PIECE, "more_body": True}
+
+    async def send(message: Any) -> None:
+        answer.update(message)
+        if message["type"] == "http.response.body":
+            told.set()
+
+    await asyncio.wait_for(web_application()(scope, receive, send), 20)
+    kinds = [value.decode() for name, value in answer["headers"] if name.lower() == b"content-type"]
+    return int(answer["status"]), kinds[0].partition(";")[0], taken
+
+
+@pytest.mark.django_db
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("path", "most", "status", "kind"),
+    [
+        ("/api/v1/agent/run", API_BYTES, 401, "application/problem+json"),
+        ("/api/v2", API_BYTES, 404, "application/problem+json"),
+        ("/sign-in", PAGE_BYTES, 403, "text/html"),
+        ("/t/acme/runs/imports", UPLOAD_BYTES, 302, "text/html"),
+    ],
+)
+async def test_a_body_without_end_is_neither_kept_nor_listened_to(
+    path: str, most: int, status: int, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+
+    class Counted(tempfile.SpooledTemporaryFile[bytes]):
+        def write(self, piece: Any) -> int:
+            kept.append(len(piece))
+            return super().write(piece)
+
+    for module in (handler, asgi.tempfile):  # type: ignore[attr-defined]  # whichever keeps it
+        monkeypatch.setattr(module, "SpooledTemporaryFile", Counted)
+    found = await sent_to(path, 2 * (UPLOAD_BYTES + LINGER_BYTES) // len(PIECE))
+    assert found[:2] == (status, kind)
+    assert found[2] * len(PIECE) <= most + LINGER_BYTES + len(PIECE)
+    assert sum(kept) <= most
+
+
+@pytest.mark.django_db
+@pytest.mark.asyncio
+async def test_the_bound_is_that_of_the_address_below_a_prefix() -> None:
+    status, _, taken = await sent_to("/t/acme/runs/imports", 4 * UPLOAD_BYTES // len(PIECE), "/desk")
+    assert status == 302
+    assert UPLOAD_BYTES < taken * len(PIECE) <= UPLOAD_BYTES + LINGER_BYTES + len(PIECE)
+
+
+def test_every_form_says_itself_that_a_file_is_too_large() -> None:
+    assert API_BYTES > LARGEST_BODY
+    assert UPLOAD_BYTES > LARGEST_FILE + 65_536

@@ -279,6 +279,14 @@ def test_an_owner_who_may_not_say_how_statements_are_planned_is_told_who_may(rol
     assert planned(role) == set()
 
 
+def test_an_owner_who_may_not_create_roles_is_told_the_statement_for_somebody_who_may(role: str) -> None:
+    owner, wanted = f"{role}_owner", f"{role}_wanted"
+    query(f'create role "{owner}"')
+    query(f'set local role "{owner}"')
+    with pytest.raises(CommandError, match=rf'create role "{wanted}" login nosuperuser nobypassrls .* run this again'):
+        call_command("dbrole", wanted, stdout=StringIO())
+
+
 def test_the_role_command_refuses_the_owner() -> None:
     [(owner,)] = query("select current_user")
     with pytest.raises(CommandError, match="owns"):

@@ -266,6 +266,23 @@ def test_the_command_answers_programs_and_people(tmp_path: Path) -> None:
     assert command("--published", str(path), "check")[1] == 2
 
 
+def test_a_contract_that_breaks_a_rule_is_not_published_for_good(tmp_path: Path) -> None:
+    path = tmp_path / "published.json"
+    fetch = registry.get("web.fetch", "1.0.0")
+    assert fetch is not None
+    registry.register(replace(fetch, name="lab.loose", description="No sentence"), lambda ctx, given: {})
+    try:
+        said, code = command("--published", str(path), "publish")
+    finally:
+        registry.remove("lab.loose", "1.0.0")
+    assert "not published: lab.loose 1.0.0: no_description: The description is no sentence.\n" in said
+    assert "published web.fetch 1.0.0\n" in said
+    assert code == 1
+    names = {one.tool for one in publishing.read(path)}
+    assert "web.fetch" in names
+    assert "lab.loose" not in names
+
+
 @pytest.mark.django_db
 def test_this_installation_remembers_what_it_has_run() -> None:
     publishing.record([PAY])

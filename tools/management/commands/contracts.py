@@ -20,7 +20,8 @@ class Command(BaseCommand):
 
     help = (
         "check: exit code 1 if a contract breaks a rule, is not published, or differs from what is. "
-        "publish: add new versions to the file of published versions; a published one is never replaced. "
+        "publish: add new versions that break no rule to the file of published versions; exit code 1 if one does. A "
+        "published one is never replaced. "
         "diff: say what differs between two versions, and which number has to grow. Needs no database."
     )
     requires_system_checks: list[str] = []
@@ -65,8 +66,22 @@ class Command(BaseCommand):
             raise SystemExit(1)
 
     def _publish(self, path: Path) -> None:
-        for name in publishing.write(registry.all_versions(), today=timezone.now().date().isoformat(), path=path):
+        """Publish what is in order: what is published can never be mended, only followed by another version."""
+        published = publishing.read(path)
+        known = {(one.tool, one.version) for one in published}
+        wrong = [
+            one
+            for one in problems(registry, published)
+            if one.code != "not_published" and (one.tool, one.version) not in known
+        ]
+        held_back = {(one.tool, one.version) for one in wrong}
+        ready = [one for one in registry.all_versions() if (one.name, one.version) not in held_back]
+        for name in publishing.write(ready, today=timezone.now().date().isoformat(), path=path):
             self.stdout.write(f"published {name}")
+        for one in wrong:
+            self.stdout.write(f"not published: {one.tool} {one.version}: {one.code}: {one.message}")
+        if wrong:
+            raise SystemExit(1)
 
     def _diff(self, options: dict[str, Any]) -> None:
         bodies = {one.version: one.body for one in publishing.read(options["published"]) if one.tool == options["tool"]}

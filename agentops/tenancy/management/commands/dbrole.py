@@ -56,7 +56,14 @@ class Command(BaseCommand):
             found = cursor.fetchone()
             attributes = sql.SQL("login nosuperuser nobypassrls nocreatedb nocreaterole noreplication")
             if found is None:
-                cursor.execute(sql.SQL("create role {} {}").format(role, attributes))
+                create = sql.SQL("create role {} {}").format(role, attributes)
+                cursor.execute("select rolsuper or rolcreaterole from pg_roles where rolname = current_user")
+                if not cursor.fetchone()[0]:
+                    raise CommandError(
+                        f"{owner} may not create roles. As somebody who may: {create.as_string(cursor.connection)} "
+                        "password '...'; then run this again, without RUNTIME_ROLE_PASSWORD."
+                    )
+                cursor.execute(create)
             elif found[0]:
                 # Only a superuser may write these attributes at all, so they are left alone where they are right.
                 cursor.execute(sql.SQL("alter role {} {}").format(role, attributes))
