@@ -5,7 +5,7 @@
   const LOW = 20;
 
   /* -- Moving --------------------------------------------------------------------------------------------------------- */
-  const rows = () => all("#list .row > a, .table tbody td:first-child a");
+  const rows = () => all("#list .row > a, .table tbody td:first-child a, [name=chosen]");
   let opening = 0;
   const step = (by) => {
     const list = rows();

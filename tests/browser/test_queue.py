@@ -133,11 +133,42 @@ def test_going_back_after_rejecting_several_ticks_nothing(page: Page, three: lis
     page.goto("queue/reject")
     page.get_by_role("checkbox").first.check()
     page.get_by_label("Reason").select_option("duplicate")
-    page.get_by_role("button", name="Reject what is ticked").click()
+    page.get_by_role("button", name="Reject 1").click()
     expect(page.get_by_role("status")).to_contain_text("1 of 1 rejected.")
     page.go_back()
     expect(page.get_by_role("checkbox")).to_have_count(2)
     expect(page.get_by_role("checkbox", checked=True)).to_have_count(0)
+
+
+def test_a_flood_is_rejected_by_keyboard_and_each_says_what_became_of_it(
+    page: Page, three: list[str], sam: User
+) -> None:
+    page.keyboard.press("Control+k")
+    page.get_by_role("dialog").get_by_role("combobox").fill("reject several")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Reject several")).to_be_visible()
+    boxes = page.get_by_role("checkbox")
+    page.keyboard.press("j")
+    expect(boxes.first).to_be_focused()
+    page.keyboard.press("Space")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    expect(boxes.nth(2)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(2)
+    expect(page.get_by_text("2 ticked.")).to_be_visible()
+    page.get_by_role("link", name="Tick all shown").press("Enter")
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(3)
+    lost = Proposal.objects.order_by("created_at").last()
+    assert lost is not None
+    senior = Actor("user", str(sam.pk), "sam", frozenset({"senior"}), sam.pk)
+    approve(proposal_id=lost.pk, actor=senior, version=1, digest=lost.digest)
+    page.get_by_label("Reason", exact=True).select_option("duplicate")
+    page.get_by_role("button", name="Reject 3").press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("2 of 3 rejected.")
+    told = page.get_by_role("listitem").filter(has_text="Decided meanwhile")
+    expect(told).to_contain_text("sam approved this already")
+    expect(page.get_by_text("Nothing is waiting.")).to_be_visible()
 
 
 def test_h_puts_off_and_the_row_is_no_longer_listed(page: Page, three: list[str]) -> None:

@@ -74,6 +74,23 @@ def test_approving(page: Page) -> None:
     expect(page.get_by_role("region", name="Receipt")).to_contain_text("Approved digest = executed digest")
 
 
+def test_rejecting_several_of_one_kind(page: Page) -> None:
+    for amount in (1100, 1200):
+        drive(start("goodwill-refund", {**GOODWILL, "amount_minor": amount}).id)
+    page.goto("queue?q=amount<11.50")
+    page.get_by_role("link", name="Reject several").click()
+    expect(page.get_by_role("checkbox")).to_have_count(1)
+    page.get_by_role("textbox", name="Filter").fill("tool:shop.issue_refund")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_role("link", name="Tick all shown").click()
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(2)
+    page.get_by_label("Reason").select_option("duplicate")
+    page.get_by_role("button", name="Reject what is ticked").click()
+    expect(page.get_by_role("status")).to_contain_text("2 of 2 rejected.")
+    expect(page.get_by_text("Nothing more matches this filter.")).to_be_visible()
+    assert set(Proposal.objects.values_list("status", flat=True)) == {"rejected"}
+
+
 def test_editing(page: Page) -> None:
     run = drive(start("goodwill-refund", GOODWILL).id)
     page.goto("queue")
