@@ -102,7 +102,7 @@ def test_my_page_has_my_decisions_and_takes_back_what_can_be(
     page = client.get("/t/acme/me")
     assert [one["proposal"].pk for one in page.context["decisions"]] == [proposal.pk]
     assert len(page.context["undoable"]) == 1
-    assert "has not started yet" in page.content.decode()
+    assert "not executed yet" in page.content.decode()
     client.post(page.context["undoable"][0]["undo_url"])
     again = client.get("/t/acme/me")
     assert again.context["undoable"] == []
