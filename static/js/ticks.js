@@ -1,33 +1,28 @@
-/* Ticking many: all or none in place, a range with Shift, and how many there are. Without scripts the links do it. */
+/* Ticking many: all or none, or a range with Shift; Enter ticks, and does not send the form. */
 (() => {
   "use strict";
   const { one, all } = window.desk;
-  const form = one("form[data-ticks]");
-  if (!form) return;
-  const boxes = all(".choose input", form), told = one("[data-ticked]", form), button = one("button.ink", form);
-  let last = null;
+  const form = one("form[data-ticks]"), button = one("button", form), boxes = all("[name=chosen]");
+  let last = 0;
   const tell = () => {
-    const ticked = boxes.filter((box) => box.checked).length;
-    told.textContent = ticked ? `${ticked} ticked.` : "";
-    button.textContent = ticked ? `Reject ${ticked}` : "Reject what is ticked";
+    button.textContent = `Reject ${boxes.filter((box) => box.checked).length}`;
+    button.disabled = false;
   };
+  const tick = (from, to, on) => { for (const box of boxes.slice(from, to)) box.checked = on; };
   form.addEventListener("click", (event) => {
-    const link = event.target.closest("[data-tick]");
+    const { target } = event, link = target.closest("[data-tick]"), at = boxes.indexOf(target);
     if (link) {
       event.preventDefault();
-      for (const box of boxes) box.checked = link.dataset.tick === "all";
-      window.desk.say(`${boxes.filter((box) => box.checked).length} ticked`);
-    } else if (boxes.includes(event.target)) {
-      const from = boxes.indexOf(last), to = boxes.indexOf(event.target);
-      if (event.shiftKey && from >= 0) for (const box of boxes.slice(Math.min(from, to), Math.max(from, to) + 1)) box.checked = event.target.checked;
-      last = event.target;
+      tick(0, boxes.length, link.dataset.tick === "all");
+    } else if (at >= 0) {
+      if (event.shiftKey) tick(Math.min(last, at), Math.max(last, at), target.checked);
+      last = at;
     }
     tell();
   });
-  /* Enter on a box would send the form. */
   form.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && boxes.includes(event.target)) { event.preventDefault(); event.target.click(); }
   });
-  form.addEventListener("submit", () => { setTimeout(() => { button.disabled = true; }); });
-  window.addEventListener("pageshow", () => { button.disabled = false; tell(); });
+  form.addEventListener("submit", () => { button.disabled = true; });
+  window.addEventListener("pageshow", tell);
 })();
