@@ -95,7 +95,8 @@
     const open = card(), row = open && one(`#row-${CSS.escape(open.dataset.id)}`);
     if (row?.classList.contains("gone") && open.dataset.status === "pending" && !open.dataset.told && !one("#card .htmx-request, #card.htmx-request")) {
       open.dataset.told = "yes";
-      window.desk.toast(`What is open here is no longer waiting: ${one(".fate", row)?.textContent.trim() || "it is closed"}.`);
+      window.desk.toast(`What is open here is no longer waiting: ${one(".fate", row)?.textContent.trim() || "it is closed"}.`, "error");
+      if (!one(".draft:not([hidden])")) go(one("a", row));
     }
   };
   let back = "";

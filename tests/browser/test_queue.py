@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
-from approvals.models import Proposal
-from tests.browser.conftest import OpenBrowser
-from tests.browser.desk import a_moment_later, button, live_card, read, rows
+from approvals.models import Decision, Proposal
+from tests.browser.conftest import OpenBrowser, Watch
+from tests.browser.desk import a_moment_later, button, live_card, read, rows, sign_in
 from tests.conftest import person
 from tests.deciding import approve
 from tests.shop import drive, start
@@ -217,6 +217,52 @@ def test_a_flood_is_rejected_by_keyboard_and_each_says_what_became_of_it(
     told = page.get_by_role("listitem").filter(has_text="Decided meanwhile")
     expect(told).to_contain_text("sam approved this already")
     expect(page.get_by_text("Nothing is waiting.")).to_be_visible()
+
+
+def test_what_is_typed_outlives_the_session_and_is_sent_once_one_has_signed_in_again(
+    page: Page, three: list[str], bob: User, watch: Watch
+) -> None:
+    watch.expected.append("EventSource")
+    page.keyboard.press("x")
+    page.get_by_label("Reason", exact=True).select_option("wrong_amount")
+    note = page.locator("#reject").get_by_label("Note")
+    note.fill("Twice as much as the order.")
+    page.context.clear_cookies()
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("alert")).to_contain_text("You are signed out, and nothing was decided.")
+    other = page.context.new_page()
+    sign_in(other, bob)
+    expect(other.get_by_role("heading", name="Where do you work now?")).to_be_visible()
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("alert")).to_contain_text("You have signed in anew since.")
+    expect(note).to_have_value("Twice as much as the order.")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("status").filter(has_text="Rejected.")).to_be_visible()
+    assert Decision.objects.get().note == "Twice as much as the order."
+
+
+def test_an_approval_whose_answer_is_lost_shows_what_became_of_it_and_can_be_taken_back(
+    page: Page, three: list[str], settings: Any, watch: Watch
+) -> None:
+    watch.expected.append("htmx:sendError|htmx:afterRequest|ERR_FAILED")
+    settings.RELEASE_DELAYS_S = (600, 600, 600, 600)
+    rows(page).nth(0).click()
+    read(page)
+
+    def lose(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route("**/decide", lose)
+    page.keyboard.press("a")
+    a_moment_later(page)
+    page.keyboard.press("Enter")
+    expect(rows(page).nth(0)).to_contain_text("approved by")
+    expect(button(page, "Approve")).to_have_count(0)
+    live_card(page)
+    page.unroute("**/decide")
+    page.keyboard.press("z")
+    expect(page.get_by_role("status").filter(has_text="Taken back.")).to_be_visible()
 
 
 def test_h_puts_off_and_the_row_is_no_longer_listed(page: Page, three: list[str]) -> None:

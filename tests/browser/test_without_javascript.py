@@ -12,6 +12,7 @@ from agentops.wire.parse import JSONObject
 from approvals.models import Proposal
 from tests.browser.conftest import OpenBrowser
 from tests.browser.desk import button, rows, sign_in
+from tests.conftest import PASSWORD
 from tests.shop import drive, only_proposal, start
 from tools.backoffice.models import Refund, Ticket
 
@@ -89,6 +90,20 @@ def test_rejecting_several_of_one_kind(page: Page) -> None:
     expect(page.get_by_role("status")).to_contain_text("2 of 2 rejected.")
     expect(page.get_by_text("Nothing more matches this filter.")).to_be_visible()
     assert set(Proposal.objects.values_list("status", flat=True)) == {"rejected"}
+
+
+def test_a_form_of_a_session_that_ran_out_leads_back_to_its_card(page: Page, bob: User) -> None:
+    drive(start("goodwill-refund", GOODWILL).id)
+    card = f"proposals/{Proposal.objects.get().pk}"
+    page.goto(card)
+    page.context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Claim").click()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing of it was recorded.")
+    page.get_by_label("Email").fill(bob.email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("article")).to_contain_text("Nobody has taken this.")
+    assert page.url.endswith(card)
 
 
 def test_editing(page: Page) -> None:
