@@ -11,6 +11,7 @@ from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.mail import EmailMessage
+from django.http import HttpRequest
 from django.urls import reverse
 
 log = logging.getLogger(__name__)

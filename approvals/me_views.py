@@ -1,6 +1,6 @@
 """One person's own page: what they decided, what they can still take back, what they want, and when they are away."""
 
-from typing import Any, Final
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth import get_user_model
@@ -12,34 +12,18 @@ from django.views.decorators.http import require_POST, require_safe
 
 from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
-from agentops.engine.transitions import CallState
 from agentops.runs.models import ToolCall
 from agentops.runs.pages import unstored
 from agentops.tenancy.access import can, require, roles_with
 from agentops.tenancy.models import Membership
 from agentops.tenancy.requests import TenantRequest
+from approvals.afterwards import afterwards
 from approvals.forms import AbsenceForm, PreferenceForm
 from approvals.models import Absence, Decision, Handling, Preference
 from approvals.opening import person_of
 from approvals.release import may_take_back
 
 SHOWN = 50
-
-BECAME: Final = {
-    CallState.SELECTED: "waits for a decision",
-    CallState.PROPOSED: "waits for a decision",
-    CallState.DENIED: "denied by a rule",
-    CallState.GRANTED: "has not started yet",
-    CallState.REJECTED: "not executed",
-    CallState.EXPIRED: "not executed, nobody answered",
-    CallState.WITHDRAWN: "withdrawn, not executed",
-    CallState.EXECUTING: "is being executed",
-    CallState.RETRYING: "failed, is tried again",
-    CallState.SUCCEEDED: "executed",
-    CallState.FAILED: "failed",
-    CallState.UNKNOWN: "nobody knows whether it happened",
-}
-"""What became of a call that somebody decided, in words."""
 
 
 @require_safe
@@ -125,7 +109,8 @@ def _page(
     rows = list(found)
     calls = ToolCall.objects.filter(run_id__in={row.proposal.run_id for row in rows})
     became = {
-        (call.run_id, call.call_id): BECAME[CallState(call.state)] for call in calls.only("run", "call_id", "state")
+        (call.run_id, call.call_id): afterwards(call.state, call.code)
+        for call in calls.only("run", "call_id", "state", "code")
     }
     decisions: list[dict[str, Any]] = []
     for row in rows:

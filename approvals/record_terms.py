@@ -1,4 +1,4 @@
-"""What the human side adds to what events are found by: whose proposal it is about, and what the tool gave back."""
+"""What the human side adds to what events are found by: whose proposal it is, what a call names, what came back."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -24,7 +24,7 @@ def describe(events: Sequence[Recorded]) -> list[list[str]]:
     proposals = _proposals(events)
     writes = _writes(events)
     covered = _covered(writes)
-    return [[*_of_proposal(event, proposals), *_of_call(event, writes, covered)] for event in events]
+    return [[*_of_proposal(event, proposals), *_named(event), *_of_call(event, writes, covered)] for event in events]
 
 
 def _proposals(events: Sequence[Recorded]) -> dict[str, dict[str, Any]]:
@@ -63,6 +63,14 @@ def _covered(writes: set[Call]) -> set[Call]:
         return set()
     used = Grant.objects.filter(run_id__in={run for run, _ in writes}, consumed_at__isnull=False)
     return writes & set(used.values_list("run_id", "call_id"))
+
+
+def _named(event: Recorded) -> Iterator[str]:
+    """Yield what a call that changes something names, such as an order, as planned and as a person changed it."""
+    chosen = event.type == "call.selected" and event.data.get("effect") != Effect.READ.value
+    if chosen or event.type == "proposal.decided":
+        for text in list(_texts(event.data.get("arguments")))[:MOST_REFERENCES]:
+            yield term("ref", text)
 
 
 def _of_call(event: Recorded, writes: set[Call], covered: set[Call]) -> Iterator[str]:

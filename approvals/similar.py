@@ -13,6 +13,7 @@ from agentops.engine.transitions import CallState
 from agentops.runs.models import ToolCall
 from agentops.wire.money import format_money
 from agentops.wire.parse import JSON, JSONObject
+from approvals.afterwards import afterwards
 from approvals.facets import Facets, distance
 from approvals.history import Past, decided_before
 from approvals.kinds import kinds_of
@@ -23,17 +24,6 @@ from tools.contracts import ToolContract
 SHOWN: Final = 5
 _MOST_DIFFERENCES: Final = 4
 _MOST_CHARS: Final = 60
-
-AFTERWARDS: Final[Mapping[str, str]] = {
-    CallState.SUCCEEDED.value: "executed",
-    CallState.FAILED.value: "failed",
-    CallState.UNKNOWN.value: "nobody knows whether it happened",
-    CallState.EXECUTING.value: "executing",
-    CallState.RETRYING.value: "failed, and is tried again",
-    CallState.GRANTED.value: "not executed yet",
-    CallState.WITHDRAWN.value: "never executed",
-    CallState.EXPIRED.value: "never executed",
-}
 
 
 def similar_to(proposal: Proposal, contract: ToolContract | None) -> list[dict[str, Any]]:
@@ -83,17 +73,9 @@ def _row(one: Proposal, now: Proposal, contract: ToolContract) -> dict[str, Any]
         "at": one.decided_at,
         "band": one.risk_band,
         "score": one.risk_score,
-        "afterwards": _afterwards(one),
+        "afterwards": afterwards(getattr(one, "became", "") or CallState.GRANTED, getattr(one, "code", "") or ""),
         "differs": _differences(one.argument_values, now.argument_values, contract),
     }
-
-
-def _afterwards(one: Proposal) -> str:
-    if one.status != Status.APPROVED:
-        return "nothing was executed"
-    words = AFTERWARDS.get(getattr(one, "became", "") or "", "not executed yet")
-    code = getattr(one, "code", "") or ""
-    return f"{words}: {code}" if code and words == "failed" else words
 
 
 def _differences(then: JSONObject, now: JSONObject, contract: ToolContract) -> list[dict[str, str]]:

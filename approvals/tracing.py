@@ -53,8 +53,8 @@ class Traced:
 def trace(text: str) -> list[Traced]:
     """Return the calls that an id, a digest or a reference of the open tenant scope stands for, 10 at most.
 
-    Known are ids of runs, proposals and permissions, digests (12 digits or more), idempotency keys, and what tools gave
-    back when they changed something. A run stands for its calls that change something.
+    Known are ids of runs, proposals and permissions, digests (12 digits or more), idempotency keys, what calls that
+    change something name (an order) and what tools gave back for them. A run stands for such calls of it.
     """
     asked = text.strip()[:LONGEST]
     if not asked:

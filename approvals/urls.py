@@ -4,6 +4,7 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from approvals import (
+    bulk_views,
     claim_views,
     contract_views,
     decision_views,
@@ -60,7 +61,7 @@ urlpatterns = [
     path("proposals/<uuid:pk>/undo", decision_views.undo, name="undo"),
     path("proposals/<uuid:pk>/escalate", handling_views.escalate, name="escalate"),
     path("proposals/<uuid:pk>/extend", handling_views.extend, name="extend"),
-    path("queue/reject", handling_views.reject_many, name="reject_many"),
+    path("queue/reject", bulk_views.reject_many, name="reject_many"),
     path("audit/trace", trace_views.trace_page, name="audit_trace"),
     path("escalations", handling_views.escalations, name="escalations"),
     path("me", me_views.me, name="me"),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit, urlunsplit
 
 from django.conf import settings
 from django.contrib import messages
@@ -9,6 +10,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import get_script_prefix, set_script_prefix
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from agentops.factors import has_factor
 from agentops.proving import authenticated_at
@@ -47,7 +49,7 @@ class TenantMiddleware:
         if path is None:
             return self.get_response(request)
         if not request.user.is_authenticated:
-            return redirect_to_login(request.get_full_path(), str(settings.LOGIN_URL))
+            return _to_sign_in(request, path["slug"])
         member = membership_of(request.user, path["slug"]) if _SLUG.match(path["slug"]) else None
         if member is None:
             raise Http404
@@ -72,3 +74,19 @@ class TenantMiddleware:
         # One tenant's page must not come back from a cache for the next person at this screen.
         response.headers.setdefault("Cache-Control", "private, no-store")
         return response
+
+
+def _to_sign_in(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """Send somebody to the sign-in page, which leads back to a page: what only takes forms is none.
+
+    A form that comes when its session has run out is lost; its person is told so.
+    """
+    if request.method in ("GET", "HEAD"):
+        return redirect_to_login(request.get_full_path(), str(settings.LOGIN_URL))
+    sent_from = request.headers.get("Referer", "")
+    ours = url_has_allowed_host_and_scheme(sent_from, {request.get_host()}, require_https=request.is_secure())
+    page = urlsplit(sent_from)
+    back = urlunsplit(("", "", page.path, page.query, "")) if ours and _TENANT_PATH.fullmatch(page.path) else ""
+    if "HX-Request" not in request.headers:
+        messages.error(request, "You were signed out before this was sent. Nothing of it was recorded.")
+    return redirect_to_login(back or f"{get_script_prefix()}{PATH[1:]}{slug}/", str(settings.LOGIN_URL))

@@ -19,7 +19,7 @@ from approvals.blanks import Blanks, Pieces, filled_in
 register = template.Library()
 
 _BLANKS: Final = Blanks("csrf", "path")
-_TOLD: Final = ("q", "saveable", "may_share")
+_TOLD: Final = ("q", "saveable", "may_share", "may_serve")
 
 
 @lru_cache(512)

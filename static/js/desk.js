@@ -74,12 +74,23 @@ window.desk = (() => {
   });
   on("afterRequest", (event) => event.detail.target?.removeAttribute("aria-busy"));
   on("beforeSwap", (event) => {
-    const { xhr } = event.detail;
+    const { xhr, requestConfig } = event.detail;
     if (!/^\s*<!doctype/i.test(xhr.responseText)) return;
     event.detail.shouldSwap = false;
-    if (xhr.status < 400) location.assign(xhr.responseURL);
-    else toast(`The server refused this (${xhr.status}). Nothing was decided.`, "error");
+    if (xhr.status >= 400) {
+      toast(`The server refused this (${xhr.status}). Nothing was decided.`, "error");
+      if (one("[data-old-form]", page(xhr.responseText))) renew();
+    } else if (requestConfig.verb === "post" && new URL(xhr.responseURL).pathname === "/sign-in") {
+      toast("You are signed out, and nothing was decided. Sign in in another tab, then send this again.", "error");
+    } else location.assign(xhr.responseURL);
   });
+  /* Whoever has signed in anew has another token: what is typed here can be sent with that. */
+  const renew = async () => {
+    const name = "[name=csrfmiddlewaretoken]", read = card() && await fragment(card().dataset.url, "card"), token = read && one(name, read);
+    if (!token) return;
+    for (const field of all(name)) field.value = token.value;
+    toast("You have signed in anew since. Nothing was decided: send this again.", "error");
+  };
   on("responseError", (event) => toast(`The server failed (${event.detail.xhr.status}). Look at the history before you try again.`, "error"));
   on("sendError", () => toast("The server cannot be reached. Look at the history before you try again.", "error"));
   // The same field stands in several panels, of which one is open; a group of choices takes no focus, its choices do.

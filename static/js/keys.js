@@ -92,7 +92,7 @@
     }
     const graph = event.getModifierState("AltGraph");
     const held = graph ? "" : `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${event.altKey ? "Alt+" : ""}`;
-    if (!held && target.closest?.("input, select, textarea, [contenteditable]")) return;
+    if (!held && target.closest?.("input:not([name=chosen]), select, textarea, [contenteditable]")) return;
     if (target.closest?.("dialog[open], .menu[open]")) return;
     if (!held && key === "Enter" && one("[data-armed]")) {
       event.preventDefault();

@@ -5,7 +5,7 @@
   const LOW = 20;
 
   /* -- Moving --------------------------------------------------------------------------------------------------------- */
-  const rows = () => all("#list .row > a, .table tbody td:first-child a");
+  const rows = () => all("#list .row > a, .table tbody td:first-child a, [name=chosen]");
   let opening = 0;
   const step = (by) => {
     const list = rows();
@@ -15,8 +15,10 @@
     const next = list[Math.min(Math.max(current + by, 0), list.length - 1)];
     next.focus();
     clearTimeout(opening);
-    if (wide.matches && next.hasAttribute("hx-get")) opening = setTimeout(() => next.click(), 120);
+    if (wide.matches && next.hasAttribute("hx-get")) opening = setTimeout(() => go(next), 120);
   };
+  let quiet = false; // leaves no place in the history
+  const go = (row) => { quiet = true; row?.click(); quiet = false; };
   const mark = () => {
     const id = card()?.dataset.id;
     for (const row of all("#list .row")) row.toggleAttribute("aria-current", row.dataset.id === id);
@@ -29,7 +31,7 @@
     if (target?.id === "queue-pane") { settle(); return; }
     if (target?.id === "more" || !one("#list")) return;
     if (target?.id !== "card" && !elt?.closest?.("#card")) return;
-    const from = requestConfig?.elt, before = requestConfig?.before;
+    const before = requestConfig?.before;
     if (/\/decide$/.test(requestConfig?.path || "") && before && (card()?.dataset.id !== before || card()?.dataset.status !== "pending")) {
       one(`#row-${CSS.escape(before)}`)?.remove();
       window.desk.own.add(before);
@@ -37,24 +39,40 @@
     }
     mark();
     if (/\/undo$/.test(requestConfig?.path || "") && card()) { back = card().dataset.id; window.desk.own.delete(back); check(); }
-    if (card()) {
+    const id = card()?.dataset.id, row = requestConfig?.elt?.closest?.(".row");
+    if (id) {
       const address = new URL(location.href);
-      address.searchParams.set("open", card().dataset.id);
-      history.replaceState(history.state, "", address);
+      address.searchParams.set("open", id);
+      if (id !== before) address.hash = "";
+      history[row && id !== before && !requestConfig.quiet ? "pushState" : "replaceState"](history.state, "", address);
     }
-    if (from?.closest?.(".row")) { const pane = one(".work-pane"); if (pane) pane.scrollTop = 0; }
+    if (row) one(".work-pane")?.scrollTo(0, 0);
   });
-  on("configRequest", (event) => { event.detail.before = card()?.dataset.id; });
+  on("configRequest", (event) => { Object.assign(event.detail, { before: card()?.dataset.id, quiet }); });
   const settle = () => {
     fresh = null;
     mark();
+    line = asked("q");
     const id = card()?.dataset.id;
-    if (wide.matches && !one("#list [aria-current]") && (!id || one("#card").dataset.status !== "pending" || rows().length)) rows()[0]?.click();
+    if (wide.matches && !one("#list [aria-current]") && (!id || one("#card").dataset.status !== "pending" || rows().length)) go(rows()[0]);
     say(`${one("[data-count=pending]")?.textContent} waiting, ${all("#list .row").length} shown`);
   };
   const refill = () => {
     if (all("#list .row:not(.gone)").length < LOW) one("#more a")?.click();
   };
+
+  /* -- Back and forward: to the card that was open; another list is read anew ------------------------------------------- */
+  const asked = (name) => new URL(location.href).searchParams.get(name) || "";
+  const first = asked("open") ? "" : card()?.dataset.id;
+  let line = asked("q");
+  window.addEventListener("popstate", (event) => {
+    if (!one("#list")) return;
+    event.stopImmediatePropagation();
+    const id = asked("open") || first, row = one(`#row-${CSS.escape(id)} > a`);
+    if (asked("q") === line && id === card()?.dataset.id) return;
+    if (asked("q") === line && row) { row.focus(); go(row); } else location.reload();
+  });
+  if (wide.matches) mark();
 
   /* -- What changed: read from the list itself; rows change in place, and never move by themselves --------------------- */
   let fresh = null;
@@ -77,7 +95,8 @@
     const open = card(), row = open && one(`#row-${CSS.escape(open.dataset.id)}`);
     if (row?.classList.contains("gone") && open.dataset.status === "pending" && !open.dataset.told && !one("#card .htmx-request, #card.htmx-request")) {
       open.dataset.told = "yes";
-      window.desk.toast(`What is open here is no longer waiting: ${one(".fate", row)?.textContent.trim() || "it is closed"}.`);
+      window.desk.toast(`What is open here is no longer waiting: ${one(".fate", row)?.textContent.trim() || "it is closed"}.`, "error");
+      if (!one(".draft:not([hidden])")) go(one("a", row));
     }
   };
   let back = "";

@@ -8,15 +8,13 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from agentops import clock
-from agentops.audit.models import Event
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.wire.ids import uuid7
 from approvals import ladder
-from approvals.models import Absence, BandRule, Decision, Preference, Proposal
+from approvals.models import Absence, BandRule, Preference, Proposal
 from approvals.release import Undone, undo
-from approvals.risk import Band
 from approvals.services import Decided
 from tests.approvals.conftest import Desk
 from tests.conftest import person
@@ -90,62 +88,6 @@ def test_an_admin_neither_escalates_nor_extends(
         assert admin.post(f"/t/acme/proposals/{proposal.pk}/{what}", {"reason": "Because I say so"}).status_code == 403
 
 
-# --- rejecting several -----------------------------------------------------------------------------------------------
-
-
-def test_what_is_ticked_is_rejected_with_one_reason_and_each_says_what_became_of_it(
-    desk: Desk, client: Client, sam: User, actors: Callable[[User], Actor]
-) -> None:
-    three = [later(desk.propose()) for _ in range(3)]
-    lost = three[2]
-    approve(proposal_id=lost.pk, actor=actors(sam), version=1, digest=lost.digest)
-    page = client.get("/t/acme/queue/reject").content.decode()
-    assert page.count('name="chosen"') == 2
-    chosen = [row(one) for one in three] + [f"{uuid7()}:1:{'0' * 64}"]
-    answer = client.post("/t/acme/queue/reject", {"chosen": chosen, "reason_code": "duplicate", "note": "Twice."})
-    assert answer.status_code == 200
-    told = answer.content.decode()
-    assert "2 of 4 rejected." in told
-    assert "sam approved this already" in told
-    assert "There is no such proposal." in told
-    assert Decision.objects.filter(verdict="reject", note="Twice.").count() == 2
-    assert Event.objects.filter(type="proposal.decided").count() == 3
-
-
-@pytest.mark.parametrize(
-    "broken", [{"chosen": []}, {"reason_code": ""}, {"reason_code": "bored"}, {"chosen": ["x"]}, {"chosen": ["a:b:c"]}]
-)
-def test_what_cannot_be_read_rejects_nothing_and_keeps_the_form(
-    proposal: Proposal, client: Client, broken: dict[str, object]
-) -> None:
-    fields = {"chosen": [row(proposal)], "reason_code": "duplicate", "note": "My own words"} | broken
-    answer = client.post("/t/acme/queue/reject", fields)
-    assert answer.status_code == 422
-    assert "My own words</textarea>" in answer.content.decode()
-    assert Proposal.objects.get().status == "pending"
-
-
-def test_a_note_that_is_missing_is_asked_for_before_anything_is_rejected(
-    proposal: Proposal, desk: Desk, client: Client
-) -> None:
-    high = later(desk.propose())
-    Proposal.objects.filter(pk=high.pk).update(risk_band="high", band_rank=Band.HIGH.rank)
-    fields = {"chosen": [row(proposal), row(high)], "reason_code": "duplicate", "note": " "}
-    answer = client.post("/t/acme/queue/reject", fields)
-    assert answer.status_code == 422
-    page = answer.content.decode()
-    assert "Say in a note why" in page
-    assert page.count(" checked>") == 2, "what was ticked stays ticked"
-    assert set(Proposal.objects.values_list("status", flat=True)) == {"pending"}
-
-
-def test_a_row_that_has_changed_since_is_left_alone(proposal: Proposal, client: Client) -> None:
-    stale = f"{proposal.pk}:{proposal.version + 1}:{proposal.digest}"
-    answer = client.post("/t/acme/queue/reject", {"chosen": [stale], "reason_code": "duplicate", "note": "x"})
-    assert "0 of 1 rejected." in answer.content.decode()
-    assert Proposal.objects.get().status == "pending"
-
-
 # --- one's own page --------------------------------------------------------------------------------------------------
 
 
@@ -160,7 +102,7 @@ def test_my_page_has_my_decisions_and_takes_back_what_can_be(
     page = client.get("/t/acme/me")
     assert [one["proposal"].pk for one in page.context["decisions"]] == [proposal.pk]
     assert len(page.context["undoable"]) == 1
-    assert "has not started yet" in page.content.decode()
+    assert "not executed yet" in page.content.decode()
     client.post(page.context["undoable"][0]["undo_url"])
     again = client.get("/t/acme/me")
     assert again.context["undoable"] == []

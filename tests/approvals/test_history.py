@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
+from agentops.engine.events import CallDenied
+from agentops.engine.transitions import CallState
 from agentops.tenancy.access import Actor
 from agentops.wire.ids import uuid7
 from approvals import services
+from approvals.afterwards import afterwards
 from approvals.facets import Facets, distance, facets_of
 from approvals.history import ENOUGH, Past, decided_before, signals_of
 from approvals.signals import Signals
@@ -116,8 +119,21 @@ def test_similar_decisions_say_who_what_differs_and_what_happened(
     first, second = similar_to(desk.propose(amount_minor=4_990), registry.get("lab.refund", "1.0.0"))
     assert (first["verdict"], first["by"], first["afterwards"]) == ("Approved", "Bob", "not executed yet")
     assert first["differs"] == [{"name": "amount_minor", "then": "EUR 50.00"}]
-    assert (second["rejected"], second["reason"], second["afterwards"]) == (
-        True,
-        "Wrong amount",
-        "nothing was executed",
-    )
+    assert (second["rejected"], second["reason"], second["afterwards"]) == (True, "Wrong amount", "not executed")
+
+
+def test_what_a_rule_stopped_after_the_approval_is_not_told_as_still_to_come(
+    desk: Desk, bob: User, actors: Callable[[User], Actor]
+) -> None:
+    stopped = desk.propose(amount_minor=5_000)
+    deciding.approve(**seen(stopped, actors(bob)))
+    desk.record(stopped.run, CallDenied(stopped.call_id, "policy_denied", "The policy denies it by now."))
+    [found] = similar_to(desk.propose(amount_minor=4_990), registry.get("lab.refund", "1.0.0"))
+    assert found["afterwards"] == "not executed, denied by a rule"
+
+
+@pytest.mark.parametrize("state", CallState)
+def test_there_are_words_for_whatever_became_of_a_call(state: CallState) -> None:
+    words = afterwards(state.value, "timeout")
+    assert words
+    assert words.endswith(": timeout") == (state is CallState.FAILED)

@@ -28,7 +28,7 @@ from approvals.services import reject
 from approvals.tracing import trace
 from tests.audit.conftest import append_some, unguarded
 from tests.conftest import reached_by
-from tests.deciding import approve
+from tests.deciding import approve, edit_and_approve
 from tests.shop import drive, only_proposal, open_shop, start
 from tools.backoffice.models import Refund
 
@@ -265,14 +265,33 @@ def test_a_writer_of_another_role_is_waited_for_although_what_it_does_is_hidden(
 def test_a_reference_leads_to_who_decided_and_what_ran(refunded: Run, bob: User) -> None:
     index()
     refund = Refund.objects.get()
-    reference = next(one.term for one in EventTerm.objects.filter(term__startswith="ref:")).removeprefix("ref:")
-    [one] = trace(reference.upper())
+    [one] = trace(f" {refund.ref.lower()} ")
     assert one.run == refunded
     assert one.tool == "shop.issue_refund"
     assert [(decision.user, decision.verdict) for decision in one.decisions] == [(bob, "approve")]
     assert one.match
     assert isinstance(one.arguments, dict)
     assert one.arguments["amount_minor"] == refund.amount_minor
+
+
+def test_an_order_leads_to_every_call_that_would_have_changed_something_about_it(refunded: Run, bob: User) -> None:
+    index()
+    paid = trace("a-1001")
+    assert {(one.run, one.tool, one.state) for one in paid} >= {(refunded, "shop.issue_refund", "succeeded")}
+    assert "shop.find_order" not in {one.tool for one in paid}, "what only reads has changed nothing"
+    another = drive(start("goodwill-refund", {"order_ref": "A-1002", "amount_minor": 100, "reason": "late"}).id)
+    proposal = only_proposal()
+    actor = Actor("user", str(bob.pk), "bob", frozenset({"operator"}), bob.pk)
+    edit_and_approve(
+        proposal_id=proposal.pk,
+        actor=actor,
+        version=1,
+        digest=proposal.digest,
+        arguments=proposal.argument_values | {"order_ref": "A-1003"},
+    )
+    index()
+    for order in ("A-1002", "A-1003"):
+        assert [one.run for one in trace(order)] == [another], order
 
 
 def test_ids_and_digests_are_traced_too(refunded: Run) -> None:

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
-from approvals.models import Proposal
-from tests.browser.conftest import OpenBrowser
-from tests.browser.desk import a_moment_later, button, live_card, read, rows
+from approvals.models import Decision, Proposal
+from tests.browser.conftest import OpenBrowser, Watch
+from tests.browser.desk import a_moment_later, button, live_card, read, rows, sign_in
 from tests.conftest import person
 from tests.deciding import approve
 from tests.shop import drive, start
@@ -62,6 +62,54 @@ def test_slash_filters_without_leaving_the_page_and_a_mistake_keeps_the_rows(pag
     page.get_by_role("navigation", name="Views").get_by_role("link", name="All").click()
     expect(rows(page)).to_have_count(3)
     assert page.evaluate("window.untouched")
+
+
+def test_back_and_forward_go_through_the_cards_that_were_opened_and_the_list_stays(
+    page: Page, three: list[str]
+) -> None:
+    page.evaluate("window.untouched = true")
+    for row in (1, 2):
+        rows(page).nth(row).click()
+        opened(page, three[row])
+    for sentence, go in ((three[1], page.go_back), (three[0], page.go_back), (three[1], page.go_forward)):
+        go()
+        opened(page, sentence)
+        expect(page.locator("#list [aria-current]")).to_contain_text(sentence[:16])
+        expect(page.locator("#list [aria-current] > a")).to_be_focused()
+    assert page.evaluate("window.untouched"), "the page was left"
+    assert page.url.endswith(f"open={page.get_by_role('article').get_attribute('data-id')}")
+
+
+def test_moving_through_the_list_and_deciding_leave_no_places_to_go_back_to(page: Page, three: list[str]) -> None:
+    before = page.evaluate("history.length")
+    page.keyboard.press("j")
+    opened(page, three[1])
+    page.keyboard.press("x")
+    page.get_by_label("Reason", exact=True).select_option("duplicate")
+    page.keyboard.press("Control+Enter")
+    opened(page, three[2])
+    assert page.evaluate("history.length") == before
+
+
+def test_back_from_a_filter_brings_the_list_as_it_was_and_the_keys_still_work(page: Page, three: list[str]) -> None:
+    rows(page).nth(1).click()
+    opened(page, three[1])
+    line = page.get_by_role("textbox", name="Filter")
+    line.fill("amount>12.50")
+    line.press("Enter")
+    expect(rows(page)).to_have_count(1)
+    opened(page, three[2])
+    page.go_back()
+    expect(rows(page)).to_have_count(3)
+    opened(page, three[1])
+    expect(line).to_have_value("")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys on this page")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.go_forward()
+    expect(rows(page)).to_have_count(1)
+    opened(page, three[2])
+    expect(line).to_have_value("amount>12.50")
 
 
 def test_c_claims_and_gives_back_and_the_other_desk_sees_it_in_place(
@@ -133,11 +181,88 @@ def test_going_back_after_rejecting_several_ticks_nothing(page: Page, three: lis
     page.goto("queue/reject")
     page.get_by_role("checkbox").first.check()
     page.get_by_label("Reason").select_option("duplicate")
-    page.get_by_role("button", name="Reject what is ticked").click()
+    page.get_by_role("button", name="Reject 1").click()
     expect(page.get_by_role("status")).to_contain_text("1 of 1 rejected.")
     page.go_back()
     expect(page.get_by_role("checkbox")).to_have_count(2)
     expect(page.get_by_role("checkbox", checked=True)).to_have_count(0)
+
+
+def test_a_flood_is_rejected_by_keyboard_and_each_says_what_became_of_it(
+    page: Page, three: list[str], sam: User
+) -> None:
+    page.keyboard.press("Control+k")
+    page.get_by_role("dialog").get_by_role("combobox").fill("reject several")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Reject several")).to_be_visible()
+    boxes = page.get_by_role("checkbox")
+    page.keyboard.press("j")
+    expect(boxes.first).to_be_focused()
+    page.keyboard.press("Space")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    expect(boxes.nth(2)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(2)
+    expect(page.get_by_role("button", name="Reject 2")).to_be_visible()
+    page.get_by_role("link", name="Tick all shown").press("Enter")
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(3)
+    lost = Proposal.objects.order_by("created_at").last()
+    assert lost is not None
+    senior = Actor("user", str(sam.pk), "sam", frozenset({"senior"}), sam.pk)
+    approve(proposal_id=lost.pk, actor=senior, version=1, digest=lost.digest)
+    page.get_by_label("Reason", exact=True).select_option("duplicate")
+    page.get_by_role("button", name="Reject 3").press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("2 of 3 rejected.")
+    told = page.get_by_role("listitem").filter(has_text="Decided meanwhile")
+    expect(told).to_contain_text("sam approved this already")
+    expect(page.get_by_text("Nothing is waiting.")).to_be_visible()
+
+
+def test_what_is_typed_outlives_the_session_and_is_sent_once_one_has_signed_in_again(
+    page: Page, three: list[str], bob: User, watch: Watch
+) -> None:
+    watch.expected.append("EventSource")
+    page.keyboard.press("x")
+    page.get_by_label("Reason", exact=True).select_option("wrong_amount")
+    note = page.locator("#reject").get_by_label("Note")
+    note.fill("Twice as much as the order.")
+    page.context.clear_cookies()
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("alert")).to_contain_text("You are signed out, and nothing was decided.")
+    other = page.context.new_page()
+    sign_in(other, bob)
+    expect(other.get_by_role("heading", name="Where do you work now?")).to_be_visible()
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("alert")).to_contain_text("You have signed in anew since.")
+    expect(note).to_have_value("Twice as much as the order.")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("status").filter(has_text="Rejected.")).to_be_visible()
+    assert Decision.objects.get().note == "Twice as much as the order."
+
+
+def test_an_approval_whose_answer_is_lost_shows_what_became_of_it_and_can_be_taken_back(
+    page: Page, three: list[str], settings: Any, watch: Watch
+) -> None:
+    watch.expected.append("htmx:sendError|htmx:afterRequest|ERR_FAILED")
+    settings.RELEASE_DELAYS_S = (600, 600, 600, 600)
+    rows(page).nth(0).click()
+    read(page)
+
+    def lose(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route("**/decide", lose)
+    page.keyboard.press("a")
+    a_moment_later(page)
+    page.keyboard.press("Enter")
+    expect(rows(page).nth(0)).to_contain_text("approved by")
+    expect(button(page, "Approve")).to_have_count(0)
+    live_card(page)
+    page.unroute("**/decide")
+    page.keyboard.press("z")
+    expect(page.get_by_role("status").filter(has_text="Taken back.")).to_be_visible()
 
 
 def test_h_puts_off_and_the_row_is_no_longer_listed(page: Page, three: list[str]) -> None:

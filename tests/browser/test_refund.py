@@ -245,6 +245,8 @@ def test_a_row_decided_by_somebody_else_is_struck_out_in_its_place(
     expect(mine.get_by_text("What is open here is no longer waiting")).to_be_visible()
     expect(mine.get_by_text("1 waiting")).to_be_visible()
     expect(rows(mine)).to_have_count(2)
+    expect(button(mine, "Approve")).to_have_count(0)
+    expect(mine.get_by_role("article")).to_contain_text("sam")
 
 
 # --- together -------------------------------------------------------------------------------------------------------

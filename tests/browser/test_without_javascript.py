@@ -12,6 +12,7 @@ from agentops.wire.parse import JSONObject
 from approvals.models import Proposal
 from tests.browser.conftest import OpenBrowser
 from tests.browser.desk import button, rows, sign_in
+from tests.conftest import PASSWORD
 from tests.shop import drive, only_proposal, start
 from tools.backoffice.models import Refund, Ticket
 
@@ -72,6 +73,37 @@ def test_approving(page: Page) -> None:
     assert Refund.objects.get().amount_minor == 5000
     page.goto(f"proposals/{Proposal.objects.get().pk}")
     expect(page.get_by_role("region", name="Receipt")).to_contain_text("Approved digest = executed digest")
+
+
+def test_rejecting_several_of_one_kind(page: Page) -> None:
+    for amount in (1100, 1200):
+        drive(start("goodwill-refund", {**GOODWILL, "amount_minor": amount}).id)
+    page.goto("queue?q=amount<11.50")
+    page.get_by_role("link", name="Reject several").click()
+    expect(page.get_by_role("checkbox")).to_have_count(1)
+    page.get_by_role("textbox", name="Filter").fill("tool:shop.issue_refund")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_role("link", name="Tick all shown").click()
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(2)
+    page.get_by_label("Reason").select_option("duplicate")
+    page.get_by_role("button", name="Reject what is ticked").click()
+    expect(page.get_by_role("status")).to_contain_text("2 of 2 rejected.")
+    expect(page.get_by_text("Nothing more matches this filter.")).to_be_visible()
+    assert set(Proposal.objects.values_list("status", flat=True)) == {"rejected"}
+
+
+def test_a_form_of_a_session_that_ran_out_leads_back_to_its_card(page: Page, bob: User) -> None:
+    drive(start("goodwill-refund", GOODWILL).id)
+    card = f"proposals/{Proposal.objects.get().pk}"
+    page.goto(card)
+    page.context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Claim").click()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing of it was recorded.")
+    page.get_by_label("Email").fill(bob.email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("article")).to_contain_text("Nobody has taken this.")
+    assert page.url.endswith(card)
 
 
 def test_editing(page: Page) -> None:

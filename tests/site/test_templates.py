@@ -9,6 +9,8 @@ import pytest
 from django.contrib.staticfiles import finders
 from django.template import engines
 
+from agentops.static_files import BUNDLES, spare
+
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 STYLES = sorted((ROOT / "static" / "css").glob("*.css"))
@@ -75,10 +77,12 @@ def test_reject_edit_and_approve_have_the_same_weight() -> None:
 
 def test_the_site_stays_light() -> None:
     styles = b"".join(path.read_bytes() for path in STYLES if path.name != "admin.css")
-    scripts = sum(len(gzip.compress(path.read_bytes())) for path in SCRIPTS)
+    bundle = b"\n".join(spare((ROOT / "static" / name).read_bytes()) for name in BUNDLES["js/pages.js"])
     htmx = len(gzip.compress(Path(str(finders.find("django_htmx/htmx-2.min.js"))).read_bytes()))
     assert len(gzip.compress(styles)) <= 25 * 1024
-    assert htmx + scripts <= 28 * 1024
+    assert htmx + len(gzip.compress(bundle)) <= 25_600, "what every page loads"
+    of_one_page = [path for path in SCRIPTS if f"js/{path.name}" not in BUNDLES["js/pages.js"]]
+    assert sum(len(gzip.compress(path.read_bytes())) for path in of_one_page) <= 1024
     assert sum(path.stat().st_size for path in (ROOT / "static" / "fonts").glob("*.woff2")) <= 32 * 1024
 
 

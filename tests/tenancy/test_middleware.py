@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.messages import get_messages
 from django.test import AsyncClient, Client
 from django.urls import get_script_prefix
 
@@ -30,6 +31,28 @@ def test_anonymous_people_are_sent_to_sign_in_whatever_the_slug(client: Client, 
     response = client.get(f"/t/{slug}/probe?a=b")
     assert response.status_code == 302
     assert response["Location"] == f"/sign-in?next=/t/{slug}/probe%3Fa%3Db"
+
+
+@pytest.mark.parametrize(
+    ("sent_from", "back"),
+    [
+        ("http://testserver/t/acme/queue?q=band:low", "/t/acme/queue%3Fq%3Dband%3Alow"),
+        ("http://elsewhere.example/t/acme/queue", "/t/acme/"),
+        ("http://testserver/admin", "/t/acme/"),
+        ("//testserver@evil.example/t/acme/x", "/t/acme/"),
+        ("", "/t/acme/"),
+    ],
+)
+def test_a_form_of_a_session_that_ran_out_leads_back_to_its_page_and_says_that_it_is_lost(
+    client: Client, acme: Tenant, sent_from: str, back: str
+) -> None:
+    answer = client.post("/t/acme/probe", {"note": "x"}, headers={"Referer": sent_from})
+    assert answer.headers["Location"] == f"/sign-in?next={back}"
+    [told] = get_messages(answer.wsgi_request)
+    assert "Nothing of it was recorded." in str(told)
+    quiet = Client().post("/t/acme/probe", {"note": "x"}, headers={"HX-Request": "true"})
+    assert quiet.headers["Location"] == "/sign-in?next=/t/acme/"
+    assert "messages" not in quiet.cookies
 
 
 def test_a_foreign_tenant_and_an_unknown_one_answer_alike(
