@@ -86,6 +86,18 @@ def _json(field: "models.Field[Any, Any]", row: models.Model, value: object) -> 
         return clean(field.value_to_string(row))
 
 
+def record_row(row: models.Model, change: str, *, before: JSONObject, after: JSONObject, actor: Actor) -> None:
+    """Write the event of a row that was added, changed or deleted, with the values that differ (`snapshot`)."""
+    data: JSONObject = {
+        "model": row._meta.label_lower,
+        "object": str(row),
+        "change": change,
+        "before": before,
+        "after": after,
+    }
+    record("admin.changed", data, subject=(str(row._meta.model_name), str(row.pk)), actor=actor)
+
+
 class StrictJSONField(forms.JSONField):
     """A JSON column in a form, read as strictly as everything else from outside; what was typed stays in the form."""
 
@@ -319,12 +331,4 @@ class TenantModelAdmin(_TenantOptions, _Page):
     def _record(
         self, request: HttpRequest, row: models.Model, change: str, before: JSONObject, after: JSONObject
     ) -> None:
-        data: JSONObject = {
-            "model": row._meta.label_lower,
-            "object": str(row),
-            "change": change,
-            "before": before,
-            "after": after,
-        }
-        subject = (str(row._meta.model_name), str(row.pk))
-        record("admin.changed", data, subject=subject, actor=actor_of(request))
+        record_row(row, change, before=before, after=after, actor=actor_of(request))
