@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST
 from agentops import clock
 from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import require
+from agentops.tenancy.people import called
 from agentops.tenancy.requests import TenantRequest
 from agentops.tenancy.step_up import Proof, prove
 from approvals import asking, friction, release
@@ -116,7 +117,7 @@ def ask(request: TenantRequest, pk: UUID) -> HttpResponse:
         shown = replace(draft, errors=field_errors(outcome.issues))
         return card_answer(request, now, notice, shown, status=422, sight=sight)
     if not isinstance(outcome, Asked):
-        told = answer_to(outcome, now, draft, request.actor.name)
+        told = answer_to(outcome, now, draft, called(request.user))
         return card_answer(request, now, told.notice, told.draft, status=told.status, sight=sight)
     if not is_fragment(request):
         messages.success(request, "Asked. The answer appears below as soon as it is there.")

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from agentops import clock
 from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import require
+from agentops.tenancy.people import called
 from agentops.tenancy.requests import TenantRequest
 from approvals import bulk, handling
 from approvals.answers import answer_to, headline
@@ -148,7 +149,7 @@ def _row(request: TenantRequest, proposal: Proposal | None, outcome: Any) -> dic
         return {"proposal": None, "done": False, "text": "There is no such proposal."}
     if isinstance(outcome, Decided):
         return {"proposal": proposal, "done": True, "text": headline(outcome, proposal.tool)}
-    notice = answer_to(outcome, proposal, Draft(), request.actor.name).notice
+    notice = answer_to(outcome, proposal, Draft(), called(request.user)).notice
     return {"proposal": proposal, "done": False, "text": f"{notice.title} {notice.text}".strip()}
 
 

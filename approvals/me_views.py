@@ -17,6 +17,7 @@ from agentops.runs.models import ToolCall
 from agentops.runs.pages import unstored
 from agentops.tenancy.access import ACTIONS_BY_ROLE, can, require
 from agentops.tenancy.models import Membership
+from agentops.tenancy.people import called
 from agentops.tenancy.requests import TenantRequest
 from approvals.forms import AbsenceForm, PreferenceForm
 from approvals.models import Absence, Decision, Handling, Preference
@@ -157,4 +158,4 @@ def _delegates(request: TenantRequest) -> list[tuple[int, str]]:
     roles = [role for role, actions in ACTIONS_BY_ROLE.items() if "proposal.decide" in actions]
     able = Membership.objects.filter(role__in=roles).exclude(user_id=request.actor.user_id or 0)
     people = get_user_model()._default_manager.filter(pk__in=able.values("user_id"), is_active=True)
-    return [(one.pk, one.get_full_name() or one.get_username()) for one in people.order_by("username")]
+    return [(one.pk, called(one)) for one in people.order_by("username")]

@@ -31,6 +31,7 @@ from agentops.changes.outcomes import (
 )
 from agentops.tenancy import proof
 from agentops.tenancy.access import Actor, can
+from agentops.tenancy.people import called
 from agentops.wire.parse import JSONObject, clean_text
 
 RIGHT: Final = "admin.manage"
@@ -76,7 +77,7 @@ def propose(
         except IntegrityError:
             waiting = kind.model.objects.select_related("proposed_by").filter(status=ChangeStatus.PROPOSED)
             if _one_at_a_time(kind) and (found := waiting.first()) is not None:
-                return Waiting(found.proposed_by.get_username(), found.version)
+                return Waiting(called(found.proposed_by), found.version)
     raise IntegrityError(f"no version number of {kind.subject} was free")
 
 
@@ -110,7 +111,7 @@ def decide(
         if found is None:
             return NotFound()
         if found.status != ChangeStatus.PROPOSED:
-            by = found.decided_by.get_username() if found.decided_by is not None else "nobody"
+            by = called(found.decided_by) or "nobody"
             return TooLate(by, found.status)
         own = found.proposed_by_id == actor.user_id
         if own != (verdict == "withdraw"):

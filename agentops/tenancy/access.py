@@ -38,6 +38,17 @@ ACTIONS = frozenset().union(*ACTIONS_BY_ROLE.values())
 # A token's scopes are actions. Deciding needs a person, and a token that makes tokens never expires.
 TOKEN_SCOPES = _READ | _STEP_IN | {"audit.view"}
 
+SCOPE_WORDS = {
+    "queue.view": "List the proposals that wait",
+    "proposal.view": "Read a proposal",
+    "run.view": "Read runs, with their steps and answers",
+    "run.submit": "Submit tasks",
+    "run.cancel": "Cancel runs",
+    "run.pause": "Pause runs, and resume what no person has paused",
+    "audit.view": "Read the audit trail",
+}
+"""What each scope lets a token do, for those who make one; in the order in which they are offered."""
+
 _SYSTEM_ACTIONS = ACTIONS - {"proposal.decide", "call.reconcile", "line.stop", "memory.curate", "alarm.handle"}
 
 

@@ -106,7 +106,7 @@ def test_what_is_ticked_is_rejected_with_one_reason_and_each_says_what_became_of
     assert answer.status_code == 200
     told = answer.content.decode()
     assert "2 of 4 rejected." in told
-    assert "sam approved this already" in told
+    assert "Sam approved this already" in told
     assert "There is no such proposal." in told
     assert Decision.objects.filter(verdict="reject", note="Twice.").count() == 2
     assert Event.objects.filter(type="proposal.decided").count() == 3
