@@ -119,7 +119,7 @@ def decide(
         if verdict not in _STATUS_OF:
             return Invalid({"verdict": "Choose what to do."})
         if len(note) > MAX_NOTE or (verdict == "refuse" and not note.strip()):
-            return Invalid({"note": f"Say why, in at most {MAX_NOTE} characters."})
+            return Invalid({"note": f"Say why, in at most {MAX_NOTE:,} characters."})
         if verdict == "approve" and (unproved := proof.missing(actor)) is not None:
             return unproved
         return _settle(kind, found, _STATUS_OF[verdict], clean_text(note.strip()), actor, now or clock.now())
@@ -167,7 +167,7 @@ def may_not(actor: Actor) -> Forbidden | None:
 def note_problems(note: str) -> Mapping[str, str]:
     """Say what is wrong with the note that says why."""
     if not SHORTEST_NOTE <= len(note.strip()) <= MAX_NOTE:
-        return {"note": f"Say why, in {SHORTEST_NOTE} to {MAX_NOTE} characters."}
+        return {"note": f"Say why, in {SHORTEST_NOTE} to {MAX_NOTE:,} characters."}
     return {}
 
 

@@ -10,6 +10,7 @@
 {{ when|apart }}                                      in 3 days, 2 h ago
 {% band_badge band score %}  {% band_shape band %}  {% band_tab band score %}  {% icon "queue" %}
 {% provenance_chip "untrusted" %}
+{{ tool|breakable }}                                  a name that may break behind its dots
 {{ row.proposed_by|person }}                          what a person is called
 {{ digest|words }}                                    9f27ac copper-lantern-ridge
 {% sentence parts attacked %}                         the server's sentence, values in ink
@@ -66,6 +67,13 @@ _CHIPS = {
 def inert(value: object) -> SafeString:
     """Print foreign text: escaped, with shapeless and misleading characters drawn as marks."""
     return inert_text.inert("" if value is None else str(value))
+
+
+@register.filter
+def breakable(name: object) -> SafeString:
+    """Print the name of a tool, which may go on in the next line behind a dot or an underscore."""
+    parts = [inert(part) for part in re.split(r"(?<=[._])", str(name)) if part]
+    return mark_safe("<wbr>".join(parts))  # noqa: S308 - parts are inert
 
 
 @register.filter
