@@ -141,11 +141,12 @@ def shown(proposal: Proposal, actor: Actor, now: datetime) -> dict[str, Any]:
     }
 
 
-def _people(tenant_id: int) -> list[str]:
-    key = f"deciders:{tenant_id}"
-    known: list[str] | None = cache.get(key)
+def _people(tenant_id: int) -> list[tuple[str, str]]:
+    """Return accounts and what pages call them, by account."""
+    key = f"deciders:named:{tenant_id}"
+    known: list[tuple[str, str]] | None = cache.get(key)
     if known is None:
-        known = list(deciders().values_list("username", flat=True)[:MOST_PEOPLE])
+        known = [(one.get_username(), called(one)) for one in deciders()[:MOST_PEOPLE]]
         cache.set(key, known, 60)
     return known
 
