@@ -3,12 +3,14 @@
 import re
 from typing import Any
 
+from django.apps import apps
 from django.contrib.admin import AdminSite
 from django.contrib.auth import logout
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
+from agentops.changes.models import Change, ChangeStatus
 from agentops.tenancy.access import can
 from agentops.tenancy.links import global_url
 from agentops.tenancy.scope import TenantModel
@@ -32,6 +34,19 @@ _REFERENCE = re.compile(r" \(`[^`]*`\)|`")
 def about(model: type[Model]) -> str:
     """Return what rows of a model are, in a line: the first of its docstring, without references into the code."""
     return _REFERENCE.sub("", (model.__doc__ or "").strip().partition("\n")[0])
+
+
+def waiting(person: int | None) -> dict[str, dict[str, int]]:
+    """Return what two admins have to agree on, by the name of the model: how many of the changes that wait this person
+    may decide on (`yours`), and how many they proposed (`own`). One query for each kind.
+    """
+    found = {}
+    for model in apps.get_models():
+        if issubclass(model, Change):
+            rows = model.objects.filter(status=ChangeStatus.PROPOSED).values_list("proposed_by", flat=True)
+            own = [one == person for one in rows]
+            found[str(model._meta.model_name)] = {"yours": own.count(False), "own": own.count(True)}
+    return found
 
 
 class TenantAdminSite(AdminSite):
@@ -63,6 +78,10 @@ class TenantAdminSite(AdminSite):
             kept = [one for one in app["models"] if app_label or one["model"]._meta.label not in _AGREED]
             app["models"] = [one | {"about": about(one["model"])} for one in kept]
         return sorted(found, key=lambda app: _ORDER.index(app["app_label"]) if app["app_label"] in _ORDER else -1)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Show the overview, and on top of it what waits for whom."""
+        return super().index(request, {"waiting": waiting(request.user.pk), **(extra_context or {})})
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Allow a person who may manage the tenant in the path."""

@@ -56,9 +56,23 @@ class BandRuleAdmin(TenantModelAdmin):
         ladder.forget()
 
 
+class ShiftForm(TenantModelForm):
+    """Refuses a shift that is over before it begins."""
+
+    def clean(self) -> dict[str, Any]:
+        """Compare both ends, beside the later one."""
+        cleaned = super().clean() or self.cleaned_data
+        starts, ends = cleaned.get("starts_at"), cleaned.get("ends_at")
+        if starts is not None and ends is not None and ends <= starts:
+            self.add_error("ends_at", ValidationError("It has to end after it begins.", code="no_length"))
+        return cleaned
+
+
 @admin.register(Shift)
 class ShiftAdmin(TenantModelAdmin):
     """The rota: who is reminded first, and when. Whoever is away says so on their own page."""
 
+    form = ShiftForm
     list_display = ("user", "starts_at", "ends_at")
+    list_select_related = ("user",)
     ordering = ("-ends_at",)

@@ -64,7 +64,7 @@ def unrecorded(draft: Draft) -> Answer:
 
 
 def answer_to(outcome: Outcome, now: Proposal, draft: Draft, me: str) -> Answer:
-    """Answer a verdict that closed nothing; `now` is the proposal as it is now, `me` the person's user name."""
+    """Answer a verdict that closed nothing; `now` is the proposal as it is now, `me` what the person is called."""
     match outcome:
         case Decided():
             return Answer(200, Notice("ok", headline(outcome, now.tool)), Draft())

@@ -1,4 +1,4 @@
-"""What people have asked the agent about a proposal, for its card. Pure."""
+"""What people have asked the agent about a proposal, for its card."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -6,6 +6,7 @@ from typing import Any, Final
 from agentops.engine.questions import MAX_QUESTIONS, MAX_ROUNDS
 from agentops.engine.state import Question, State
 from agentops.runs.timeline import planner_words
+from agentops.tenancy.people import by_account
 from agentops.wire.parse import JSON
 from approvals import rendering
 from approvals.models import Proposal, Status
@@ -14,12 +15,14 @@ MOST_CHANGES: Final = 20
 
 
 def questions_of(proposal: Proposal, state: State) -> list[dict[str, Any]]:
-    """Return the questions, oldest first.
+    """Return the questions, oldest first. One query for who asked, none without questions.
 
     {round, by, text, asked_at, outcome, answer, answered_by, by_plan, label, code, refused, changes [{path, text}]}:
     `outcome` is open, answered, unanswered or dropped, `label` the chip of the answer.
     """
-    return [_shown(one) for one in _asked(proposal, state)]
+    asked = _asked(proposal, state)
+    names = by_account(one.by for one in asked)
+    return [_shown(one, names.get(one.by, one.by)) for one in asked]
 
 
 def asking(proposal: Proposal, state: State) -> dict[str, Any]:
@@ -36,11 +39,11 @@ def _asked(proposal: Proposal, state: State) -> tuple[Question, ...]:
     return call.questions if call is not None and call.proposal_id == str(proposal.pk) else ()
 
 
-def _shown(one: Question) -> dict[str, Any]:
+def _shown(one: Question, by: str) -> dict[str, Any]:
     by_plan = not one.answered_by.startswith("model:")
     return {
         "round": one.round,
-        "by": one.by,
+        "by": by,
         "text": one.text,
         "asked_at": one.asked_at,
         "outcome": one.outcome,

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods
 
 from agentops.runs.pages import unstored
 from agentops.tenancy.access import require
+from agentops.tenancy.people import called
 from agentops.tenancy.requests import TenantRequest
 from approvals import bulk, selectors
 from approvals.answers import answer_to, headline
@@ -75,7 +76,7 @@ def reject_many(request: TenantRequest) -> HttpResponse:
         retry=said["retry"] != "no",
     )
     found = Proposal.objects.in_bulk([one.proposal_id for one, _ in told])
-    fates = [_fate(found.get(one.proposal_id), outcome, request.actor.name) for one, outcome in told]
+    fates = [_fate(found.get(one.proposal_id), outcome, called(request.user)) for one, outcome in told]
     return _offer(request, asked, draft, fates=fates, status=200)
 
 

@@ -16,6 +16,7 @@ from agentops.engine.transitions import CallState
 from agentops.runs.recording import stream_of
 from agentops.runs.timeline import Told, tell
 from agentops.tenancy.access import Actor, can
+from agentops.tenancy.people import called
 from agentops.tenancy.prepared import along
 from approvals import claims, freezing, policies
 from approvals.arguments import arguments_of
@@ -180,4 +181,4 @@ def _several_wait(told: Told) -> bool:
 
 
 def _name(user: Any) -> str:
-    return "" if user is None else user.get_full_name() or user.get_username()
+    return called(user)

@@ -21,10 +21,11 @@ from agentops import clock
 from agentops.audit.services import record_in_tenant_stream
 from agentops.tenancy.access import SYSTEM, Actor, can, roles_with
 from agentops.tenancy.models import Membership
+from agentops.tenancy.people import account_of, called, with_id
 from agentops.wire.parse import JSON, clean_text
 from approvals.filters import Filters
 from approvals.models import Proposal, Skip, SkipReason, Status
-from approvals.opening import leased_by_another, name_of, person_of
+from approvals.opening import leased_by_another, person_of
 from approvals.selectors import free_for, in_order
 
 RIGHT: Final = "proposal.decide"
@@ -127,11 +128,11 @@ def shown(proposal: Proposal, actor: Actor, now: datetime) -> dict[str, Any]:
     ours = (leased and mine) or (pending and me is not None and proposal.assigned_to_id == me)
     return {
         "may": may,
-        "leased": {"by": _called(proposal.leased_by), "until": lease, "mine": mine} if leased else None,
-        "assigned": {"to": _called(proposal.assigned_to), "mine": proposal.assigned_to_id == me} if assigned else None,
+        "leased": {"by": called(proposal.leased_by), "until": lease, "mine": mine} if leased else None,
+        "assigned": {"to": called(proposal.assigned_to), "mine": proposal.assigned_to_id == me} if assigned else None,
         "free": not (leased or assigned or held),
         "taken": (leased or assigned) and not ours,
-        "held": {"by": _called(proposal.held_by), "until": hold_ends, "note": proposal.held_note} if held else None,
+        "held": {"by": called(proposal.held_by), "until": hold_ends, "note": proposal.held_note} if held else None,
         "served": leased and mine and proposal.served_at is not None,
         "mine": ours,
         "people": _people(proposal.tenant_id) if may else (),
@@ -140,15 +141,12 @@ def shown(proposal: Proposal, actor: Actor, now: datetime) -> dict[str, Any]:
     }
 
 
-def _called(user: User | None) -> str:
-    return user.get_username() if user is not None else ""
-
-
-def _people(tenant_id: int) -> list[str]:
-    key = f"deciders:{tenant_id}"
-    known: list[str] | None = cache.get(key)
+def _people(tenant_id: int) -> list[tuple[str, str]]:
+    """Return accounts and what pages call them, by account."""
+    key = f"deciders:named:{tenant_id}"
+    known: list[tuple[str, str]] | None = cache.get(key)
     if known is None:
-        known = list(deciders().values_list("username", flat=True)[:MOST_PEOPLE])
+        known = [(one.get_username(), called(one)) for one in deciders()[:MOST_PEOPLE]]
         cache.set(key, known, 60)
     return known
 
@@ -174,9 +172,9 @@ def claim(*, proposal_id: UUID, actor: Actor, reason: str = "", now: datetime | 
         row = _open_row(proposal_id)
         if isinstance(row, Closed):
             return row
-        taken = taken_by_another(row, actor, moment)
+        taken, holder = taken_by_another(row, actor, moment), row.leased_by_id
         if taken is None and row.assigned_to_id not in (None, actor.user_id):
-            taken = Taken(name_of(row.assigned_to_id), None)
+            taken, holder = Taken(with_id(row.assigned_to_id), None), row.assigned_to_id
         if taken is not None and not said:
             return taken
         if taken is not None and (issue := _reason_issue(said)) is not None:
@@ -186,7 +184,7 @@ def claim(*, proposal_id: UUID, actor: Actor, reason: str = "", now: datetime | 
             return _claim_again(proposal_id)
         data: dict[str, JSON] = {"until": until.isoformat()}
         if taken is not None:
-            data |= {"from": taken.by, "reason": said}
+            data |= {"from": account_of(holder), "reason": said}
         _record("proposal.taken_over" if taken is not None else "proposal.claimed", row, data, actor)
     return Done(row.pk, until)
 
@@ -243,11 +241,11 @@ def assign(*, proposal_id: UUID, actor: Actor, to: str, reason: str = "", now: d
         row = _open_row(proposal_id)
         if isinstance(row, Closed):
             return row
-        others = taken_by_another(row, actor, moment)
+        others, holder = taken_by_another(row, actor, moment), row.leased_by_id
         if others is not None and row.leased_by_id == person.pk:
             others = None
         if others is None and row.assigned_to_id not in (None, actor.user_id, person.pk):
-            others = Taken(name_of(row.assigned_to_id), None)
+            others, holder = Taken(with_id(row.assigned_to_id), None), row.assigned_to_id
         if others is not None and not said:
             return others
         if others is not None and (issue := _reason_issue(said)) is not None:
@@ -259,7 +257,7 @@ def assign(*, proposal_id: UUID, actor: Actor, to: str, reason: str = "", now: d
         if said:
             data["reason"] = said[:MAX_NOTE]
         if others is not None:
-            data["from"] = others.by
+            data["from"] = account_of(holder)
         _record("proposal.assigned", row, data, actor)
     return Done(row.pk)
 
@@ -413,7 +411,7 @@ def _claim_again(proposal_id: UUID) -> Outcome:
         return row
     holder = row.leased_by_id or row.assigned_to_id
     return (
-        Taken(name_of(holder), row.leased_until) if holder is not None else Refused("", "It has changed; look again.")
+        Taken(with_id(holder), row.leased_until) if holder is not None else Refused("", "It has changed; look again.")
     )
 
 

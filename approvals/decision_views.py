@@ -15,6 +15,7 @@ from agentops import clock
 from agentops.proving import proved
 from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import require
+from agentops.tenancy.people import called
 from agentops.tenancy.requests import TenantRequest
 from agentops.tenancy.step_up import Proof, prove, refusal
 from approvals import asking, friction, release
@@ -118,7 +119,7 @@ def ask(request: TenantRequest, pk: UUID) -> HttpResponse:
         shown = replace(draft, errors=field_errors(outcome.issues))
         return card_answer(request, now, notice, shown, status=422, sight=sight)
     if not isinstance(outcome, Asked):
-        told = answer_to(outcome, now, draft, request.actor.name)
+        told = answer_to(outcome, now, draft, called(request.user))
         return card_answer(request, now, told.notice, told.draft, status=told.status, sight=sight)
     if not is_fragment(request):
         messages.success(request, "Asked. The answer appears below as soon as it is there.")

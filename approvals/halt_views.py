@@ -13,6 +13,7 @@ from agentops.halts.models import Halt, Scope
 from agentops.runs.forms import STATES
 from agentops.runs.pages import unstored
 from agentops.tenancy.access import can, require
+from agentops.tenancy.people import called
 from agentops.tenancy.requests import TenantRequest
 from approvals import halting
 from approvals.forms import PauseForm, StopForm
@@ -138,10 +139,10 @@ def _row(request: TenantRequest, halt: Halt) -> dict[str, Any]:
         "what": Scope(halt.scope).label,
         "label": halt.label if halt.scope != Scope.TENANT else "",
         "reason": halt.reason,
-        "by": halt.started_by.get_full_name() or halt.started_by.get_username(),
+        "by": called(halt.started_by),
         "at": halt.started_at,
         "lift_url": reverse("stop_lift", args=[halt.pk]),
-        "lifted_by": (halt.lifted_by.get_full_name() or halt.lifted_by.get_username()) if halt.lifted_by else "",
+        "lifted_by": called(halt.lifted_by),
         "lifted_at": halt.lifted_at,
         "lasted": halt.lifted_at - halt.started_at if halt.lifted_at else None,
         "lift_reason": halt.lift_reason,

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import F, Q
 
@@ -28,6 +29,7 @@ from agentops.runs.models import Run, TaskType, ToolCall
 from agentops.runs.recording import record_outside, state_of
 from agentops.tenancy.access import SYSTEM, Actor, can
 from agentops.tenancy.models import Membership, ServiceToken
+from agentops.tenancy.people import called
 from agentops.tenancy.scope import current_tenant_id
 from agentops.wire.parse import clean_text
 from approvals.freezing import catch_up, end_of_pause, reach, usable, work_of
@@ -124,7 +126,7 @@ def targets() -> list[Target]:
     (`find_target`), and so is every run; to list those would be to read all runs.
     """
     kinds = TaskType.objects.order_by("name", "pk").values_list("pk", "name")
-    people = Membership.objects.order_by().values_list("user_id", "user__username").distinct()
+    people = User.objects.filter(pk__in=Membership.objects.values("user")).order_by("username")
     return [
         Target(Scope.TENANT, "", Scope.TENANT.label),
         *(Target(Scope.TASK_TYPE, str(pk), name) for pk, name in kinds),
@@ -133,7 +135,7 @@ def targets() -> list[Target]:
             Target(Scope.AGENT, f"token:{pk}", f"token {name}")
             for pk, name in ServiceToken.objects.order_by("name", "pk").values_list("pk", "name")
         ),
-        *(Target(Scope.AGENT, f"user:{pk}", f"tasks of {name}") for pk, name in sorted(people, key=lambda row: row[1])),
+        *(Target(Scope.AGENT, f"user:{one.pk}", f"tasks of {called(one)}") for one in people),
     ]
 
 
@@ -218,7 +220,7 @@ def stop(
             scope=target.scope, target=target.target, lifted_at__isnull=True
         )
         if (there := same.first()) is not None:
-            return AlreadyStopped(there.pk, there.started_by.get_username(), there.started_at)
+            return AlreadyStopped(there.pk, called(there.started_by), there.started_at)
         halt = Halt.objects.create(
             scope=target.scope,
             target=target.target,
@@ -255,7 +257,7 @@ def lift(
         if not changed:
             assert halt.lifted_by is not None
             assert halt.lifted_at is not None
-            return AlreadyLifted(halt.lifted_by.get_username(), halt.lifted_at)
+            return AlreadyLifted(called(halt.lifted_by), halt.lifted_at)
         record_in_tenant_stream(
             "halt.lifted",
             {"scope": halt.scope, "target": halt.target, "label": halt.label, "reason": said},

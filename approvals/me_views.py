@@ -16,6 +16,7 @@ from agentops.runs.models import ToolCall
 from agentops.runs.pages import unstored
 from agentops.tenancy.access import can, require, roles_with
 from agentops.tenancy.models import Membership
+from agentops.tenancy.people import called
 from agentops.tenancy.requests import TenantRequest
 from approvals.afterwards import afterwards
 from approvals.forms import AbsenceForm, PreferenceForm
@@ -142,4 +143,4 @@ def _delegates(request: TenantRequest) -> list[tuple[int, str]]:
     roles = roles_with("proposal.decide")
     able = Membership.objects.filter(role__in=roles).exclude(user_id=request.actor.user_id or 0)
     people = get_user_model()._default_manager.filter(pk__in=able.values("user_id"), is_active=True)
-    return [(one.pk, one.get_full_name() or one.get_username()) for one in people.order_by("username")]
+    return [(one.pk, called(one)) for one in people.order_by("username")]

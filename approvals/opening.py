@@ -3,9 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from django.contrib.auth.models import User
-
 from agentops.tenancy.access import SYSTEM, Actor, can
+from agentops.tenancy.people import called, with_id
 from approvals import freezing
 from approvals.ending import expire_now, locked, run_ended, withdraw_leftover
 from approvals.models import Proposal, Status
@@ -45,7 +44,7 @@ def too_late(proposal: Proposal) -> TooLate:
     decision = proposal.decisions.select_related("user").filter(final=True, undone_at__isnull=True).first()
     if decision is None:
         return Lost(SYSTEM.name, Status.WITHDRAWN.value, proposal.decided_at or proposal.decide_by)
-    return Lost(decision.user.get_username(), decision.verdict, decision.at)
+    return Lost(called(decision.user), decision.verdict, decision.at)
 
 
 def leased_by_another(proposal: Proposal, actor: Actor, now: datetime) -> Leased | None:
@@ -54,14 +53,7 @@ def leased_by_another(proposal: Proposal, actor: Actor, now: datetime) -> Leased
         return None
     if proposal.leased_by_id is None or proposal.leased_by_id == actor.user_id:
         return None
-    return Leased(name_of(proposal.leased_by_id), proposal.leased_until)
-
-
-def name_of(user_id: int | None) -> str:
-    """Return a person's user name, empty for nobody."""
-    if user_id is None:
-        return ""
-    return User.objects.values_list("username", flat=True).filter(pk=user_id).first() or ""
+    return Leased(with_id(proposal.leased_by_id), proposal.leased_until)
 
 
 def person_of(actor: Actor) -> int:

@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from agentops.audit.models import Event
 from agentops.audit.services import TENANT_STREAM, Recorded, read
 from agentops.runs.timeline import Told
+from agentops.tenancy.people import who_acted
 from agentops.tenancy.prepared import Ask, Query
 from approvals.asked import changes_of
 from approvals.models import Proposal, Status
@@ -52,7 +53,7 @@ def _own(proposal: Proposal) -> Iterator[dict[str, Any]]:
                 continue
             yield {
                 "at": event.at,
-                "actor": event.actor.get("name", ""),
+                "actor": who_acted([event.actor])[0],
                 "text": _text(event),
                 "changes": _changes(event),
             }

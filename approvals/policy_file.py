@@ -76,7 +76,7 @@ def to_json(rule: Rule) -> JSONObject:
         if rule.role:
             found["role"] = rule.role
         if rule.decide_within_s is not None:
-            found["decide_within"] = f"{rule.decide_within_s}s"
+            found["decide_within"] = span_text(rule.decide_within_s)
     if rule.effect is Effect.ALLOW:
         found["classes"] = [one.value for one in rule.classes]
         found["bounds"] = [*(_bound_json(one) for one in rule.bounds), *(_rate_json(one) for one in rule.rates)]
@@ -86,6 +86,12 @@ def to_json(rule: Rule) -> JSONObject:
     if rule.because:
         found["because"] = rule.because
     return found
+
+
+def span_text(seconds: int) -> str:
+    """Return a span as people write it in a file, in the largest unit that is exact: 14400 is 4h."""
+    unit = max((one for one in _UNITS if seconds % _UNITS[one] == 0), key=_UNITS.__getitem__)
+    return f"{seconds // _UNITS[unit]}{unit}"
 
 
 def _bound_json(bound: Bound) -> JSONObject:
@@ -100,7 +106,7 @@ def _bound_json(bound: Bound) -> JSONObject:
 
 
 def _rate_json(rate: Rate) -> JSONObject:
-    found: JSONObject = {"calls": rate.calls, "within": f"{rate.within_s}s"}
+    found: JSONObject = {"calls": rate.calls, "within": span_text(rate.within_s)}
     return {"parameter": rate.parameter, **found} if rate.per is Per.VALUE else {**found, "per": rate.per.value}
 
 

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 from agentops import clock
 from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import can, require
+from agentops.tenancy.people import called
 from agentops.tenancy.prepared import along
 from agentops.tenancy.requests import TenantRequest
 from agentops.tenancy.scope import give_back_connection
@@ -163,7 +164,7 @@ def _context(
         "may_serve": can(request.actor, claims.RIGHT),
         "saveable": filters.active and filters.query not in {view.query for view in views},
         "hints": _hints(),
-        "last_decision": None if decision is None else {"at": decision.at, "by": decision.user.get_username()},
+        "last_decision": None if decision is None else {"at": decision.at, "by": called(decision.user)},
     }
 
 

@@ -10,10 +10,11 @@ from django.urls import reverse
 
 from agentops.halts.covering import Stop, Work, recent_stops
 from agentops.runs.models import TaskType, agent_of
+from agentops.tenancy.people import called, people_with
 from agentops.wire.money import format_money
 from approvals import freezing
 from approvals.models import Status
-from approvals.names import people_with, task_types
+from approvals.names import task_types
 from approvals.selectors import QueueRow
 
 
@@ -41,14 +42,11 @@ def _item(
     me: int | None,
     now: datetime,
 ) -> dict[str, Any]:
-    def called(person: int | None) -> str:
-        return people[person].get_username() if person is not None and person in people else ""
-
     pending = one.status == Status.PENDING
     leased = pending and one.leased_until is not None and one.leased_until > now
     held = one.held_until if pending and one.held_until is not None and one.held_until > now else None
-    holder = called(one.leased_by_id) if leased else ""
-    assignee = called(one.assigned_to_id) if pending else ""
+    holder = called(people.get(one.leased_by_id or 0)) if leased else ""
+    assignee = called(people.get(one.assigned_to_id or 0)) if pending else ""
     return {
         "id": one.pk,
         "state": f"{one.status} {holder} {assignee} {one.risk_score} {held.isoformat() if held else ''}",
@@ -62,7 +60,7 @@ def _item(
         "decide_by": one.decide_by,
         "still_since": _still_since(one, stops) if pending and (stops or one.paused_at is not None) else None,
         "status": one.status,
-        "closed": None if pending else {"by": called(one.decided_by_id), "at": one.decided_at},
+        "closed": None if pending else {"by": called(people.get(one.decided_by_id or 0)), "at": one.decided_at},
         "leased": {"by": holder, "mine": one.leased_by_id == me} if holder else None,
         "assigned": {"to": assignee, "mine": one.assigned_to_id == me} if assignee else None,
         "held_until": held,

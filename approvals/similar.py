@@ -11,6 +11,7 @@ from django.db.models import OuterRef, Subquery
 
 from agentops.engine.transitions import CallState
 from agentops.runs.models import ToolCall
+from agentops.tenancy.people import called
 from agentops.wire.money import format_money
 from agentops.wire.parse import JSON, JSONObject
 from approvals.afterwards import afterwards
@@ -69,7 +70,7 @@ def _row(one: Proposal, now: Proposal, contract: ToolContract) -> dict[str, Any]
         "verdict": Verdict(said).label if said in Verdict.values else Status(one.status).label,
         "rejected": one.status == Status.REJECTED,
         "reason": RejectReason(code).label if code in RejectReason.values else "",
-        "by": (by.get_full_name() or by.get_username()) if by is not None else "",
+        "by": called(by),
         "at": one.decided_at,
         "band": one.risk_band,
         "score": one.risk_score,

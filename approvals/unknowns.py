@@ -24,6 +24,7 @@ from agentops.runs.models import ToolCall
 from agentops.runs.recording import stream_of
 from agentops.runs.timeline import tell
 from agentops.tenancy.access import Actor, can
+from agentops.tenancy.people import called, who_acted
 from agentops.wire.parse import JSON, JSONObject
 from approvals import freezing
 from approvals.arguments import shown_arguments
@@ -206,7 +207,7 @@ def _answers(recorded: Sequence[Recorded], call_id: str) -> Iterator[dict[str, A
             by = {"hook": "The tool's own record", "worker": "The worker"}.get(str(one.data.get("by")))
             yield {
                 "at": one.at,
-                "by": by or str(one.actor.get("name") or ""),
+                "by": by or who_acted([one.actor])[0],
                 "verdict": words.get(str(one.data.get("verdict")), ""),
                 "note": str(one.data.get("note") or ""),
                 "reference": str(one.data.get("reference") or ""),
@@ -216,7 +217,7 @@ def _answers(recorded: Sequence[Recorded], call_id: str) -> Iterator[dict[str, A
 def _approval(proposal: Proposal | None) -> dict[str, Any] | None:
     if proposal is None or proposal.decided_by is None:
         return None
-    by: str = proposal.decided_by.get_full_name() or proposal.decided_by.get_username()
+    by = called(proposal.decided_by)
     return {"url": reverse("proposal", args=[proposal.pk]), "by": by, "at": proposal.decided_at}
 
 

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from agentops.proving import Proved, proved
 from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import Actor, require
+from agentops.tenancy.people import called
 from agentops.tenancy.requests import TenantRequest
 from approvals import claims, selectors, services
 from approvals.answers import Answer, answer_to, headline, incomplete, unrecorded
@@ -72,7 +73,7 @@ def take(request: TenantRequest, pk: UUID, posted: QueryDict, proof: Proved) -> 
         return _refuse(request, pk, outcome, posted)
     if isinstance(outcome, services.Decided):
         return _decided(request, outcome)
-    told = answer_to(outcome, fetch(pk), draft, request.actor.name)
+    told = answer_to(outcome, fetch(pk), draft, called(request.user))
     return _refuse(request, pk, told, posted, intent=isinstance(outcome, StepUpNeeded))
 
 

@@ -32,7 +32,10 @@ class ToolHealthForm(TenantModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["tool"] = forms.ChoiceField(choices=[("", "---------"), *_tool_names().items()])
+        self.fields["tool"] = forms.ChoiceField(
+            choices=[("", "---------"), *_tool_names().items()],
+            help_text="Puts the tool on the list, where its breaker is opened, closed or reset.",
+        )
 
 
 @admin.register(ToolHealth)

@@ -17,6 +17,7 @@ from agentops.payloads.references import references
 from agentops.payloads.services import PayloadDamaged, PayloadMissing
 from agentops.payloads.services import read as read_text
 from agentops.tenancy.models import Membership
+from agentops.tenancy.people import who_acted
 from agentops.tenancy.scope import current_tenant_id
 
 PAGE = 50
@@ -33,8 +34,9 @@ _UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}([0-9a-f]{12})\b")
 class Row:
     """One line of a list: the event's row id, its stream and seq, and what was recorded, as texts.
 
-    `actor` is a name, `subject` "kind id" or empty, `run` the run's id or empty, `fact` one line made of the data,
-    `also` the types of the events that were recorded together with this one, with how many of each.
+    `actor` is what a page calls whoever acted, `account` what the event calls them, `subject` "kind id" or empty, `run`
+    the run's id or empty, `fact` one line made of the data, `also` the types of the events that were recorded together
+    with this one, with how many of each.
     """
 
     id: int
@@ -44,6 +46,7 @@ class Row:
     at: datetime
     actor_kind: str
     actor: str
+    account: str
     subject: str
     run: str
     tool: str
@@ -86,7 +89,7 @@ def audit_page(filters: Mapping[str, Any], *, before: int | None = None, after: 
         more_newer = bool(ids and before is not None and search.ids(above=before - 1, newest_first=False, limit=1))
     rows = events_of(ids)
     return Page(
-        rows=tuple(_row(event) for event in rows),
+        rows=tuple(_rows(rows)),
         older=ids[-1] if ids and more_older else None,
         newer=ids[0] if ids and more_newer else None,
     )
@@ -102,7 +105,8 @@ def neighbours(event: Event, count: int = 5) -> tuple[list[Row], list[Row], byte
     later = list(stream.filter(seq__gt=event.seq).order_by("seq")[:count])
     before = first_seq(event.seq, event.body) - 1
     previous = bytes(earlier[0].hash) if earlier and earlier[0].seq == before else b""
-    return [_row(row) for row in reversed(earlier)], [_row(row) for row in later], previous
+    rows = _rows([*reversed(earlier), *later])
+    return rows[: len(earlier)], rows[len(earlier) :], previous
 
 
 def recorded(event: Event) -> Recorded:
@@ -151,8 +155,14 @@ def texts(events: Iterable[Recorded]) -> list[Text]:
     return found
 
 
-def _row(event: Event) -> Row:
-    written = recorded(event)
+def _rows(events: Sequence[Event]) -> list[Row]:
+    """Put events into rows; one query for the names of all people at most."""
+    written = [recorded(event) for event in events]
+    who = who_acted(one.actor for one in written)
+    return [_row(event, told, name) for event, told, name in zip(events, written, who, strict=True)]
+
+
+def _row(event: Event, written: Recorded, who: str) -> Row:
     return Row(
         id=event.pk,
         stream=event.stream.name,
@@ -160,7 +170,8 @@ def _row(event: Event) -> Row:
         type=written.type,
         at=written.at,
         actor_kind=str(written.actor.get("kind", "")),
-        actor=str(written.actor.get("name", "")),
+        actor=who,
+        account=str(written.actor.get("name", "")),
         subject=" ".join(written.subject) if written.subject else "",
         run=str(written.run_id or ""),
         tool=written.tool,

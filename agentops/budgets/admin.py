@@ -41,6 +41,7 @@ class BudgetAdmin(TenantModelAdmin):
     list_display = ("what", "task_type", "per", "soft_text", "hard_text", "used", "enabled", "updated_by")
     list_filter = ("enabled", "measure", "period", "task_type")
     list_select_related = ("task_type", "updated_by")
+    empty_value_display = "all runs"
     search_fields = ("note",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:

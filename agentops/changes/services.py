@@ -31,6 +31,7 @@ from agentops.changes.outcomes import (
 )
 from agentops.tenancy import proof
 from agentops.tenancy.access import Actor, can
+from agentops.tenancy.people import called
 from agentops.wire.parse import JSONObject, clean_text
 
 RIGHT: Final = "admin.manage"
@@ -76,7 +77,7 @@ def propose(
         except IntegrityError:
             waiting = kind.model.objects.select_related("proposed_by").filter(status=ChangeStatus.PROPOSED)
             if _one_at_a_time(kind) and (found := waiting.first()) is not None:
-                return Waiting(found.proposed_by.get_username(), found.version)
+                return Waiting(called(found.proposed_by), found.version)
     raise IntegrityError(f"no version number of {kind.subject} was free")
 
 
@@ -110,7 +111,7 @@ def decide(
         if found is None:
             return NotFound()
         if found.status != ChangeStatus.PROPOSED:
-            by = found.decided_by.get_username() if found.decided_by is not None else "nobody"
+            by = called(found.decided_by) or "nobody"
             return TooLate(by, found.status)
         own = found.proposed_by_id == actor.user_id
         if own != (verdict == "withdraw"):
@@ -118,7 +119,7 @@ def decide(
         if verdict not in _STATUS_OF:
             return Invalid({"verdict": "Choose what to do."})
         if len(note) > MAX_NOTE or (verdict == "refuse" and not note.strip()):
-            return Invalid({"note": f"Say why, in at most {MAX_NOTE} characters."})
+            return Invalid({"note": f"Say why, in at most {MAX_NOTE:,} characters."})
         if verdict == "approve" and (unproved := proof.missing(actor)) is not None:
             return unproved
         return _settle(kind, found, _STATUS_OF[verdict], clean_text(note.strip()), actor, now or clock.now())
@@ -166,7 +167,7 @@ def may_not(actor: Actor) -> Forbidden | None:
 def note_problems(note: str) -> Mapping[str, str]:
     """Say what is wrong with the note that says why."""
     if not SHORTEST_NOTE <= len(note.strip()) <= MAX_NOTE:
-        return {"note": f"Say why, in {SHORTEST_NOTE} to {MAX_NOTE} characters."}
+        return {"note": f"Say why, in {SHORTEST_NOTE} to {MAX_NOTE:,} characters."}
     return {}
 
 

@@ -22,6 +22,7 @@ from agentops.memory.origin import Origin
 from agentops.memory.words import words
 from agentops.runs.models import Run, TaskType
 from agentops.tenancy.access import SYSTEM, WORKER, Actor, can
+from agentops.tenancy.people import called
 from agentops.wire.canonical import digest
 from agentops.wire.parse import JSONObject, clean_text
 
@@ -299,7 +300,7 @@ def _opened(
         return Lost(SYSTEM.name, status, fact.expires_at)
     if fact.curated_by is None or fact.curated_at is None:
         return Lost(WORKER.name, status, fact.proposed_at)
-    return Lost(fact.curated_by.get_username(), status, fact.curated_at)
+    return Lost(called(fact.curated_by), status, fact.curated_at)
 
 
 def _approve(fact: Fact, actor: Actor, note: str, now: datetime) -> Curated:

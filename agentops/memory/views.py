@@ -16,6 +16,7 @@ from agentops.memory.models import OPEN, Fact, FactStatus
 from agentops.runs.pages import unstored
 from agentops.runs.timeline import planner_words
 from agentops.tenancy.access import can, require
+from agentops.tenancy.people import agent, called
 from agentops.tenancy.requests import TenantRequest
 
 SHOWN = 200
@@ -257,7 +258,7 @@ def _row(fact: Fact) -> dict[str, Any]:
         "proposed_at": fact.proposed_at,
         "expires_at": fact.expires_at,
         "open": fact.status in OPEN,
-        "curated_by": fact.curated_by.get_full_name() or fact.curated_by.get_username() if fact.curated_by else "",
+        "curated_by": called(fact.curated_by),
         "curated_at": fact.curated_at,
         "note": fact.curator_note,
     }
@@ -269,4 +270,4 @@ def _link(fact: Fact) -> dict[str, Any]:
 
 def _sources(fact: Fact) -> list[dict[str, str]]:
     found = Provenance.from_json(fact.provenance)
-    return [{"kind": _KINDS[source.kind], "ref": source.ref, "path": source.path} for source in found.sources]
+    return [{"kind": _KINDS[source.kind], "ref": agent(source.ref), "path": source.path} for source in found.sources]

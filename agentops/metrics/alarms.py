@@ -14,6 +14,7 @@ from agentops.metrics.models import Alarm, AlarmKind, AlarmStatus, DriftChart, R
 from agentops.metrics.watch import RIGHT, WATCHED_BY
 from agentops.tenancy.access import Actor, can
 from agentops.tenancy.journal import record
+from agentops.tenancy.people import called
 
 REASONS: Final = {
     "fixed": "The cause is gone",
@@ -112,4 +113,4 @@ def _lost(alarm_id: UUID) -> TooLate | NotFound:
     if alarm is None:
         return NotFound()
     by = alarm.reset_by if alarm.status == AlarmStatus.RESET else alarm.owner
-    return TooLate(by.get_username() if by is not None else "Somebody", alarm.get_status_display().lower())
+    return TooLate(called(by) or "Somebody", alarm.get_status_display().lower())

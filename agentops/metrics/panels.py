@@ -417,7 +417,14 @@ def false_alarms(charts: int, runs_a_day: float) -> str:
     if not charts or runs_a_day <= 0:
         return f"about once in {BETWEEN_ALONE:,} runs of a task type"
     days = BETWEEN_ALONE / runs_a_day
-    return f"about once in {BETWEEN_ALONE:,} runs, at the present pace every {max(1, round(days)):,} days"
+    return f"about once in {BETWEEN_ALONE:,} runs, at the present pace every {_long(days)}"
+
+
+def _long(days: float) -> str:
+    """Say how long something takes, in the unit that people count it in."""
+    if days < 60:
+        return "day" if days < 1.5 else f"{round(days)} days"
+    return f"{round(days / 30.44)} months" if days < 730 else f"{round(days / 365.25):,} years"
 
 
 def _worst_first(name: str, counts: Mapping[str, int]) -> tuple[float, int, str]:

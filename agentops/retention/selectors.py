@@ -12,6 +12,7 @@ from agentops.audit.removals import STREAM, TYPE
 from agentops.audit.services import load
 from agentops.retention import classes
 from agentops.retention.models import Hold, HoldKind, Pass
+from agentops.tenancy.people import called
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def _hold(row: Hold, user_id: int | None) -> HoldRow:
         case HoldKind.PROPOSAL:
             label, url = str(row.proposal_id), reverse("proposal", args=[row.proposal_id])
         case HoldKind.PERSON if row.person is not None:
-            label = row.person.get_username()
+            label = called(row.person)
         case HoldKind.PERIOD if row.since is not None and row.until is not None:
             label = f"from {row.since:%Y-%m-%d} until before {row.until:%Y-%m-%d}"
     own = user_id is not None and row.lift_asked_by_id == user_id

@@ -31,6 +31,7 @@ from agentops.runs.models import Run
 from agentops.tenancy import proof
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Membership
+from agentops.tenancy.people import called
 from agentops.wire.parse import JSONObject, clean_text
 from approvals.models import Decision, Proposal
 
@@ -190,7 +191,7 @@ def ask_to_lift(
         if not isinstance(found, Hold):
             return found
         if found.lift_asked_by is not None:
-            return TooLate(found.lift_asked_by.get_username(), "asked")
+            return TooLate(called(found.lift_asked_by), "asked")
         found.lift_asked_by_id, found.lift_asked_at = actor.user_id, now or clock.now()
         found.lift_reason = clean_text(reason.strip())
         # The database looks for who asked, and who lifted, on the record (`guards`).
@@ -246,7 +247,7 @@ def _locked(hold_id: UUID) -> Hold | NotFound | TooLate:
     if found is None:
         return NotFound()
     if found.lifted_by is not None:
-        return TooLate(found.lifted_by.get_username(), "lifted")
+        return TooLate(called(found.lifted_by), "lifted")
     return found
 
 

@@ -16,6 +16,7 @@ from agentops.prompts.services import InvalidPrompt, built_in, prompt_issues, sa
 from agentops.prompts.template import VARIABLES
 from agentops.runs.models import TaskType
 from agentops.tenancy.admin_base import TenantModelAdmin, TenantModelForm, actor_of
+from agentops.tenancy.people import called
 
 
 class PromptForm(TenantModelForm):
@@ -122,7 +123,7 @@ def _history(shown: Prompt, against: str) -> dict[str, Any]:
                 "version": one.version,
                 "url": reverse("admin:prompts_prompt_change", args=[one.pk]),
                 "at": one.created_at,
-                "by": one.created_by.get_username() if one.created_by is not None else "came with the program",
+                "by": called(one.created_by) or "came with the program",
                 "current": one.pk == shown.pk,
             }
             for one in versions

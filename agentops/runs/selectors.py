@@ -15,6 +15,7 @@ from agentops.audit.services import Recorded, load
 from agentops.runs.models import Run, TaskType
 from agentops.runs.recording import stream_of
 from agentops.tenancy.models import ServiceToken
+from agentops.tenancy.people import called
 
 PAGE = 50
 
@@ -90,6 +91,6 @@ def token_names(runs: Iterable[Run]) -> dict[str, str]:
 def requester(run: Run, names: Mapping[str, str]) -> str:
     """Name the person or program that submitted a run."""
     if run.requested_by is not None:
-        return run.requested_by.get_full_name() or run.requested_by.get_username()
+        return called(run.requested_by)
     token = run.requested_by_token
     return f"token {names.get(token, token)}" if token else ""

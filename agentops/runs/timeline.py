@@ -4,7 +4,7 @@ Nothing here decides anything. What cannot be read (a type or version this progr
 sequence number, and the rest is still shown.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, assert_never
@@ -63,6 +63,7 @@ from agentops.engine.state import State
 from agentops.engine.transitions import CallState, IllegalTransition, RunState
 from agentops.runs.words import Tone, question_words, reach_words, rule_words, turn_words
 from agentops.runs.words import planner_words as planner_words
+from agentops.tenancy.people import who_acted
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject
 
@@ -135,7 +136,8 @@ def tell(
 
     `proposal_url` makes the address of a proposal, `exchange_url` that of what was said to a model for an event.
     """
-    teller = _Teller(proposal_url, exchange_url)
+    who = who_acted(one.actor for one in recorded)
+    teller = _Teller(proposal_url, exchange_url, {one.seq: name for one, name in zip(recorded, who, strict=True)})
     for one in recorded:
         teller.hear(one)
     held = tuple(teller.held.values()) if teller.state.paused else ()
@@ -143,7 +145,10 @@ def tell(
 
 
 class _Teller:
-    def __init__(self, proposal_url: Callable[[str], str], exchange_url: Callable[[int], str]) -> None:
+    def __init__(
+        self, proposal_url: Callable[[str], str], exchange_url: Callable[[int], str], who: Mapping[int, str]
+    ) -> None:
+        self.called = who
         self.proposal_url = proposal_url
         self.exchange_url = exchange_url
         self.groups: dict[str, Group] = {}
@@ -179,6 +184,9 @@ class _Teller:
         self.put(where, one, text, tone, url)
         self.mark(where, event)
 
+    def who(self, one: Recorded) -> str:
+        return self.called.get(one.seq) or str(one.actor.get("kind") or "somebody")
+
     def fold(self, one: Recorded, event: Event) -> None:
         if self.broken:
             return
@@ -190,7 +198,7 @@ class _Teller:
     def put(self, where: str, one: Recorded, text: str, tone: Tone = "", url: str = "") -> None:
         group = self.groups.setdefault(where, Group(where, self.title(where)))
         # Where the sentence is about what a person did, it names the person already.
-        actor = _who(one) if one.type == RunSubmitted.type else ""
+        actor = self.who(one) if one.type == RunSubmitted.type else ""
         call_id = str(one.data.get("call_id") or "")
         group.events.append(Entry(one.seq, one.at, one.type, text, actor, tone, url, call_id, one.data))
 
@@ -268,9 +276,9 @@ class _Teller:
             case RunWarned(limit=limit, used=used, allowed=allowed):
                 return f"Near its limit: {usage_words(limit, used, allowed)}", "wait", ""
             case RunSubmitted() | RunClaimed() | RunWaiting() | RunSucceeded() | RunFailed() | RunCancelled():
-                return *self.run_words(event, _who(one)), ""
+                return *self.run_words(event, self.who(one)), ""
             case RunPaused() | RunResumed() | RunRequeued():
-                return *_holding_words(event, _who(one)), ""
+                return *_holding_words(event, self.who(one)), ""
             case PlanMade() | PlanFinished() | PlanFailed():
                 return *_plan_words(event), self.exchange_url(one.seq) if event.exchange else ""
             case RunFellBack() | LoopDetected() | CriteriaUnmet() | AnswerBlocked():
@@ -290,7 +298,7 @@ class _Teller:
             case CallProposed() | ProposalDecided() | ProposalUndone() | ProposalExpired() | ProposalWithdrawn():
                 return *self.proposal_words(event, one), self.proposal_url(event.proposal_id)
             case ProposalAsked():
-                text = question_words(event, self.tool(event.call_id), _who(one))
+                text = question_words(event, self.tool(event.call_id), self.who(one))
                 return text, "gate", self.proposal_url(event.proposal_id)
             case ProposalAnswered() | ProposalUnanswered():
                 tainted: Tone = "taint" if isinstance(event, ProposalAnswered) and event.tainted else ""
@@ -335,7 +343,7 @@ class _Teller:
         event: CallProposed | ProposalDecided | ProposalUndone | ProposalExpired | ProposalWithdrawn,
         one: Recorded,
     ) -> tuple[str, Tone]:
-        tool, at, who = self.tool(event.call_id), one.at, _who(one)
+        tool, at, who = self.tool(event.call_id), one.at, self.who(one)
         match event:
             case CallProposed(band=band, score=score):
                 self.proposed_at[event.proposal_id] = at
@@ -400,7 +408,7 @@ class _Teller:
                     "did_not_happen": "did not happen",
                     "gave_up": "cannot be found out about",
                 }[verdict]
-                told = f"{tool} {said}, says {_who(one)}{': ' + note if note else ''}"
+                told = f"{tool} {said}, says {self.who(one)}{': ' + note if note else ''}"
                 told += f" (reference {reference})" if reference else ""
                 return told, "ok" if verdict == "happened" else "wait"
             case _:
@@ -443,10 +451,6 @@ def _holding_words(event: RunPaused | RunResumed | RunRequeued, who: str) -> tup
             return (f"Stop {halt} was lifted{why}" if halt else f"Resumed by {who}{why}"), ""
         case RunRequeued():
             return f"Queued again by {who}{why}", "wait"
-
-
-def _who(one: Recorded) -> str:
-    return str(one.actor.get("name") or one.actor.get("kind") or "somebody")
 
 
 def length(span: timedelta) -> str:

@@ -29,6 +29,7 @@ from agentops.runs.timeline import Told, listing, plan_steps, tell, verdict
 from agentops.runs.turns import turns
 from agentops.runs.usage import usage_rows
 from agentops.tenancy.access import Actor, can, require
+from agentops.tenancy.people import agent
 from agentops.tenancy.requests import TenantRequest
 
 
@@ -305,7 +306,7 @@ def _artifact(found: Whole, here: str, asked: Mapping[str, Any]) -> dict[str, An
         "parts": parts,
         "previous_url": url_of(part - 1),
         "next_url": url_of(part + 1),
-        "sources": [{"kind": _SOURCES[kind], "ref": ref, "path": path} for kind, ref, path in found.sources],
+        "sources": [{"kind": _SOURCES[kind], "ref": agent(ref), "path": path} for kind, ref, path in found.sources],
     }
 
 

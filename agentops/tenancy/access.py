@@ -36,10 +36,10 @@ ACTIONS_BY_ROLE: dict[str, frozenset[str]] = {
 ACTIONS = frozenset().union(*ACTIONS_BY_ROLE.values())
 
 SCOPES: dict[str, str] = {
-    "run.submit": "submit tasks, and see which kinds there are",
-    "run.view": "read every run of the tenant, with its texts and its audit trail",
-    "run.cancel": "cancel what it submitted",
-    "run.pause": "pause what it submitted, and resume what it paused",
+    "run.submit": "Submit tasks, and see which kinds there are",
+    "run.view": "Read every run of the tenant, with its texts and its audit trail",
+    "run.cancel": "Cancel what it submitted",
+    "run.pause": "Pause what it submitted, and resume what it paused",
 }
 """A token's scopes are actions, each of which opens something in the API; here in words, for who gives them.
 

@@ -63,11 +63,16 @@ class MembershipAdmin(TenantModelAdmin):
 
     form = MembershipForm
     fields = ("person", "role")
-    list_display = ("user", "role", "created_at")
+    list_display = ("user", "account", "role", "created_at")
     list_filter = ("role",)
-    search_fields = ("user__username", "user__email")
+    search_fields = ("user__username", "user__email", "user__first_name", "user__last_name")
     list_select_related = ("user",)
     ordering = ("user__username", "role")
+
+    @admin.display(ordering="user__username")
+    def account(self, obj: Membership) -> str:
+        """Return what the person signs in with."""
+        return obj.user.get_username()
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse."""
@@ -104,7 +109,7 @@ class ServiceTokenForm(TenantModelForm):
     """A name, what the token may do, and until when."""
 
     scopes = forms.MultipleChoiceField(
-        choices=[(scope, f"{scope}: {words}") for scope, words in SCOPES.items()], widget=forms.CheckboxSelectMultiple
+        choices=[(scope, f"{words} ({scope})") for scope, words in SCOPES.items()], widget=forms.CheckboxSelectMultiple
     )
 
     class Meta:

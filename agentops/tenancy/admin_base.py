@@ -22,9 +22,11 @@ from django.urls import reverse
 from django.utils.crypto import salted_hmac
 from django.utils.html import conditional_escape
 from django.utils.http import urlencode
+from django.utils.text import capfirst
 
 from agentops.tenancy.access import Actor, can
 from agentops.tenancy.journal import record
+from agentops.tenancy.people import called
 from agentops.tenancy.scope import TenantModel, current_tenant_id
 from agentops.wire.parse import JSON, JSONObject, WireError, clean, parse_json
 
@@ -35,10 +37,12 @@ if TYPE_CHECKING:
     _Inline = admin.TabularInline[Any, Any]
     _Page = admin.ModelAdmin[Any]
     _Formset = BaseInlineFormSet[Any, Any, Any]
+    _Choice = forms.ModelChoiceField[Any]
 else:
     _Form, _Options = forms.ModelForm, admin.options.BaseModelAdmin
     _Inline, _Page = admin.TabularInline, admin.ModelAdmin
     _Formset = BaseInlineFormSet
+    _Choice = forms.ModelChoiceField
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -86,6 +90,18 @@ def _json(field: "models.Field[Any, Any]", row: models.Model, value: object) -> 
         return clean(field.value_to_string(row))
 
 
+def record_row(row: models.Model, change: str, *, before: JSONObject, after: JSONObject, actor: Actor) -> None:
+    """Write the event of a row that was added, changed or deleted, with the values that differ (`snapshot`)."""
+    data: JSONObject = {
+        "model": row._meta.label_lower,
+        "object": str(row),
+        "change": change,
+        "before": before,
+        "after": after,
+    }
+    record("admin.changed", data, subject=(str(row._meta.model_name), str(row.pk)), actor=actor)
+
+
 class StrictJSONField(forms.JSONField):
     """A JSON column in a form, read as strictly as everything else from outside; what was typed stays in the form."""
 
@@ -107,6 +123,14 @@ class StrictJSONField(forms.JSONField):
             return None if data is None else parse_json(str(data))
         except WireError:
             return InvalidJSONInput(data)
+
+
+class PersonField(_Choice):
+    """A choice of people, called as on every page."""
+
+    def label_from_instance(self, obj: Any) -> str:
+        """Return what the person is called."""
+        return called(obj)
 
 
 class TenantModelForm(_Form):
@@ -154,10 +178,15 @@ class _TenantOptions(_Options):
         return (*(super().get_exclude(request, obj) or ()), "tenant")
 
     def formfield_for_dbfield(self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any) -> Any:
-        """Print the field's help as it is written: to Django it is HTML, where a `<name>` is an element nobody sees."""
+        """Print the field's help as it is written: to Django it is HTML, where a `<name>` is an element nobody sees.
+
+        What is counted in seconds says so.
+        """
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None:
             field.help_text = conditional_escape(field.help_text)
+            if db_field.name.endswith("_s"):
+                field.label = f"{capfirst(str(db_field.verbose_name).removesuffix(' s'))}, in seconds"
         return field
 
     def formfield_for_foreignkey(
@@ -168,6 +197,7 @@ class _TenantOptions(_Options):
         if related is get_user_model():
             people = get_user_model()._default_manager.filter(memberships__tenant_id=current_tenant_id())
             kwargs.setdefault("queryset", people.distinct())
+            kwargs.setdefault("form_class", PersonField)
         elif issubclass(related, TenantModel):
             kwargs.setdefault("queryset", related._default_manager.all())
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
@@ -191,7 +221,14 @@ class TenantTabularInline(_TenantOptions, _Inline):  # type: ignore[misc]  # the
 
 
 class _ForgivingList(ChangeList):
-    """A list whose address somebody has written by hand: what no column can hold leads back to the plain list."""
+    """A list whose address somebody has written by hand: what no column can hold leads back to the plain list.
+
+    Its title is what is listed, as in the way that leads there.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = capfirst(str(self.opts.verbose_name_plural))
 
     def get_results(self, request: HttpRequest) -> None:
         """Look the rows up; raise `IncorrectLookupParameters`, as Django does for what it notices itself."""
@@ -201,6 +238,20 @@ class _ForgivingList(ChangeList):
                 super().get_results(request)
         except (ValueError, TypeError, OverflowError, DataError) as error:
             raise IncorrectLookupParameters(error) from error
+
+
+def _called(model: type[models.Model], column: Any) -> Any:
+    """Return a column of a list: what people are called where it names people, and itself otherwise."""
+    names = {field.name: field for field in model._meta.fields if field.related_model is get_user_model()}
+    if column not in names:
+        return column
+
+    @admin.display(description=names[column].verbose_name, ordering=column, empty_value="-")
+    def shown(row: models.Model) -> str | None:
+        return called(getattr(row, column)) or None
+
+    shown.__name__ = column
+    return shown
 
 
 class TenantModelAdmin(_TenantOptions, _Page):
@@ -218,6 +269,10 @@ class TenantModelAdmin(_TenantOptions, _Page):
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Allow whoever may manage the tenant."""
         return self._allowed(request)
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Call people as every page does, not by their account."""
+        return [_called(self.model, one) for one in super().get_list_display(request)]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Use the list that no address breaks."""
@@ -319,12 +374,4 @@ class TenantModelAdmin(_TenantOptions, _Page):
     def _record(
         self, request: HttpRequest, row: models.Model, change: str, before: JSONObject, after: JSONObject
     ) -> None:
-        data: JSONObject = {
-            "model": row._meta.label_lower,
-            "object": str(row),
-            "change": change,
-            "before": before,
-            "after": after,
-        }
-        subject = (str(row._meta.model_name), str(row.pk))
-        record("admin.changed", data, subject=subject, actor=actor_of(request))
+        record_row(row, change, before=before, after=after, actor=actor_of(request))

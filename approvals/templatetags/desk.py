@@ -10,6 +10,8 @@
 {{ when|apart }}                                      in 3 days, 2 h ago
 {% band_badge band score %}  {% band_shape band %}  {% band_tab band score %}  {% icon "queue" %}
 {% provenance_chip "untrusted" %}
+{{ tool|breakable }}                                  a name that may break behind its dots
+{{ row.proposed_by|person }}                          what a person is called
 {{ digest|words }}                                    9f27ac copper-lantern-ridge
 {% sentence parts attacked %}                         the server's sentence, values in ink
 {% if request.actor|may:"audit.view" %}
@@ -37,6 +39,7 @@ from django.utils.safestring import SafeString, mark_safe
 from agentops.guardrails.text import surface
 from agentops.halts.covering import recent_stops
 from agentops.tenancy.access import Actor, can
+from agentops.tenancy.people import called
 from agentops.tenancy.scope import open_tenant_id
 from agentops.wire.money import format_money
 from approvals import inert as inert_text
@@ -64,6 +67,24 @@ _CHIPS = {
 def inert(value: object) -> SafeString:
     """Print foreign text: escaped, with shapeless and misleading characters drawn as marks."""
     return inert_text.inert("" if value is None else str(value))
+
+
+@register.filter
+def breakable(name: object) -> SafeString:
+    """Print the name of a tool, which may go on in the next line behind a dot or an underscore."""
+    parts = [inert(part) for part in re.split(r"(?<=[._])", str(name)) if part]
+    return mark_safe("<wbr>".join(parts))  # noqa: S308 - parts are inert
+
+
+@register.filter
+def person(user: Any) -> SafeString:
+    """Print what a person is called, with their account behind it for whoever points there; nothing for nobody."""
+    if user is None:
+        return SafeString("")
+    name, account = called(user), user.get_username()
+    if name == account:
+        return format_html("<bdi>{}</bdi>", inert(name))
+    return format_html('<bdi title="{}">{}</bdi>', plain(account), inert(name))
 
 
 @register.filter

@@ -84,7 +84,7 @@ def test_what_somebody_else_has_is_neither_asked_about_nor_decided(
     desk: Desk, proposal: Proposal, operator: Actor, senior: Actor
 ) -> None:
     claims.claim(proposal_id=proposal.pk, actor=senior, now=SOON)
-    leased = Leased(senior.name, SOON + claims.LEASE)
+    leased = Leased("Sam", SOON + claims.LEASE)
     shown = seen(proposal, operator, SOON)
     assert ask(question="Why this?", **shown) == leased
     assert approve(**shown) == leased

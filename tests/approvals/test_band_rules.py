@@ -48,3 +48,20 @@ def test_a_laxer_or_senseless_rule_is_refused_beside_its_field(
 
 def test_an_operator_does_not_change_it(bob: User, signed_in: Callable[[User], Client]) -> None:
     assert signed_in(bob).post(ADD, {"band": "low"}).status_code in (302, 403)
+
+
+def test_a_shift_that_ends_before_it_begins_is_refused_beside_its_end(admin: Client, bob: User) -> None:
+    posted = {"user": bob.pk, "starts_at_0": "2027-01-02", "starts_at_1": "10:00"}
+    posted |= {"ends_at_0": "2027-01-02", "ends_at_1": "09:00"}
+    page = admin.post("/t/acme/admin/approvals/shift/add/", posted).content.decode()
+    assert "It has to end after it begins." in page
+    assert "shift_has_a_length" not in page
+    assert 'value="09:00"' in page
+
+
+def test_a_second_rule_of_a_band_is_refused_in_words_about_the_band(admin: Client) -> None:
+    answer, again = (
+        admin.post("/t/acme/admin/approvals/bandrule/add/", {"band": "low", "release_s": "20"}) for _ in range(2)
+    )
+    assert answer.status_code == 302
+    assert "Friction of a band with this Band already exists." in again.content.decode()

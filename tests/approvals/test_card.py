@@ -205,7 +205,7 @@ def test_an_edit_that_has_to_be_confirmed_stands_in_the_history_with_what_it_cha
     said = deciding.edit_and_approve(arguments=dearer, **seen(proposal, actors(bob)))
     assert isinstance(said, services.Reconfirm)
     last = card(client, proposal)["history"][-1]
-    assert (last["actor"], last["text"]) == ("bob", "changed the arguments; this is version 2, high risk")
+    assert (last["actor"], last["text"]) == ("Bob", "changed the arguments; this is version 2, high risk")
     assert last["changes"] == [{"path": "/amount_minor", "text": "60000"}]
 
 

@@ -70,7 +70,7 @@ def test_what_somebody_has_is_taken_over_with_a_reason(desk: Desk, who: dict[str
     proposal = desk.propose()
     claims.claim(proposal_id=proposal.pk, actor=who["bob"], now=NOW)
     until = NOW + claims.LEASE
-    assert claims.claim(proposal_id=proposal.pk, actor=who["ed"], now=NOW) == Taken("bob", until)
+    assert claims.claim(proposal_id=proposal.pk, actor=who["ed"], now=NOW) == Taken("Bob", until)
     assert claims.claim(proposal_id=proposal.pk, actor=who["ed"], reason="hm", now=NOW) == Refused(
         "reason", "Say why in a few words."
     )
@@ -85,7 +85,7 @@ def test_what_somebody_has_is_taken_over_with_a_reason(desk: Desk, who: dict[str
 def test_an_assignment_outlives_the_lease_and_still_needs_a_reason(desk: Desk, who: dict[str, Actor]) -> None:
     proposal = desk.propose()
     claims.claim(proposal_id=proposal.pk, actor=who["bob"], now=NOW)
-    assert claims.claim(proposal_id=proposal.pk, actor=who["ed"], now=LATER) == Taken("bob", None)
+    assert claims.claim(proposal_id=proposal.pk, actor=who["ed"], now=LATER) == Taken("Bob", None)
     assert isinstance(claims.claim(proposal_id=proposal.pk, actor=who["bob"], now=LATER), Done)
 
 
@@ -102,7 +102,7 @@ def test_a_lease_is_renewed_without_an_event_until_somebody_else_has_it(desk: De
     proposal = desk.propose()
     claims.claim(proposal_id=proposal.pk, actor=who["bob"], now=NOW)
     assert claims.renew(proposal_id=proposal.pk, actor=who["bob"], now=LATER) == Done(proposal.pk, LATER + claims.LEASE)
-    assert claims.renew(proposal_id=proposal.pk, actor=who["ed"], now=LATER) == Taken("bob", LATER + claims.LEASE)
+    assert claims.renew(proposal_id=proposal.pk, actor=who["ed"], now=LATER) == Taken("Bob", LATER + claims.LEASE)
     claims.claim(proposal_id=proposal.pk, actor=who["ed"], reason="agreed on the phone", now=LATER)
     assert isinstance(claims.renew(proposal_id=proposal.pk, actor=who["bob"], now=LATER), Taken)
     assert told() == ["proposal.claimed", "proposal.taken_over"]
@@ -331,7 +331,7 @@ def test_nobody_decides_what_somebody_else_has(
     assert bobs.post(f"{address}/claim").status_code == 302
     refused = eds.post(f"{address}/decide", {**verdict(waiting, who["ed"]), "note": "my draft"})
     assert refused.status_code == 423
-    assert "bob has this until" in refused.content.decode()
+    assert "Bob has this until" in refused.content.decode()
     assert "my draft" in refused.content.decode()
     assert fresh(waiting).status == "pending"
     assert eds.post(f"{address}/claim", {"reason": "bob asked me to"}).status_code == 302
@@ -343,13 +343,13 @@ def test_nobody_decides_what_somebody_else_has(
 @pytest.mark.parametrize(
     ("path", "posted", "status", "said"),
     [
-        ("claim", {}, 423, "bob has this until"),
+        ("claim", {}, 423, "Bob has this until"),
         ("claim", {"reason": "x"}, 422, "Say why in a few words."),
         ("release", {}, 422, "not yours"),
         ("assign", {"to": "mallory"}, 422, "Choose somebody who decides"),
         ("assign", {}, 422, "Choose somebody."),
-        ("assign", {"to": "ed"}, 423, "bob has this until"),
-        ("hold", {"minutes": "5", "reason": "waiting for bank"}, 423, "bob has this until"),
+        ("assign", {"to": "ed"}, 423, "Bob has this until"),
+        ("hold", {"minutes": "5", "reason": "waiting for bank"}, 423, "Bob has this until"),
         ("hold", {"minutes": "never", "reason": "waiting for bank"}, 422, "Say for how long."),
         ("hold", {"minutes": "99999", "reason": "waiting for bank"}, 422, "Nothing was changed."),
         ("resume", {}, 422, "was not put off"),
@@ -393,7 +393,7 @@ def test_a_lease_is_kept_by_its_page(waiting: Proposal, browsers: tuple[Client, 
     assert "data-renew" not in eds.get(address).content.decode()
     assert "until" in bobs.post(f"{address}/renew").json()
     lost = eds.post(f"{address}/renew")
-    assert (lost.status_code, lost.json()) == (409, {"code": "taken", "by": "bob"})
+    assert (lost.status_code, lost.json()) == (409, {"code": "taken", "by": "Bob"})
 
 
 def test_next_opens_what_is_served_and_asks_why_when_it_is_left(
@@ -436,7 +436,7 @@ def test_rows_say_who_has_it_and_what_became_of_it(
     bobs.post(f"/t/acme/proposals/{waiting.pk}/decide", verdict(waiting, who["bob"]))
     text = eds.get(rows).content.decode()
     assert 'class="row gone"' in text
-    assert "approved by <bdi>bob</bdi>" in text
+    assert "approved by <bdi>Bob</bdi>" in text
     assert text.count("<li") == 1
     assert eds.get("/t/acme/queue/rows?ids=1").status_code == 400
     many = ",".join(str(uuid7()) for _ in range(101))

@@ -206,7 +206,7 @@ def test_a_note_with_characters_a_database_refuses_is_kept(desk: Desk, bob: User
 def test_a_second_decision_loses_and_says_who_won(desk: Desk, bob: User, sam: User, actors: Actors) -> None:
     proposal = desk.propose()
     no(proposal, actors(sam), "wrong_target")
-    lost = Lost("sam", "reject", SOON)
+    lost = Lost("Sam", "reject", SOON)
     assert yes(proposal, actors(bob)) == lost
     assert no(proposal, actors(bob)) == lost
     assert Decision.objects.count() == 1

@@ -146,7 +146,7 @@ def test_the_second_decision_loses_and_is_told_who_won(proposal: Proposal, desk:
     )
     answer = post(desk, proposal, "approve", CARD, note="Looks fine to me.")
     assert answer.status_code == 409
-    assert "sam rejected this already" in text(answer)
+    assert "Sam rejected this already" in text(answer)
     assert "Looks fine to me." in text(answer)
     assert Decision.objects.count() == 1
 
@@ -350,7 +350,7 @@ def test_the_history_tells_what_happened_to_the_call_and_who_did_it(proposal: Pr
     told = [entry["text"] for entry in desk.get(f"/t/acme/proposals/{proposal.pk}").context["card"]["history"]]
     assert told[-2].startswith("shop.issue_refund succeeded")
     assert told[-1] == "Read back: the effect of shop.issue_refund is there"
-    assert any("approved by bob" in line for line in told)
+    assert any("approved by Bob" in line for line in told)
     assert not any("mail.read" in line for line in told)
 
 
@@ -359,7 +359,7 @@ def test_a_viewer_sees_the_card_of_another_persons_decision(
 ) -> None:
     post(desk, proposal, "reject", reason_code="duplicate", note="Refunded by phone.")
     page = text(signed_in(person("vera", acme, "viewer")).get(f"/t/acme/proposals/{proposal.pk}"))
-    assert "rejected by bob, duplicate: Refunded by phone." in page
+    assert "rejected by Bob, duplicate: Refunded by phone." in page
 
 
 # --- gates in the browser -------------------------------------------------------------------------------------------

@@ -461,7 +461,7 @@ def test_the_same_thing_is_stopped_once_and_lifted_once(shop: Tenant, senior: Ac
     halt = stopped(EVERYTHING, senior)
     again = stop(target=EVERYTHING, reason="me too", actor=senior)
     assert isinstance(again, AlreadyStopped)
-    assert (again.halt_id, again.by) == (halt, "sam")
+    assert (again.halt_id, again.by) == (halt, "Sam")
     lifted(halt, senior)
     assert isinstance(lift(halt_id=halt, reason="me too", actor=senior), AlreadyLifted)
     assert isinstance(lift(halt_id=10**9, reason="x", actor=senior), NotFound)

@@ -114,7 +114,7 @@ def test_people_who_decide_in_one_tenant_are_offered_in_no_other(desk: Desk, cli
     person("ed", acme, "operator")
     assert '<option value="ed"' in printed(found(client, desk.propose()))
     elsewhere = found(client, desk.propose())
-    whose = elsewhere.context["card"]["whose"] | {"people": ["zoe"]}
+    whose = elsewhere.context["card"]["whose"] | {"people": [("zoe", "Zoe")]}
     text = printed(elsewhere, whose=whose, prefix="/t/other/")
     assert '<option value="zoe"' in text
     assert '<option value="ed"' not in text

@@ -78,7 +78,7 @@ def test_a_version_counts_from_its_moment_and_a_later_one_takes_its_place(
 
 def test_one_version_waits_at_a_time_and_problems_are_named(scoped: Tenant, ada: Actor, adam: Actor) -> None:
     proposed(ada)
-    assert policies.propose(text=OTHER, effective_at=None, note=WHY, actor=adam) == outcomes.Waiting("alice", 1)
+    assert policies.propose(text=OTHER, effective_at=None, note=WHY, actor=adam) == outcomes.Waiting("Alice", 1)
     bad = policies.propose(text="policy: 1\nrules: [{id: x}]\n", effective_at=None, note=WHY, actor=adam)
     assert isinstance(bad, outcomes.Invalid)
     assert "line 2, column 9: effect is missing" in bad.problems["text"]

@@ -363,6 +363,8 @@ def test_what_is_written_is_read_back_and_said_in_words() -> None:
     )
     rules = tuple(replace(one, when="call.tool == 'x'\n || true") if one.id == "no" else one for one in rules)
     assert read(write(rules), now=NOW) == rules
+    spans = {14_400: "4h", 5_400: "90m", 86_400: "1d", 90: "90s", 259_200: "3d"}
+    assert {seconds: to_json(replace(ASK, decide_within_s=seconds))["decide_within"] for seconds in spans} == spans
     assert stored({"policy": 1, "rules": [to_json(one) for one in rules]}, 7) == Policy(7, rules)
     assert in_words(rules[1]) == (
         "When risk.score < 20 (the risk that its card shows, from 0 to 100): that a call moves money is no reason to "

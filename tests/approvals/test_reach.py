@@ -93,7 +93,7 @@ def test_history_and_receipt_say_how_far_it_reaches(desk: Desk, proposal: Propos
         client.post(f"{url}/decide", posted | {"scope": "run", "retry": "no", "note": "<b>No</b>"}).status_code == 302
     )
     page = client.get(url).content.decode()
-    assert "rejected by bob, wrong amount: &lt;b&gt;No&lt;/b&gt; (the run ends; the agent may not try it again)" in page
+    assert "rejected by Bob, wrong amount: &lt;b&gt;No&lt;/b&gt; (the run ends; the agent may not try it again)" in page
     assert "Nothing was executed" in page
     assert "The run: it ends here" in page
     assert "The agent may not use this tool again in this run" in page
@@ -125,6 +125,6 @@ def test_rejecting_several_passes_over_what_somebody_else_has(
         {"chosen": f"{proposal.pk}:1:{proposal.digest}", "reason_code": "duplicate", "scope": "call", "retry": "no"},
     )
     assert page.status_code == 200
-    assert "sam has this until" in page.content.decode()
+    assert "Sam has this until" in page.content.decode()
     wrong = bulk.reject_many(chosen=chosen[1:], actor=operator, reason_code="duplicate", note="", scope="world")
     assert not isinstance(wrong[0][1], Invalid)  # it is decided already, whatever else is wrong

@@ -84,9 +84,9 @@ def test_words_about_time_are_those_of_the_moment(proposal: Proposal) -> None:
 def test_whose_it_is_depends_on_who_looks(proposal: Proposal, bob: User, sam: User) -> None:
     Proposal.objects.update(leased_by=bob, leased_until=timezone.now() + timedelta(minutes=2))
     assert "yours" in printed(bob.pk)
-    assert "<bdi>bob</bdi> has it" in printed(sam.pk)
+    assert "<bdi>Bob</bdi> has it" in printed(sam.pk)
     Proposal.objects.update(leased_by=None, leased_until=None, assigned_to=sam)
-    assert "for <bdi>sam</bdi>" in printed(bob.pk)
+    assert "for <bdi>Sam</bdi>" in printed(bob.pk)
     assert "yours" in printed(sam.pk)
     Proposal.objects.update(assigned_to=None)
     assert "holder" not in printed(sam.pk)

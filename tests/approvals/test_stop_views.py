@@ -115,14 +115,14 @@ def test_stopping_or_lifting_second_says_who_was_first(
     admin = signed_in(alice)
     again = admin.post(PAGE, {"what": "tenant:", "reason": "fire!"})
     assert again.status_code == 409
-    assert "by sam" in again.context["notice"]["title"]
+    assert "by Sam" in again.context["notice"]["title"]
     (row,) = admin.get(PAGE).context["open"]
     empty = admin.post(row["lift_url"], {"reason": " "})
     assert (empty.status_code, empty.context["lifting"]["id"]) == (422, row["id"])
     senior.post(row["lift_url"], {"reason": "out"})
     lost = admin.post(row["lift_url"], {"reason": "out too"})
     assert lost.status_code == 409
-    assert "sam lifted this already" in lost.context["notice"]["title"]
+    assert "Sam lifted this already" in lost.context["notice"]["title"]
     assert admin.post(f"{PAGE}/999999/lift", {"reason": "x"}).status_code == 404
     assert admin.post(f"{PAGE}/999999/lift", {"reason": ""}).status_code == 404
 
@@ -170,7 +170,7 @@ def test_a_run_is_paused_and_resumed_from_its_page(waiting: Run, desk: Client) -
     address = f"/t/acme/runs/{waiting.pk}"
     assert desk.post(f"{address}/pause", {"reason": "Look at this first"}).status_code == 302
     page = desk.get(address)
-    assert page.context["paused"]["causes"] == ("Paused by bob: Look at this first",)
+    assert page.context["paused"]["causes"] == ("Paused by Bob: Look at this first",)
     assert page.context["verdict"].startswith("Paused, at step")
     assert [one["what"] for one in page.context["holds"]] == ["resume"]
     (row,) = desk.get("/t/acme/runs?only=paused").context["runs"]
@@ -179,7 +179,7 @@ def test_a_run_is_paused_and_resumed_from_its_page(waiting: Run, desk: Client) -
     assert desk.post(f"{address}/resume", {"reason": "Looks fine"}).status_code == 302
     assert desk.get(address).context["paused"] is None
     assert desk.post(f"{address}/resume", {"reason": "again"}).status_code == 409
-    assert "Resumed by bob: Looks fine" in text_of(desk, address)
+    assert "Resumed by Bob: Looks fine" in text_of(desk, address)
 
 
 @pytest.mark.parametrize("reason", ["", " ", "x" * 501])
@@ -225,7 +225,7 @@ def test_an_engineer_finds_dead_letters_and_tries_them_again(
     assert drive(run.pk).state == "awaiting_approval"
     groups = {group.id: group for group in engineer.get(address).context["timeline"]}
     assert groups["again:1"].title == "Tried again"
-    assert any("Queued again by enzo: Fixed the bug" in one.text for one in groups["again:1"].events)
+    assert any("Queued again by Enzo: Fixed the bug" in one.text for one in groups["again:1"].events)
     assert Proposal.objects.count() == 1
 
 

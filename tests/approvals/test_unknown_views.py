@@ -110,7 +110,7 @@ def test_each_answer_ends_the_question_and_lets_the_run_go_on(
     assert page.context["unknowns"] == []
     item = senior.get(f"/t/acme/unknown/{call.pk}").context["item"]
     (said,) = item["answers"]
-    assert (said["by"], said["note"], item["can_answer"]) == ("sam", "The bank shows it.", False)
+    assert (said["by"], said["note"], item["can_answer"]) == ("Sam", "The bank shows it.", False)
     drive(run.pk)
     assert Refund.objects.count() == (verdict == "did_not_happen")
 

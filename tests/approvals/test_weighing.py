@@ -74,13 +74,13 @@ def test_nobody_decides_on_the_own_set_and_the_database_refuses_it_too(scoped: T
 
 def test_only_one_set_waits_and_the_next_one_replaces_the_last(scoped: Tenant, ada: Actor, adam: Actor) -> None:
     first = proposed(ada)
-    assert weighing.propose(raw=others(padding=3), note=WHY, actor=adam) == outcomes.Waiting("alice", 1)
+    assert weighing.propose(raw=others(padding=3), note=WHY, actor=adam) == outcomes.Waiting("Alice", 1)
     decide(first, "approve", adam)
     second = proposed(adam, padding=3)
     assert decide(second, "withdraw", ada) == outcomes.Forbidden("not_own")
     decide(second, "approve", ada)
     assert list(RiskWeights.objects.order_by("version").values_list("status", flat=True)) == ["retired", "active"]
-    assert decide(first, "approve", adam) == outcomes.TooLate("adam", "retired")
+    assert decide(first, "approve", adam) == outcomes.TooLate("Adam", "retired")
 
 
 def test_a_refusal_says_why(scoped: Tenant, ada: Actor, adam: Actor) -> None:

@@ -121,12 +121,12 @@ def test_c_claims_and_gives_back_and_the_other_desk_sees_it_in_place(
     expect(hers.get_by_text("live", exact=True)).to_be_visible()
     page.keyboard.press("c")
     expect(page.get_by_text("Yours for now.")).to_be_visible()
-    expect(rows(hers).nth(0)).to_contain_text("bob has it")
+    expect(rows(hers).nth(0)).to_contain_text("Bob has it")
     expect(rows(hers)).to_have_count(3)
     live_card(page)
     page.keyboard.press("c")
     expect(page.get_by_text("Nobody has taken this.")).to_be_visible()
-    expect(rows(hers).nth(0)).not_to_contain_text("bob has it")
+    expect(rows(hers).nth(0)).not_to_contain_text("Bob has it")
 
 
 def test_n_serves_and_asks_why_before_it_serves_another(page: Page, three: list[str]) -> None:
@@ -337,7 +337,7 @@ def test_nothing_moves_when_others_decide_and_new_ones_come(page: Page, three: l
         version=first.version,
         digest=first.digest,
     )
-    expect(rows(page).nth(0)).to_contain_text("approved by sam")
+    expect(rows(page).nth(0)).to_contain_text("approved by Sam")
     refund(1400)
     expect(page.get_by_role("link", name="1 new, press . to show")).to_be_visible()
     expect(rows(page)).to_have_count(3)
@@ -345,7 +345,7 @@ def test_nothing_moves_when_others_decide_and_new_ones_come(page: Page, three: l
     assert page.evaluate("window.shift") <= 0.001
     page.keyboard.press(".")
     expect(rows(page)).to_have_count(3)
-    expect(page.get_by_text("approved by sam")).to_have_count(0)
+    expect(page.get_by_text("approved by Sam")).to_have_count(0)
 
 
 def test_the_next_page_is_added_below(shop: Tenant, bob: User, open_browser: OpenBrowser) -> None:

@@ -87,10 +87,10 @@ def test_an_approved_refund_is_executed_once_and_every_step_can_be_read(
         "shop.find_customer succeeded",
         "shop.find_order succeeded",
         "shop.issue_refund is put before a person",
-        "shop.issue_refund approved by bob",
+        "shop.issue_refund approved by Bob",
         "shop.issue_refund started",
         "shop.issue_refund succeeded",
-        "mail.send approved by bob",
+        "mail.send approved by Bob",
         "mail.send succeeded",
         "Finished",
     ):
@@ -136,7 +136,7 @@ def test_a_rejected_refund_becomes_a_ticket_and_the_answer_quotes_the_note(
     page.goto(f"runs/{run.pk}")
     answer = page.get_by_role("region", name="Answer", exact=True)
     expect(answer).to_contain_text(f"No photo of the damage). Ticket {ticket.ref} takes over.")
-    expect(timeline(page)).to_contain_text("rejected by bob, not enough evidence: No photo of the damage")
+    expect(timeline(page)).to_contain_text("rejected by Bob, not enough evidence: No photo of the damage")
 
 
 def test_an_edited_amount_is_what_executes_and_what_the_receipt_proves(

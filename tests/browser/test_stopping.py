@@ -89,11 +89,11 @@ def test_pausing_and_resuming_without_scripts(shop: Tenant, bob: User, open_brow
     page.get_by_text("Pause", exact=True).click()
     page.get_by_label("Why?").first.fill("Let me look")
     page.get_by_role("button", name="Pause this run").click()
-    expect(page.get_by_role("main")).to_contain_text("Paused by bob: Let me look")
+    expect(page.get_by_role("main")).to_contain_text("Paused by Bob: Let me look")
     page.get_by_text("Resume", exact=True).click()
     page.get_by_label("Why?").first.fill("Looks fine")
     page.get_by_role("button", name="Resume this run").click()
-    expect(page.get_by_role("region", name="Timeline")).to_contain_text("Resumed by bob: Looks fine")
+    expect(page.get_by_role("region", name="Timeline")).to_contain_text("Resumed by Bob: Looks fine")
 
 
 def test_answering_without_scripts(shop: Tenant, sam: User, open_browser: OpenBrowser) -> None:

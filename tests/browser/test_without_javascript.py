@@ -197,7 +197,7 @@ def test_views_claims_and_holds(page: Page, sam: User, open_browser: OpenBrowser
     other = open_browser(sam, javascript=False)
     other.goto(address)
     button(other, "Approve").click()
-    expect(other.get_by_role("alert")).to_contain_text("bob has this until")
+    expect(other.get_by_role("alert")).to_contain_text("Bob has this until")
     other.get_by_role("button", name="Take over").first.click()
     form = other.get_by_role("region", name="Take it over")
     form.get_by_label("Why").fill("bob is at lunch")
@@ -249,7 +249,7 @@ def test_submitting_a_task_and_cancelling_its_run(page: Page) -> None:
     page.locator("form").filter(has=cancel).get_by_label("Why?").fill("Not needed any more")
     cancel.click()
     expect(page.get_by_role("status")).to_contain_text("The run is cancelled.")
-    expect(page.get_by_role("region", name="Timeline")).to_contain_text("Cancelled by bob: Not needed any more")
+    expect(page.get_by_role("region", name="Timeline")).to_contain_text("Cancelled by Bob: Not needed any more")
     assert Proposal.objects.get().status == "withdrawn"
     assert drive(run.id).state == "cancelled"
 

@@ -8,6 +8,11 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils.formats import date_format
 
+from agentops.tenancy.access import Actor
+from agentops.tenancy.models import Tenant
+from approvals import policies
+from tests.conftest import person
+
 SignedIn = Callable[[User], Client]
 
 
@@ -71,3 +76,30 @@ def test_signing_out_needs_a_form(alice: User, signed_in: SignedIn) -> None:
 
 def test_passwords_are_changed_outside_of_the_tenant(alice: User, signed_in: SignedIn) -> None:
     assert signed_in(alice).get("/t/acme/admin/password_change/").headers["Location"] == "/account/password"
+
+
+def test_the_overview_says_what_waits_for_whom(
+    alice: User, acme: Tenant, signed_in: SignedIn, scoped: Tenant, actor_of: Callable[[User, Tenant], Actor]
+) -> None:
+    adam = person("adam", acme, "admin")
+    rules = "policy: 1\nrules:\n  - {id: a, when: call.tool == 'mail.send', effect: deny}\n"
+    policies.propose(text=rules, effective_at=None, note="Nobody writes letters.", actor=actor_of(alice, acme))
+    assert "1 of yours waits for another admin" in signed_in(alice).get("/t/acme/admin/").content.decode()
+    hers, his = (signed_in(one).get("/t/acme/admin/").content.decode() for one in (alice, adam))
+    assert "for you" not in hers
+    assert '<a href="/t/acme/policy"><strong>1 waits for you</strong></a>' in his
+    assert his.count('class="waits"') == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [
+        ("budgets/budget/", "Budgets"),
+        ("tenancy/membership/", "Memberships"),
+        ("tools/toolhealth/", "Tool health records"),
+    ],
+)
+def test_a_list_is_called_what_it_lists(alice: User, signed_in: SignedIn, path: str, title: str) -> None:
+    page = signed_in(alice).get(f"/t/acme/admin/{path}").content.decode()
+    assert f"<h1>{title}</h1>" in page
+    assert "to change" not in page.partition("<h1>")[2].partition("</h1>")[0]

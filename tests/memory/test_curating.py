@@ -179,7 +179,7 @@ def test_a_bad_edit_changes_nothing(propose: Propose, curator: Actor, changes: d
 def test_the_second_curator_is_told_who_was_first(propose: Propose, curator: Actor) -> None:
     fact = propose("Tents ship on Tuesdays")
     services.reject(fact_id=fact.pk, actor=curator, note="No.", now=LATER)
-    lost = Lost("sam", FactStatus.REJECTED, LATER)
+    lost = Lost("Sam", FactStatus.REJECTED, LATER)
     assert services.approve(fact_id=fact.pk, actor=curator, now=LATER) == lost
     assert edit(fact, curator) == lost
     assert services.revoke(fact_id=fact.pk, actor=curator, note="x", now=LATER) == lost

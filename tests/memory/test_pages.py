@@ -202,7 +202,7 @@ def test_a_lost_race_says_who_won(plain: Fact, desk: Client, alice: User, signed
     answer = post(desk, plain, "approve")
     assert answer.status_code == 409
     assert "This fact is rejected already." in answer.content.decode()
-    assert "alice" in answer.content.decode()
+    assert "Alice" in answer.content.decode()
     assert status(plain) == "rejected"
 
 

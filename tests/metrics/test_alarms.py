@@ -195,7 +195,7 @@ def test_somebody_owns_it_and_the_next_one_is_told_who(scoped: Tenant, sam: User
     alarm = raise_one()
     assert isinstance(alarms.acknowledge(alarm_id=alarm.pk, actor=actor(sam, "senior"), now=NOW), alarms.Handled)
     late = alarms.acknowledge(alarm_id=alarm.pk, actor=actor(alice, "admin"), now=NOW)
-    assert late == alarms.TooLate("sam", "acknowledged")
+    assert late == alarms.TooLate("Sam", "acknowledged")
     assert isinstance(alarms.acknowledge(alarm_id=uuid4(), actor=actor(sam, "senior"), now=NOW), alarms.NotFound)
 
 

@@ -173,7 +173,10 @@ def test_a_kind_of_task_without_a_criterion_has_no_success() -> None:
     ("runs_a_day", "words"),
     [
         (0.0, "about once in 20,000 runs of a task type"),
-        (1.25, "about once in 20,000 runs, at the present pace every 16,000 days"),
+        (1.25, "about once in 20,000 runs, at the present pace every 44 years"),
+        (200.0, "about once in 20,000 runs, at the present pace every 3 months"),
+        (1_000.0, "about once in 20,000 runs, at the present pace every 20 days"),
+        (40_000.0, "about once in 20,000 runs, at the present pace every day"),
     ],
 )
 def test_how_often_an_alarm_is_false_is_said_in_runs_and_days(runs_a_day: float, words: str) -> None:

@@ -187,7 +187,7 @@ def test_a_run_tells_its_story_step_by_step(
         *("succeeded", "rejected", "succeeded"),
     )
     told = [line.text for line in groups["step:reply"].events]
-    assert any("rejected by bob, wrong time: Call first." in line for line in told)
+    assert any("rejected by Bob, wrong time: Call first." in line for line in told)
     linked = [line.url for line in groups["step:refund"].events if line.url]
     assert f"/t/acme/proposals/{refund.pk}" in linked
     assert run.answer in unescape(page.content.decode())
@@ -260,7 +260,7 @@ def test_cancelling_ends_the_run_and_withdraws_what_was_waiting(waiting: Run, de
     assert Run.objects.get(pk=waiting.pk).state == "cancelled"
     assert Proposal.objects.get().status == "withdrawn"
     page = page_of(desk, waiting)
-    assert "Cancelled by bob: Sent twice." in page
+    assert "Cancelled by Bob: Sent twice." in page
     assert f"/t/acme/runs/{waiting.pk}/cancel" not in page
 
 

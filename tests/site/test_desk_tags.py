@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
+from django.contrib.auth.models import User
 from django.template import Context, Template
 
 from agentops.tenancy.access import Actor
@@ -154,3 +155,16 @@ def test_the_margins_of_json_stay_blank_and_every_other_run_of_blanks_is_drawn()
 
 def test_a_pointer_leads_to_its_argument() -> None:
     assert show("{{ path|top_argument }}", path="/lines/3/price") == "lines"
+
+
+def test_the_name_of_a_tool_breaks_behind_its_dots_and_stays_inert() -> None:
+    assert show("{{ value|breakable }}", value="shop.find_order") == "shop.<wbr>find_<wbr>order"
+    assert show("{{ value|breakable }}", value="<b>.x") == "&lt;b&gt;.<wbr>x"
+    assert show("{{ value|breakable }}", value="") == ""
+
+
+def test_a_person_is_printed_by_name_with_their_account_behind_it_and_nothing_of_it_renders() -> None:
+    ann = User(username='ann"<i>', first_name="Ann <b>", last_name="Moor")
+    assert show("{{ value|person }}", value=ann) == '<bdi title="ann&quot;&lt;i&gt;">Ann &lt;b&gt; Moor</bdi>'
+    assert show("{{ value|person }}", value=User(username="ann")) == "<bdi>ann</bdi>"
+    assert show("{{ value|person }}", value=None) == ""

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from agentops.audit.services import Recorded, load
 from agentops.tenancy import services
-from agentops.tenancy.access import SYSTEM
+from agentops.tenancy.access import SCOPES, SYSTEM, TOKEN_SCOPES
 from agentops.tenancy.admin_base import TenantModelAdmin, actor_of
 from agentops.tenancy.models import Membership, ServiceToken, Tenant
 from agentops.tenancy.scope import tenant_scope
@@ -83,6 +83,13 @@ def test_only_admins_get_in(signed_in: SignedIn, bob: User, ann: User, sam: User
         response = signed_in(person).get(f"/t/acme/admin/tenancy/{page}")
         assert response.status_code == 302
         assert "/admin/login/" in response["Location"]
+
+
+def test_what_a_token_may_do_is_said_in_words_for_every_scope(signed_in: SignedIn, alice: User) -> None:
+    assert set(SCOPES) == TOKEN_SCOPES
+    page = signed_in(alice).get("/t/acme/admin/tenancy/servicetoken/add/").content.decode()
+    for scope, words in SCOPES.items():
+        assert f"{words} ({scope})" in page
 
 
 def test_a_token_is_shown_once_and_works(signed_in: SignedIn, alice: User, acme: Tenant) -> None:

@@ -5,46 +5,29 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
-from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.utils import timezone
 
 from agentops.runs.models import Origin, PlannerKind, Playbook, Run, TaskType
 from agentops.runs.services import InvalidTask, save_playbook, submit
 from agentops.tenancy.access import SYSTEM, Actor
-from agentops.tenancy.models import Environment, Role, Tenant
+from agentops.tenancy.models import Environment, Tenant
 from agentops.tenancy.scope import tenant_scope
-from agentops.tenancy.services import add_member, create_tenant
+from agentops.tenancy.services import create_tenant
 from agentops.wire.parse import JSONObject
+from agentops.worker.demo import facts, rules
+from agentops.worker.demo.people import ENZO, OLGA, acting, add_people
+from agentops.worker.demo.people import LOGINS as LOGINS
+from agentops.worker.demo.people import PASSWORD as PASSWORD
+from agentops.worker.demo.people import PEOPLE as PEOPLE
 from tools.allowing import seed_rules
 from tools.allowlist import AllowlistState
 from tools.backoffice.models import Order, OrderStatus
 from tools.backoffice.seed import seed_clinic, seed_shop
 
-PASSWORD: Final = "look-before-you-approve"  # noqa: S105 - printed at every start, for this data only
 MAILBOX: Final = Actor("system", "mailbox", "Mailbox", SYSTEM.roles)
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    name: str
-    email: str
-    tenant: str
-    role: Role
-    does: str
-
-
-PEOPLE: Final = (
-    Person("Olga", "olga@harbor.example", "harbor-shop", Role.OPERATOR, "decides proposals of the shop"),
-    Person("Sven", "sven@harbor.example", "harbor-shop", Role.SENIOR, "decides, and settles unknown outcomes"),
-    Person("Ada", "ada@harbor.example", "harbor-shop", Role.ADMIN, "task types, tool allowlists, people"),
-    Person("Aurel", "aurel@harbor.example", "harbor-shop", Role.AUDITOR, "reads the audit trail"),
-    Person("Enzo", "enzo@harbor.example", "harbor-shop", Role.ENGINEER, "submits tasks, looks into runs"),
-    Person("Cleo", "cleo@lumen.example", "lumen-clinic", Role.OPERATOR, "decides proposals of the clinic"),
-    Person("Dora", "dora@lumen.example", "lumen-clinic", Role.ADMIN, "task types and allowlists of the clinic"),
-)
-LOGINS: Final = [(p.name, p.email, PASSWORD, f"{p.tenant}: {p.does}") for p in PEOPLE]
 
 AUTO, GATED = AllowlistState.AUTO, AllowlistState.GATED
 MESSAGE_INPUT: Final[JSONObject] = {
@@ -153,6 +136,24 @@ SHOP: Final = (
         {"access.grant_role": GATED, "create_ticket": AUTO},
     ),
 )
+REMEMBERED: Final = (
+    Kind(
+        facts.NOTE,
+        "Remember a rule of the house",
+        "A colleague says what agents should know in general; it waits for a curator.",
+        "house-note",
+        _object(statement=_text("What holds in general", 500)),
+        {"memory.recall": AUTO, "memory.propose_fact": AUTO},
+    ),
+    Kind(
+        facts.SENDER,
+        "Remember who writes",
+        "Proposes to remember the name under which a known customer writes.",
+        "known-sender",
+        MESSAGE_INPUT,
+        {"mail.read": AUTO, "shop.find_customer": AUTO, "memory.propose_fact": AUTO},
+    ),
+)
 CLINIC: Final = (
     Kind(
         "reception-inbox",
@@ -182,35 +183,39 @@ CLINIC: Final = (
 
 
 def seed() -> None:
-    """Load the demonstration; what is there already stays as it is. One transaction per tenant."""
+    """Load the demonstration; what is there already stays as it is. One transaction per tenant.
+
+    The runs that propose facts are driven here, so that some of the facts are decided on at the start.
+    """
     with transaction.atomic():
         shop = _tenant("harbor-shop", "Harbor Outfitters", Environment.PRODUCTION)
         clinic = _tenant("lumen-clinic", "Lumen Dental Clinic", Environment.TEST)
     with transaction.atomic(), tenant_scope(shop):
         messages = seed_shop(shop)
-        load_kinds(SHOP)
+        load_kinds((*SHOP, *REMEMBERED))
+        told: list[UUID] = []
         if not Run.objects.exists():
+            rules.seed_budgets()
+            rules.seed_prompts()
             _submit_messages("support-email", messages)
-            _submit_shop_tasks()
+            rules.seed_hold(_submit_shop_tasks())
+            told = [_submit(one.kind, one.task, one.title, acting(ENZO)).pk for one in facts.TOLD]
+            rules.seed_changes(timezone.now())
     with transaction.atomic(), tenant_scope(clinic):
         messages = seed_clinic(clinic)
         load_kinds(CLINIC)
         if not Run.objects.exists():
             _submit_messages("reception-inbox", messages)
             _submit_clinic_tasks()
+    with tenant_scope(shop):
+        facts.judge(told, shop.pk)
 
 
 def _tenant(slug: str, name: str, environment: Environment) -> Tenant:
     tenant = Tenant.objects.filter(slug=slug).first()
     if tenant is None:
         tenant = create_tenant(slug=slug, name=name, actor=SYSTEM, environment=environment)
-    users = get_user_model()
-    for person in PEOPLE:
-        if person.tenant != slug or users.objects.filter(email=person.email).exists():
-            continue
-        user = users.objects.create_user(person.email, person.email, PASSWORD, first_name=person.name)
-        with tenant_scope(tenant):
-            add_member(tenant=tenant, user=user, role=person.role, actor=SYSTEM)
+    add_people(tenant)
     return tenant
 
 
@@ -248,9 +253,9 @@ def _submit_messages(slug: str, messages: Iterable[str]) -> None:
         _submit(slug, {"message_id": message}, f"Message {message}", MAILBOX)
 
 
-def _submit_shop_tasks() -> None:
-    enzo = _actor("enzo@harbor.example", Role.ENGINEER)
-    olga = _actor("olga@harbor.example", Role.OPERATOR)
+def _submit_shop_tasks() -> Run:
+    """Ask for what colleagues ask for; return the run of the large refund."""
+    enzo, olga = acting(ENZO), acting(OLGA)
     paid = list(Order.objects.filter(status=OrderStatus.SHIPPED, refunds__isnull=True).order_by("total_minor")[:40])
     small, medium = paid[5], paid[-1]
     _submit(
@@ -259,7 +264,7 @@ def _submit_shop_tasks() -> None:
         f"Goodwill for {small.ref}",
         enzo,
     )
-    _submit(
+    returned = _submit(
         "goodwill-refund",
         {
             "order_ref": medium.ref,
@@ -291,6 +296,7 @@ def _submit_shop_tasks() -> None:
         "Access for Mika",
         enzo,
     )
+    return returned
 
 
 def _submit_clinic_tasks() -> None:
@@ -304,7 +310,7 @@ def _submit_clinic_tasks() -> None:
         )
 
 
-def _submit(slug: str, task: JSONObject, title: str, actor: Actor) -> None:
+def _submit(slug: str, task: JSONObject, title: str, actor: Actor) -> Run:
     run = submit(
         task_type=TaskType.objects.get(slug=slug),
         input=task,
@@ -315,7 +321,4 @@ def _submit(slug: str, task: JSONObject, title: str, actor: Actor) -> None:
     )
     if isinstance(run, InvalidTask):
         raise ValueError(f"{slug}: {run.issues}")
-
-
-def _actor(email: str, role: Role) -> Actor:
-    return Actor.user(get_user_model().objects.get(email=email), [str(role)])
+    return run
