@@ -95,7 +95,7 @@ def test_each_row_has_what_is_needed_to_judge_it(proposal: Proposal, client: Cli
     )
     claims.claim(proposal_id=proposal.pk, actor=senior)
     page = client.get(PAGE).content.decode()
-    for shown in ("untrusted", "EUR 1,240.00", proposal.tool, " left</time>", " ago</time>", "sam</bdi> has it"):
+    for shown in ("untrusted", "EUR 1,240.00", proposal.tool, " left</time>", " ago</time>", "Sam</bdi> has it"):
         assert shown in page, shown
     assert f'href="/t/acme/proposals/{proposal.pk}"' in page
 
@@ -153,7 +153,7 @@ def test_what_is_ticked_is_rejected_with_one_reason_and_each_says_what_became_of
     assert answer.status_code == 200
     told = answer.content.decode()
     assert "2 of 4 rejected." in told
-    assert "sam approved this already" in told
+    assert "Sam approved this already" in told
     assert "There is no such proposal." in told
     assert Decision.objects.filter(verdict="reject", note="Twice.").count() == 2
     assert Event.objects.filter(type="proposal.decided").count() == 3
