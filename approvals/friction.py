@@ -6,7 +6,7 @@ and the questions are found again from the card. What is missing is told as one 
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -116,6 +116,14 @@ def shown_again(proposal: Proposal, actor: Actor, token: str) -> Sight | None:
     return None if served else sight
 
 
+def acted_on(sight: Sight, now: datetime) -> Sight:
+    """Return the card somebody has just acted on: one that stood there by itself is opened on purpose from now on.
+
+    It is the same card: what was opened of it, and what it asks, stay.
+    """
+    return sight if sight.opened else replace(sight, at=now, opened=True)
+
+
 def asked(proposal: Proposal, sight: Sight, rung: Rung) -> tuple[Question, ...]:
     """Return the questions of a card."""
     return questions(proposal, sight.id, rung.attestations)
@@ -200,7 +208,7 @@ def _shut(path: str, code: str, message: str) -> Shut:
 def _unread(proposal: Proposal, sight: Sight, rung: Rung, now: datetime) -> Iterator[Issue]:
     window = rung.window(words_to_read(proposal))
     if window and not sight.opened:
-        yield Issue("/window", "not_opened", "Open the card on purpose first: its time to read starts then.")
+        yield Issue("/window", "not_opened", "Read it first: its time to read starts now.")
     elif (left := (sight.at + window - now).total_seconds()) > 0:
         yield Issue("/window", "too_early", f"Read it first: it can be approved in {max(1, round(left))} s.")
 

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from agentops import clock
 from agentops.proving import Proved, proved
 from agentops.runs.pages import is_fragment, unstored
 from agentops.tenancy.access import Actor, require
@@ -24,11 +25,12 @@ from approvals.card import Draft, Notice
 from approvals.entries import read_edit, typed_values
 from approvals.filters import BadFilter, Filters, parse
 from approvals.forms import DecisionForm, brought
-from approvals.friction import Evidence, shown_again
+from approvals.friction import Evidence, acted_on, shown_again
 from approvals.intents import sign_intent
 from approvals.models import Proposal, Status
 from approvals.outcomes import StepUpNeeded
 from approvals.proposal_pages import card_answer, fetch
+from approvals.readings import note_reading
 from tools.registry import registry
 
 logger = logging.getLogger(__name__)
@@ -131,6 +133,9 @@ def _refuse(request: TenantRequest, pk: UUID, told: Answer, posted: QueryDict, *
     """Show the card with what was typed; it stays the same card, so that its time to read goes on."""
     found = fetch(pk)
     sight = shown_again(found, request.actor, str(posted.get("view_token", "")))
+    if sight is not None and not sight.opened:
+        note_reading(found, request.actor, clock.now())
+        sight = acted_on(sight, clock.now())
     waiting = sign_intent(request, found, posted) if intent else ""
     return card_answer(request, found, told.notice, told.draft, status=told.status, sight=sight, intent=waiting)
 

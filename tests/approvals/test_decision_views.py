@@ -1,8 +1,10 @@
 """Deciding in the browser: every answer a person can get, with and without scripts, and nothing typed is ever lost."""
 
+import html
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +20,7 @@ from agentops.tenancy.models import Tenant
 from agentops.wire.ids import uuid7
 from approvals import services
 from approvals.intervention import cancel_run
-from approvals.models import Decision, Proposal, Viewing
+from approvals.models import Decision, Proposal, Reading, Viewing
 from approvals.sight import read_sight
 from tests.conftest import PASSWORD, person
 from tests.deciding import edit_and_approve, posted
@@ -65,6 +67,38 @@ def text(answer: Any) -> str:
 
 def status(proposal: Proposal) -> str:
     return Proposal.objects.get(pk=proposal.pk).status
+
+
+def test_what_is_typed_on_the_card_that_stood_there_by_itself_is_kept_and_its_time_to_read_begins(
+    proposal: Proposal, desk: Client, bob: User
+) -> None:
+    Proposal.objects.update(risk_band="medium", band_rank=1)
+    page = text(desk.get("/t/acme/queue"))
+    token = re.search(r'name="view_token" value="([^"]+)"', page)
+    assert token is not None
+    before = read_sight(html.unescape(token[1]))
+    assert before is not None
+    assert not before.opened
+    edited = {"arg:/amount_minor": "4.50", "view_token": before.token()}
+    fields = form(proposal, "edit") | edited
+    refused = desk.post(f"/t/acme/proposals/{proposal.pk}/decide", fields, headers=QUEUE)
+    assert refused.status_code == 422
+    assert 'value="4.50"' in text(refused)
+    again = re.search(r'name="view_token" value="([^"]+)"', text(refused))
+    assert again is not None
+    after = read_sight(html.unescape(again[1]))
+    assert after is not None
+    assert (after.id, after.opened) == (before.id, True)
+    assert after.at > before.at
+    assert Reading.objects.filter(proposal=proposal, user=bob).exists()
+    early = desk.post(f"/t/acme/proposals/{proposal.pk}/decide", fields | {"view_token": after.token()}, headers=QUEUE)
+    assert early.status_code == 422
+    assert "Read it first: it can be approved in" in text(early)
+    read = replace(after, at=after.at - timedelta(seconds=3))
+    fields = form(proposal, "approve", view_token=read.token())
+    done = desk.post(f"/t/acme/proposals/{proposal.pk}/decide", fields, headers=QUEUE)
+    assert done.status_code == 200
+    assert status(proposal) == "approved"
 
 
 # --- recorded -------------------------------------------------------------------------------------------------------

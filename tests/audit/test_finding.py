@@ -4,8 +4,12 @@ import csv
 import io
 import json
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,7 +20,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from agentops.audit import exports, indexing, tail, verification
+from agentops.audit import exports, indexing, tail, verification, walk
 from agentops.audit.models import Event, EventTerm, Export, Stream, Tail, Verification, genesis, link
 from agentops.audit.terms import term
 from agentops.runs.models import Run
@@ -403,6 +407,42 @@ def test_a_jsonl_export_holds_what_was_hashed_and_proves_itself(
         ("audit.exported", str(ann.pk)),
         ("audit.export_fetched", str(ann.pk)),
     ]
+
+
+def test_an_export_proves_itself_to_somebody_who_has_nothing_of_ours_but_one_file(
+    refunded: Run, ann: User, signed_in: SignedIn, tmp_path: Path
+) -> None:
+    client = signed_in(ann)
+    client.post("/t/acme/audit/exports/new", {"format": "jsonl", "run": str(refunded.pk)})
+    finish()
+    file = tmp_path / "run.jsonl"
+    text = fetched(client, Export.objects.get().pk)
+    file.write_bytes(text)
+    last = Event.objects.filter(run_id=refunded.pk).order_by("seq").last()
+    assert last is not None
+    page = client.get(f"/t/acme/audit/events/{last.pk}").content.decode()
+    shown = re.search(r"Hash of this event</dt><dd class=\"data\">([0-9a-f]{64})", page)
+    assert shown is not None
+
+    def told(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-I", "-S", str(walk.__file__), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        return done.returncode, done.stdout
+
+    assert told(file.name, shown[1].upper())[0] == 0
+    assert f"PROVEN run:{refunded.pk} up to event {last.seq}" in told(file.name, shown[1])[1]
+    assert f"hash {shown[1]}" in told(file.name)[1]
+    assert told(file.name, "0" * 64)[0] == 1
+    assert told()[0] == 2
+    lines = text.splitlines(keepends=True)
+    file.write_bytes(text.replace(b'"reason"', b'"Reason"', 1))
+    assert told(file.name, shown[1])[0] == 1, "a byte was changed"
+    file.write_bytes(b"".join([*lines[:2], *lines[3:]]))
+    assert "some are missing" in told(file.name)[1]
+    file.write_bytes(b"".join([lines[1], lines[0], *lines[2:]]))
+    assert "some are missing" in told(file.name)[1]
+    file.write_bytes(b"[]\n")
+    assert told(file.name) == (1, "BROKEN line 1 is no event\n")
 
 
 def test_no_cell_of_a_csv_export_is_a_formula(scoped: Tenant, ann: User, signed_in: SignedIn) -> None:
