@@ -66,7 +66,7 @@ def test_of_two_people_one_wins_and_the_other_is_told_who(
         won, lost = outcomes[first], outcomes[1 - first]
         assert isinstance(won, Decided)
         assert won.verdict == kinds[first]
-        assert lost == Lost(people[first].name, kinds[first], SOON)
+        assert lost == Lost(people[first].name.title(), kinds[first], SOON)
         decision = Decision.objects.select_related("user").get(proposal=proposal)
         assert (decision.user.get_username(), decision.verdict) == (people[first].name, kinds[first])
         assert Grant.objects.filter(proposal=proposal).count() == (kinds[first] != "reject")

@@ -149,7 +149,7 @@ def test_a_note_that_attacks_the_next_reader(
 
     # Who comes second is handed the own note back, as text as well.
     slow.get_by_role("button", name="Reject this proposal").click()
-    expect(slow.get_by_role("alert")).to_contain_text("bob rejected this already")
+    expect(slow.get_by_role("alert")).to_contain_text("Bob rejected this already")
     harmless(slow, watch)
 
     for address in (f"proposals/{proposal.pk}", f"runs/{run.id}", "audit"):

@@ -273,7 +273,7 @@ def test_who_comes_second_is_told_who_was_first_and_gets_the_note_back(
 
     assert answered.value.status == 409
     told = second.get_by_role("alert")
-    expect(told).to_contain_text("sam approved this already, at ")
+    expect(told).to_contain_text("Sam approved this already, at ")
     expect(told).to_contain_text("Your note was: It was half of that")
     expect(told).to_be_focused()
     proposal.refresh_from_db()

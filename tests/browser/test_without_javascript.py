@@ -156,7 +156,7 @@ def test_coming_second(page: Page, sam: User, open_browser: OpenBrowser) -> None
     form.get_by_label("Reason").select_option("Wrong amount")
     form.get_by_label("Note").fill("It was half of that")
     form.get_by_role("button", name="Reject this proposal").click()
-    expect(page.get_by_role("alert")).to_contain_text("sam approved this already")
+    expect(page.get_by_role("alert")).to_contain_text("Sam approved this already")
     expect(page.get_by_role("alert")).to_contain_text("It was half of that")
 
 

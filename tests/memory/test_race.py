@@ -70,7 +70,7 @@ def test_of_two_curators_one_wins_and_the_other_is_told_who(
         first = next(i for i, outcome in enumerate(outcomes) if isinstance(outcome, Curated))
         won, lost = outcomes[first], outcomes[1 - first]
         assert isinstance(won, Curated)
-        assert lost == Lost(people[first].name, won.status, SOON)
+        assert lost == Lost(people[first].name.title(), won.status, SOON)
         fact.refresh_from_db()
         assert (fact.status, fact.curated_by_id) == (won.status, people[first].user_id)
         closing = Event.objects.filter(subject_id=str(fact.pk), type__in=["fact.approved", "fact.rejected"])

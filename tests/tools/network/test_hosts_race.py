@@ -56,7 +56,7 @@ def test_of_two_admins_who_decide_at_once_one_wins_and_the_other_is_told_who(
         with tenant_scope(acme):
             row = HostChange.objects.select_related("decided_by").get(pk=pk)
             assert row.decided_by is not None
-            assert lost.by == row.decided_by.get_username()
+            assert lost.by == row.decided_by.first_name
             assert (look_up(f"h{number}.example.com") is not None) == (won.status == "active")
     with tenant_scope(acme):
         types = Counter(one.type for one in load("tenant"))
