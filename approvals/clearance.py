@@ -1,7 +1,8 @@
 """Everything that stands between a person's click and a recorded approval, in one place and in order.
 
-Duties first (403), then the gates of the band (422), then whether the person has proved who they are (428), then
-whether the target is still as it was shown (412), then whether enough people agree (202).
+Duties first (403), then what the rules refuse by now and the gates of the band (422), then whether the person has
+proved who they are (428), then whether the target is still as it was shown (412), then whether enough people agree
+(202).
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from approvals.policies import in_force
 from approvals.preconditions import moved
 from approvals.release import release_at
 from approvals.sight import Sight
+from tools.allowlist import AllowlistState, lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,12 @@ def clear(
     that counts without being the last one is recorded here (`Seconded`), as is a value that was picked wrongly. `typed`
     are the pointers of values an edit changes; `edits` says that this is one, which never counts as a vote.
     """
-    if not edits:
-        _catch_up(proposal, now)
+    refused = None if edits else _catch_up(proposal, now)
     rung = rung_for(proposal)
     if rule := duties.conflict(proposal, actor, rung, now=now):
         return Forbidden(rule)
+    if refused is not None:
+        return refused
     match friction.check(proposal, actor, note, evidence, rung, now=now, typed=typed):
         case friction.Shut(issues=issues, missed=missed):
             if missed:
@@ -75,16 +78,17 @@ def clear(
     return _counted(proposal, actor, note, rung, looked, now)
 
 
-def _catch_up(proposal: Proposal, now: datetime) -> None:
+def _catch_up(proposal: Proposal, now: datetime) -> Invalid | None:
     """Ask for as many people, and of the role, that a policy wants which was published while the call waited.
 
-    What it denies is stopped when the grant is used. One query; more only under another version of the policy.
+    Return why nobody can approve it any more, where a rule refuses the call by now: it would be stopped when the grant
+    is used. Two queries; more only where the policy is another version, or the allowlist refuses it.
     """
-    if in_force(now).version == proposal.policy_version:
-        return
+    if in_force(now).version == proposal.policy_version and _listed(proposal):
+        return None
     wanted = as_it_stands(proposal, now=now)
     if isinstance(wanted, Invalid):
-        return
+        return wanted
     if wanted.role and proposal.votes:
         quorum.void_without(proposal, wanted.role, now=now)
     more: dict[str, object] = {}
@@ -94,6 +98,14 @@ def _catch_up(proposal: Proposal, now: datetime) -> None:
         more["needs_role"] = wanted.role
     if more:
         close(proposal, {**more, "reasons": list(wanted.verdict.reasons)})
+    return None
+
+
+def _listed(proposal: Proposal) -> bool:
+    """Say whether the allowlist still lets the kind of task make the call."""
+    rule = lookup(proposal.task_type_id, proposal.tool)
+    allowed = rule.state is not AllowlistState.DENIED and rule.admits(proposal.contract_version)
+    return allowed and rule.violated(proposal.argument_values) is None
 
 
 def _counted(

@@ -19,6 +19,7 @@ from approvals.services import Decided, Expired, Forbidden, Invalid, Lost, Outco
 from tests.approvals.conftest import NOW, Desk, make_desk
 from tests.approvals.contracts import MAIL, arguments, origin
 from tests.deciding import approve, edit_and_approve
+from tools.models import AllowlistEntry, AllowlistState
 
 Actors = Callable[[User], Actor]
 SOON = NOW + timedelta(minutes=5)
@@ -94,6 +95,26 @@ def test_a_run_with_two_open_proposals_has_nothing_to_do_after_a_no(desk: Desk, 
     assert Run.objects.get().state == "awaiting_approval"
     no(second, actors(bob))
     assert Run.objects.get().state == "queued"
+
+
+@pytest.mark.parametrize(
+    ("now", "code"),
+    [
+        ({"state": AllowlistState.DENIED}, "not_allowed"),
+        ({"min_version": "9.0.0"}, "contract_changed"),
+        ({"argument_constraints": '{"small":"args.amount_minor <= 1"}'}, "constraint_violated"),
+    ],
+)
+def test_what_the_allowlist_refuses_by_now_is_not_approved_in_vain(
+    desk: Desk, bob: User, actors: Actors, now: dict[str, object], code: str
+) -> None:
+    proposal = desk.propose()
+    AllowlistEntry.objects.filter(tool=proposal.tool).update(**now)
+    said = yes(proposal, actors(bob))
+    assert isinstance(said, Invalid)
+    assert [issue.code for issue in said.issues] == [code]
+    assert not Grant.objects.exists()
+    assert isinstance(no(proposal, actors(bob)), Decided)
 
 
 # --- who ------------------------------------------------------------------------------------------------------------

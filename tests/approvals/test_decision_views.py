@@ -26,6 +26,7 @@ from tests.conftest import PASSWORD, person
 from tests.deciding import edit_and_approve, posted
 from tests.shop import drive, only_proposal, open_shop, receive, start
 from tools.backoffice.models import Refund
+from tools.models import AllowlistEntry
 
 QUEUE = {"HX-Request": "true", "HX-Target": "card", "HX-Current-URL": "http://testserver/t/acme/queue"}
 CARD = {"HX-Request": "true", "HX-Target": "card"}
@@ -216,6 +217,18 @@ def test_a_verdict_on_an_older_version_is_told_what_changed_and_keeps_the_draft(
     assert "Somebody changed reason." in text(answer)
     assert "Too much.</textarea>" in text(answer)
     assert "Asked for by the customer" in text(answer).split("was-value")[1]
+    assert status(proposal) == "pending"
+
+
+@pytest.mark.parametrize("headers", [None, CARD])
+def test_what_the_allowlist_denies_by_now_says_so_and_keeps_the_note(
+    proposal: Proposal, desk: Client, headers: dict[str, str] | None
+) -> None:
+    AllowlistEntry.objects.filter(tool=proposal.tool).update(state="denied")
+    answer = post(desk, proposal, "approve", headers, note="The tent was torn when it came.")
+    assert answer.status_code == 422
+    assert "This task type may not use shop.issue_refund." in text(answer)
+    assert "The tent was torn when it came." in text(answer)
     assert status(proposal) == "pending"
 
 
