@@ -17,7 +17,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core import signals
 from django.core.exceptions import RequestAborted
-from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
@@ -82,6 +82,19 @@ class Handler(ASGIHandler):
     def load_middleware(self, is_async: bool = False) -> None:
         """Build the chain for `get_response`, which is synchronous."""
         super().load_middleware(is_async=False)
+
+    def create_request(
+        self, scope: Mapping[str, Any], body_file: IO[bytes]
+    ) -> tuple[ASGIRequest, None] | tuple[None, HttpResponseBase]:
+        """Return the request, or the answer to one that cannot be read.
+
+        A media type with a parameter in a character set that nobody knows (RFC 2231) is none; Django would fail.
+        """
+        try:
+            return super().create_request(scope, body_file)
+        except ValueError:
+            headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+            return super().create_request({**scope, "headers": headers}, body_file)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for a page; a stream ends when nobody listens any more."""

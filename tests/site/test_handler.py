@@ -77,6 +77,15 @@ async def test_what_cannot_be_read_is_refused_and_ends_too(heard: list[tuple[str
     assert [name for name, _, _ in heard] == ["started", "finished"]
 
 
+@pytest.mark.django_db
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", [b"application/json; a*=bogus''x", b"multipart/form-data; boundary*=no such''%41"])
+@pytest.mark.parametrize(("path", "status"), [("/sign-in", 403), ("/api/v1/agent/run", 401), ("/api/v2", 404)])
+async def test_a_media_type_in_a_character_set_that_nobody_knows_is_none(path: str, status: int, kind: bytes) -> None:
+    headers = [HOST, (b"content-type", kind), (b"content-length", b"0")]
+    assert await status_of(web_application(), path, method="POST", headers=headers) == status
+
+
 @pytest.fixture
 def held() -> Iterator[threading.Event]:
     """What requests for /held... wait for."""
