@@ -20,6 +20,7 @@ from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
+from django.utils.http import parse_header_parameters
 
 from agentops.static_files import StaticFiles
 from agentops.tenancy.links import tenant_urlconf
@@ -88,13 +89,11 @@ class Handler(ASGIHandler):
     ) -> tuple[ASGIRequest, None] | tuple[None, HttpResponseBase]:
         """Return the request, or the answer to one that cannot be read.
 
-        A media type with a parameter in a character set that nobody knows (RFC 2231) is none; Django would fail.
+        A media type that cannot be read, or names another character set than UTF-8, is none; Django would fail, here
+        or when the form is read.
         """
-        try:
-            return super().create_request(scope, body_file)
-        except ValueError:
-            headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
-            return super().create_request({**scope, "headers": headers}, body_file)
+        headers = [one for one in scope["headers"] if one[0] != b"content-type" or _readable(one[1])]
+        return super().create_request({**scope, "headers": headers}, body_file)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for a page; a stream ends when nobody listens any more."""
@@ -166,6 +165,16 @@ class Handler(ASGIHandler):
             await sync_to_async(response.close)()
         if isinstance(ended[0], Exception):
             raise ended[0]
+
+
+def _readable(media_type: bytes) -> bool:
+    if b";" not in media_type:
+        return True
+    try:
+        _, parameters = parse_header_parameters(media_type.decode("latin-1"))
+    except ValueError:
+        return False
+    return parameters.get("charset", "utf-8").lower() in {"utf-8", "utf8"}
 
 
 def _most(path: str) -> int:
