@@ -17,9 +17,10 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core import signals
 from django.core.exceptions import RequestAborted
-from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
+from django.utils.http import parse_header_parameters
 
 from agentops.static_files import StaticFiles
 from agentops.tenancy.links import tenant_urlconf
@@ -82,6 +83,17 @@ class Handler(ASGIHandler):
     def load_middleware(self, is_async: bool = False) -> None:
         """Build the chain for `get_response`, which is synchronous."""
         super().load_middleware(is_async=False)
+
+    def create_request(
+        self, scope: Mapping[str, Any], body_file: IO[bytes]
+    ) -> tuple[ASGIRequest, None] | tuple[None, HttpResponseBase]:
+        """Return the request, or the answer to one that cannot be read.
+
+        A media type that cannot be read, or names another character set than UTF-8, is none; Django would fail, here
+        or when the form is read.
+        """
+        headers = [one for one in scope["headers"] if one[0] != b"content-type" or _readable(one[1])]
+        return super().create_request({**scope, "headers": headers}, body_file)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for a page; a stream ends when nobody listens any more."""
@@ -153,6 +165,16 @@ class Handler(ASGIHandler):
             await sync_to_async(response.close)()
         if isinstance(ended[0], Exception):
             raise ended[0]
+
+
+def _readable(media_type: bytes) -> bool:
+    if b";" not in media_type:
+        return True
+    try:
+        _, parameters = parse_header_parameters(media_type.decode("latin-1"))
+    except ValueError:
+        return False
+    return parameters.get("charset", "utf-8").lower() in {"utf-8", "utf8"}
 
 
 def _most(path: str) -> int:

@@ -270,11 +270,7 @@ def site_url(transactional_db: None) -> Iterator[str]:
             ready.set()
 
     listener = embedded.listen("127.0.0.1", 0)
-    server = Server(
-        uvicorn.Config(
-            web_application(), lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
-        )
-    )
+    server = Server(embedded.speaking(web_application(), grace_s=1))
     url = embedded.url_of(listener)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

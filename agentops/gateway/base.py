@@ -26,7 +26,7 @@ from agentops.wire.parse import pointer_token
 
 M = TypeVar("M", bound=BaseModel)
 
-_CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii"})
+_CHARSETS: Final = frozenset({"utf-8", "utf8"})
 
 
 class OnlyJSON(BaseContentNegotiation):

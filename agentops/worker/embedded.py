@@ -268,6 +268,22 @@ def stop_on_signals() -> None:
     signal.signal(signal.SIGINT, leave)
 
 
+def speaking(application: Any, *, grace_s: int = STREAM_GRACE_S) -> uvicorn.Config:
+    """Return how requests are taken: who asks, and over what, is for `TRUSTED_PROXY_COUNT` alone to say.
+
+    uvicorn by itself believes what anybody on this machine says about that, and limits by address would count nobody.
+    """
+    return uvicorn.Config(
+        application,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=grace_s,
+    )
+
+
 def serve(application: Any, listener: socket.socket, on_ready: Callable[[], None]) -> int:
     """Serve until a signal comes, and return the exit code: 0, or 1 when the worker or the sweeper died.
 
@@ -278,17 +294,7 @@ def serve(application: Any, listener: socket.socket, on_ready: Callable[[], None
 
     warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
     worker, sweeping = EmbeddedWorker(), Sweeper(sweeper.sweep)
-    server = _Server(
-        uvicorn.Config(
-            application,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=STREAM_GRACE_S,
-        ),
-        on_ready,
-    )
+    server = _Server(speaking(application), on_ready)
     worker.start()
     sweeping.start()
     _running = (worker, sweeping)

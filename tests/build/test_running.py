@@ -3,11 +3,14 @@
 import json
 import queue
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from celery import shared_task
+from django.core.cache import cache
 
 from agentops.worker import embedded
 
@@ -71,3 +74,19 @@ def test_a_process_without_a_worker_says_that_runs_are_worked_on_elsewhere() -> 
 def test_the_site_can_be_served_from_the_test_process(site_url: str) -> None:
     with urllib.request.urlopen(f"{site_url}/healthz", timeout=30) as response:
         assert json.load(response)["database"] == "ok"
+
+
+def test_nobody_gets_around_a_limit_by_naming_other_addresses(site_url: str, settings: Any) -> None:
+    settings.API_BAD_TOKENS_PER_MINUTE = 3
+    cache.clear()
+
+    def shown(number: int) -> int:
+        headers = {"Authorization": "Bearer aod_acme_x_y", "X-Forwarded-For": f"198.51.100.{number}"}
+        request = urllib.request.Request(f"{site_url}/api/v1/runs", headers=headers)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=30)
+        with refused.value as answer:
+            return answer.code
+
+    # A minute may begin in between.
+    assert {401, 429} == {shown(number) for number in range(8)}

@@ -17,7 +17,10 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-SPEAKING = ("--loop", "agentops.connections:Loop", "--http", "agentops.connections:Connection")
+SPEAKING = (
+    *("--loop", "agentops.connections:Loop", "--http", "agentops.connections:Connection"),
+    "--no-proxy-headers",
+)
 """How uvicorn talks to browsers, as the README says."""
 
 

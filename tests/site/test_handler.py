@@ -77,6 +77,25 @@ async def test_what_cannot_be_read_is_refused_and_ends_too(heard: list[tuple[str
     assert [name for name, _, _ in heard] == ["started", "finished"]
 
 
+@pytest.mark.django_db
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "kind",
+    [
+        b"application/json; a*=bogus''x",
+        b"multipart/form-data; boundary*=no such''%41",
+        b"application/x-www-form-urlencoded; charset=utf-16",
+        b"application/x-www-form-urlencoded; charset=idna",
+        b"multipart/form-data; boundary=x; charset=hex",
+    ],
+)
+@pytest.mark.parametrize(("path", "status"), [("/sign-in?a=%ff", 403), ("/api/v1/agent/run", 401), ("/api/v2", 404)])
+async def test_a_media_type_in_another_character_set_is_none(path: str, status: int, kind: bytes) -> None:
+    headers = [HOST, (b"content-type", kind), (b"content-length", b"0"), (b"cookie", b"csrftoken=" + b"a" * 32)]
+    more = {"method": "POST", "headers": headers, "query_string": path.partition("?")[2].encode()}
+    assert await status_of(web_application(), path.partition("?")[0], **more) == status
+
+
 @pytest.fixture
 def held() -> Iterator[threading.Event]:
     """What requests for /held... wait for."""
