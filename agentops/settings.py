@@ -354,7 +354,13 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "AgentOps API",
-    "DESCRIPTION": "Submit tasks to agents, follow their runs, and read what they did and who allowed it.",
+    "DESCRIPTION": (
+        "Submit tasks to agents, follow their runs, and read what they did and who allowed it.\n\n"
+        "A body is JSON in UTF-8, 256 KiB and 64 levels at most, sent with its Content-Length and without a "
+        "Content-Encoding. Requests are counted per token and minute, those that change something apart from those "
+        "that read; 429 says in Retry-After when to come back. Every answer that is no success is a problem document "
+        "(RFC 9457) with a stable `code`."
+    ),
     "VERSION": "1.0.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],

@@ -14,6 +14,7 @@ from drf_spectacular.generators import SchemaGenerator
 from agentops.gateway.problems import CATALOG
 from agentops.gateway.urls import urlpatterns
 from agentops.tenancy.access import TOKEN_SCOPES
+from agentops.wire.parse import MAX_BYTES, MAX_DEPTH
 from tests.gateway.conftest import JOB, MAIL, Program
 
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -72,6 +73,10 @@ def test_every_code_is_documented_where_it_can_occur(schema: dict[str, Any]) -> 
     }
     # Not tied to an operation: wrong methods, representations nobody offers, refusals of the framework.
     assert {str(code) for code in CATALOG} - documented == {"method_not_allowed", "not_acceptable", "forbidden"}
+
+
+def test_the_limits_it_names_are_those_that_hold(schema: dict[str, Any]) -> None:
+    assert f"{MAX_BYTES // 1024} KiB and {MAX_DEPTH} levels at most" in schema["info"]["description"]
 
 
 def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
