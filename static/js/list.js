@@ -128,8 +128,17 @@
     if (arrived.length && pill.textContent !== text) say(`${arrived.length} new`);
     pill.textContent = text;
   };
+  const alone = async (open) => {
+    const read = open && await fragment(open.dataset.url, "card");
+    if (read && open.isConnected && one("#card", read).dataset.status !== open.dataset.status) {
+      if (one(".draft:not([hidden])")) window.desk.toast("What is open here is no longer waiting.", "error");
+      else location.reload();
+    }
+    return Boolean(read);
+  };
   const check = async (changed = new Set()) => {
-    if (!one("#list") || one("#list.htmx-request")) return false;
+    if (!one("#list")) return alone(card());
+    if (one("#list.htmx-request")) return false;
     const address = new URL(location.href);
     address.searchParams.delete("after");
     const read = await fragment(address, "list");

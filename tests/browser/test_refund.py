@@ -249,6 +249,26 @@ def test_a_row_decided_by_somebody_else_is_struck_out_in_its_place(
     expect(mine.get_by_role("article")).to_contain_text("sam")
 
 
+def test_a_card_on_a_page_of_its_own_shows_what_somebody_else_decided(
+    shop: Tenant, bob: User, sam: User, open_browser: OpenBrowser
+) -> None:
+    drive(start("goodwill-refund", {**GOODWILL, "amount_minor": 100}).id)
+    mine, typing, hers = open_browser(bob, size=(390, 844)), open_browser(bob), open_browser(sam)
+    for page in (mine, typing):
+        page.goto(f"proposals/{only_proposal().pk}")
+        live_card(page)
+        expect(page.get_by_text("live", exact=True)).to_be_visible()
+    button(typing, "Reject").click()
+    typing.locator("#reject").get_by_label("Note").fill("My own words")
+    hers.goto("queue")
+    live_card(hers)
+    approve(hers)
+    expect(button(mine, "Approve")).to_have_count(0)
+    expect(mine.get_by_role("article")).to_contain_text("sam")
+    expect(typing.get_by_role("alert")).to_have_text("What is open here is no longer waiting.")
+    expect(typing.locator("#reject").get_by_label("Note")).to_have_value("My own words")
+
+
 # --- together -------------------------------------------------------------------------------------------------------
 
 
