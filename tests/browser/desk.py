@@ -23,7 +23,7 @@ def sign_in(page: Page, user: User) -> None:
     page.goto("/sign-in")
     page.get_by_label("Email").fill(user.email)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
 
 
 def rows(page: Page) -> Locator:

@@ -40,7 +40,7 @@ def test_signing_in_and_out(shop: Tenant, bob: User, open_browser: OpenBrowser) 
     expect(page.get_by_text("Nothing is waiting.")).to_be_visible()
     page.get_by_label("Your menu").click()
     page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
 
 
 def test_asking_the_agent(page: Page) -> None:
@@ -101,7 +101,7 @@ def test_a_form_of_a_session_that_ran_out_leads_back_to_its_card(page: Page, bob
     expect(page.get_by_role("alert")).to_contain_text("Nothing of it was recorded.")
     page.get_by_label("Email").fill(bob.email)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("article")).to_contain_text("Nobody has taken this.")
     assert page.url.endswith(card)
 
