@@ -47,9 +47,10 @@ def _item(
     held = one.held_until if pending and one.held_until is not None and one.held_until > now else None
     holder = called(people.get(one.leased_by_id or 0)) if leased else ""
     assignee = called(people.get(one.assigned_to_id or 0)) if pending else ""
+    role = one.needs_role if pending else ""
     return {
         "id": one.pk,
-        "state": f"{one.status} {holder} {assignee} {one.risk_score} {held.isoformat() if held else ''}",
+        "state": f"{one.status} {holder} {assignee} {one.risk_score} {held.isoformat() if held else ''} {role}",
         "band": one.risk_band,
         "score": one.risk_score,
         "sentence": one.sentence,
@@ -63,6 +64,7 @@ def _item(
         "closed": None if pending else {"by": called(people.get(one.decided_by_id or 0)), "at": one.decided_at},
         "leased": {"by": holder, "mine": one.leased_by_id == me} if holder else None,
         "assigned": {"to": assignee, "mine": one.assigned_to_id == me} if assignee else None,
+        "role": role,
         "held_until": held,
         "address": address,
         "now": now,

@@ -100,6 +100,7 @@ class QueueRow(NamedTuple):
     requested_by_token: str
     version: int
     digest: str
+    needs_role: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ _ROW = (
     *("pk", "run_id", "task_type_id", "tool", "sentence_text", "consequence_text", "risk_band", "risk_score"),
     *("band_rank", "tainted", "status", "created_at", "decide_by", "decided_at", "decided_by_id", "leased_by_id"),
     *("leased_until", "assigned_to_id", "held_until", "thawed_to"),
-    *("run__paused_at", "run__requested_by_id", "run__requested_by_token", "version", "digest"),
+    *("run__paused_at", "run__requested_by_id", "run__requested_by_token", "version", "digest", "needs_role"),
 )
 """The columns of `QueueRow`, in its order."""
 

@@ -95,8 +95,8 @@ def _whose(item: Mapping[str, Any]) -> str:
         case {"closed": {"by": by, "at": at}}:
             person = f" by <bdi>{escape(by)}</bdi>" if by else ""
             return f'<span class="fate">{escape(item["status"])}{person} {ago(at)}</span>'
-        case {"leased": None, "assigned": None}:
-            return ""
+        case {"leased": None, "assigned": None, "role": role}:
+            return f'<span class="holder">for {escape(role)}s</span>' if role else ""
         case {"leased": {"mine": True}} | {"leased": None, "assigned": {"mine": True}}:
             return '<span class="holder">yours</span>'
         case {"leased": {"by": by}}:

@@ -91,11 +91,19 @@ def test_the_list_is_narrowed_like_the_queue_and_what_the_filter_leaves_out_is_n
 
 def test_each_row_has_what_is_needed_to_judge_it(proposal: Proposal, client: Client, senior: Actor) -> None:
     Proposal.objects.filter(pk=proposal.pk).update(
-        tainted=True, consequence={"money": {"minor": 124000, "currency": "EUR"}}
+        tainted=True, needs_role="senior", consequence={"money": {"minor": 124000, "currency": "EUR"}}
     )
     claims.claim(proposal_id=proposal.pk, actor=senior)
     page = client.get(PAGE).content.decode()
-    for shown in ("untrusted", "EUR 1,240.00", proposal.tool, " left</time>", " ago</time>", "Sam</bdi> has it"):
+    for shown in (
+        "untrusted",
+        "EUR 1,240.00",
+        proposal.tool,
+        " left</time>",
+        " ago</time>",
+        "for seniors",
+        "Sam</bdi> has it",
+    ):
         assert shown in page, shown
     assert f'href="/t/acme/proposals/{proposal.pk}"' in page
 

@@ -60,6 +60,7 @@ def printed(me: int | None = None, now: datetime | None = None) -> str:
         ({"risk_score": 77}, "77</span>"),
         ({"risk_band": "critical", "band_rank": 3}, "band-critical"),
         ({"tainted": True}, "untrusted"),
+        ({"needs_role": "senior"}, "for seniors"),
         ({"created_at": datetime.fromisoformat("2020-01-02T03:04:05+00:00")}, "2020-01-02T03:04:05"),
         ({"decide_by": datetime.fromisoformat("2020-01-02T03:04:05+00:00")}, "days late"),
     ],
