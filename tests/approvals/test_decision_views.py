@@ -509,7 +509,7 @@ def test_the_first_of_two_approvals_counts_and_the_second_person_does_not_see_it
     assert secret not in card
     assert "1 of 2" not in card
     # Whom it could be given to says nothing about what anybody has said.
-    assert "bob" not in re.sub(r"<option[^>]*>[^<]*</option>", "", card.lower()).replace("combobox", "")
+    assert not re.search(r"\bbob\b", re.sub(r"<option[^>]*>[^<]*</option>", "", card.lower()))
     assert secret not in text(hers.get(f"/t/acme/runs/{proposal.run_id}"))
     second = post(hers, proposal, "approve", CARD, note="I called the customer and checked the order.")
     done = hers.post(address, {"intent": second.context["card"]["intent"], "password": PASSWORD}, headers=CARD)
