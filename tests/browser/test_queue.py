@@ -345,7 +345,7 @@ def test_nothing_moves_when_others_decide_and_new_ones_come(page: Page, three: l
     assert page.evaluate("window.shift") <= 0.001
     page.keyboard.press(".")
     expect(rows(page)).to_have_count(3)
-    expect(page.get_by_text("approved by Sam")).to_have_count(0)
+    expect(page.locator("#list").get_by_text("approved by Sam")).to_have_count(0)
 
 
 def test_the_next_page_is_added_below(shop: Tenant, bob: User, open_browser: OpenBrowser) -> None:
