@@ -7,9 +7,9 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from agentops.tenancy.admin_base import TenantModelAdmin, TenantModelForm
-from approvals import ladder
+from approvals.assessing import ladder
+from approvals.assessing.risk import Band
 from approvals.models import BandRule, Shift
-from approvals.risk import Band
 
 
 class BandRuleForm(TenantModelForm):

@@ -12,7 +12,7 @@ class ApprovalsConfig(AppConfig):
         from django.db.models.signals import post_migrate
 
         from agentops.audit import terms
-        from approvals import record_terms, search
+        from approvals.proposals import record_terms, search
 
         terms.describe_with(record_terms.describe)
         post_migrate.connect(search.keep_index, sender=self)

@@ -1,9 +1,9 @@
 """What others call to change proposals. Each is written where its name says; every outcome is a value."""
 
-from approvals.deciding import MAX_NOTE, approve, edit_and_approve, reject
-from approvals.ending import expire, withdraw_proposals
-from approvals.outcomes import Decided, Expired, Forbidden, Invalid, Lost, Outcome, Reconfirm, Stale
-from approvals.proposing import MAX_EXPLANATION, draft_proposal
+from approvals.decisions.deciding import MAX_NOTE, approve, edit_and_approve, reject
+from approvals.proposals.ending import expire, withdraw_proposals
+from approvals.proposals.outcomes import Decided, Expired, Forbidden, Invalid, Lost, Outcome, Reconfirm, Stale
+from approvals.proposals.proposing import MAX_EXPLANATION, draft_proposal
 
 __all__ = [
     "MAX_EXPLANATION",

@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from approvals import (
+from approvals.pages import (
     bulk_views,
     claim_views,
     contract_views,

@@ -86,7 +86,9 @@ def _fast_and_alone(settings: Any) -> None:
 
     from agentops.budgets import snapshot
     from agentops.halts import covering
-    from approvals import figures, ladder, names
+    from approvals.assessing import ladder
+    from approvals.proposals import names
+    from approvals.queue import figures
 
     covering.forget()
     ladder.forget()

@@ -1,7 +1,7 @@
 """A diligent person: opens the card, reads it, opens every section, picks the true values, says why, and then decides.
 
 Everything a browser would bring back is made here as the server makes it, so tests about something else than friction
-decide with one call. What the gates refuse is tested in `tests/approvals/test_friction.py`.
+decide with one call. What the gates refuse is tested in `tests/approvals/decisions/test_friction.py`.
 """
 
 from datetime import datetime, timedelta
@@ -17,12 +17,13 @@ from agentops.proving import Proved
 from agentops.runs.recording import record_outside, state_of
 from agentops.tenancy.access import Actor
 from agentops.tenancy.prepared import Query
-from approvals import friction, services
-from approvals.friction import Evidence
-from approvals.ladder import SECTIONS, rung_of
+from approvals import services
+from approvals.assessing.ladder import SECTIONS, rung_of
+from approvals.decisions import friction
+from approvals.decisions.friction import Evidence
+from approvals.decisions.sight import Sight, look
 from approvals.models import Grant, Proposal, Viewing
 from approvals.services import Outcome
-from approvals.sight import Sight, look
 
 READING: Final = timedelta(seconds=60)
 WHY: Final = "Checked against our own records of the order."

@@ -43,7 +43,7 @@ from agentops.gateway.services import take_task
 from agentops.gateway.waiting import SEATS, wait_until_ended
 from agentops.payloads.services import PayloadDamaged, PayloadMissing
 from agentops.runs.models import Run
-from approvals.intervention import (
+from approvals.stopping.intervention import (
     AlreadyEnded,
     AlreadyPaused,
     Cancelled,

@@ -6,7 +6,7 @@ is true where the text is the name of the member at `path`. "removed" says which
 is shown (`sanitise`), if the tenant wants it so.
 
 A finding is recorded and raises risk; nothing is dropped here. A guardrail that breaks is recorded as well, and from
-then on nothing in that run happens without a person (`approvals.gate`).
+then on nothing in that run happens without a person (`approvals.gating.gate`).
 """
 
 import logging

@@ -11,13 +11,13 @@ from django.db import transaction
 
 from agentops.regression.cases import ScriptedDecision
 from agentops.regression.isolation import Place, assert_isolated
-from approvals.clearance import Cleared
-from approvals.deciding import write_approval, write_rejection
-from approvals.editing import edited_by
-from approvals.ending import expire, locked
+from approvals.decisions.clearance import Cleared
+from approvals.decisions.deciding import write_approval, write_rejection
+from approvals.decisions.editing import edited_by
+from approvals.decisions.sight import look
 from approvals.models import Proposal, RejectReason, RejectScope
-from approvals.outcomes import Invalid
-from approvals.sight import look
+from approvals.proposals.ending import expire, locked
+from approvals.proposals.outcomes import Invalid
 
 
 def say(place: Place, proposal: Proposal, decision: ScriptedDecision, *, now: datetime) -> str:

@@ -1,6 +1,6 @@
 """Start runs, and say what is wrong with a task or a task type before anything starts.
 
-Stepping into a run that is under way (cancel, reconcile) is `approvals.intervention`, because proposals close with it.
+Stepping into a run that is under way (cancel, reconcile) is `stopping.intervention`, because proposals close with it.
 """
 
 import re

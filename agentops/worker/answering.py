@@ -9,8 +9,8 @@ from agentops.wire.parse import clean_text
 from agentops.worker.model_answer import MAX_ANSWER
 from agentops.worker.plan_answer import PlanReader
 from agentops.worker.planners import NoPlanner
+from approvals.decisions.revising import Revision
 from approvals.models import Proposal
-from approvals.revising import Revision
 
 
 def answerer_of(planner: Planner) -> Answers | PlannerFailed:

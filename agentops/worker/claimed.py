@@ -34,8 +34,8 @@ from agentops.worker.means import Means
 from agentops.worker.needs import Commit, Need, Steps
 from agentops.worker.snapshot import Snapshot
 from agentops.worker.stopping import paused_by, stop_for
-from approvals import policies, trust
-from approvals.judging import TenantRules
+from approvals.gating.judging import TenantRules
+from approvals.permits import policies, trust
 from approvals.services import withdraw_proposals
 from tools.contracts import ToolContract
 

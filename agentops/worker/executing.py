@@ -38,9 +38,11 @@ from agentops.worker.backoff import BASE_S, backoff
 from agentops.worker.calls import ask_hook, request_of, trust_of
 from agentops.worker.claimed import MAX_CONFLICTS, Claimed, rfc3339
 from agentops.worker.needs import Invoke, Need, Steps
-from approvals import gate, grants, quorum, release
-from approvals.judging import counts, output_context, used_so_far
+from approvals.decisions import quorum, release
+from approvals.gating import gate
+from approvals.gating.judging import counts, output_context, used_so_far
 from approvals.models import Proposal
+from approvals.permits import grants
 from tools import executor, health
 from tools.allowlist import AllowlistState
 from tools.contracts import TRANSIENT, Effect, ErrorCode, ToolContract

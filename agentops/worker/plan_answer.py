@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from agentops.engine.planner import Answered, AnswerRequest
 from agentops.runs.timeline import tree_words
 from agentops.runs.words import planner_words
-from approvals.origins import origin_of
+from approvals.values.origins import origin_of
 
 
 @dataclass(frozen=True, slots=True)

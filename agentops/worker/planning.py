@@ -20,10 +20,10 @@ from agentops.worker.claimed import MAX_CONFLICTS, Claimed, rfc3339
 from agentops.worker.needs import Ask, Enquire, Steps
 from agentops.worker.output import review_reply
 from agentops.worker.planners import offered_tools, patience
-from approvals import grants
-from approvals.judging import output_context
+from approvals.decisions.revising import ProposalChanged, Revision, revised_by_agent
+from approvals.gating.judging import output_context
 from approvals.models import Proposal
-from approvals.revising import ProposalChanged, Revision, revised_by_agent
+from approvals.permits import grants
 from approvals.services import withdraw_proposals
 from tools.registry import registry
 

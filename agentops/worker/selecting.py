@@ -14,9 +14,9 @@ from agentops.worker import spending
 from agentops.worker.calls import idempotency_key
 from agentops.worker.claimed import Claimed, rfc3339, waiting
 from agentops.worker.needs import Need
-from approvals import gate
-from approvals.attention import review_seconds
-from approvals.judging import judged
+from approvals.assessing.attention import review_seconds
+from approvals.gating import gate
+from approvals.gating.judging import judged
 from approvals.models import Proposal
 from approvals.services import draft_proposal
 from tools.contracts import Effect, ErrorCode, ToolContract

@@ -37,7 +37,7 @@ from agentops.worker.needs import Need, Steps
 from agentops.worker.output import review_answer
 from agentops.worker.planning import Planning
 from agentops.worker.selecting import Selecting
-from approvals.judging import output_context
+from approvals.gating.judging import output_context
 from tools.registry import registry
 
 MAX_COMMANDS: Final = 20_000

@@ -18,10 +18,10 @@ from agentops.runs.output_policy import effective, tenant_rules
 from agentops.screening.selectors import settings_in_force
 from agentops.tenancy.scope import current_tenant_id
 from agentops.wire.parse import JSONObject
-from approvals import policies, trust
-from approvals.policy import NONE, Policy
-from approvals.trust import Trust
-from approvals.weighing import Known
+from approvals.assessing.weighing import Known
+from approvals.gating.policy import NONE, Policy
+from approvals.permits import policies, trust
+from approvals.permits.trust import Trust
 from tools.allowlist import AllowlistRule, AllowlistState, all_rules
 from tools.health import ailing
 

@@ -46,7 +46,7 @@ from agentops.runs.models import Run, ToolCall
 from agentops.runs.recording import load
 from agentops.tenancy.access import WORKER, Actor
 from agentops.wire.canonical import canonical
-from approvals.attention import review_seconds
+from approvals.assessing.attention import review_seconds
 from tools.contracts import Effect, ToolContract
 
 logger = logging.getLogger(__name__)

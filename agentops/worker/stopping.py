@@ -3,7 +3,7 @@
 from agentops.engine.events import RunPaused
 from agentops.halts.covering import Stop, covering
 from agentops.runs.models import Run
-from approvals.freezing import work_of
+from approvals.proposals.freezing import work_of
 
 
 def stop_for(run: Run, tool: str = "") -> Stop | None:

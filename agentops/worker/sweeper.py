@@ -28,14 +28,15 @@ from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.worker import spending
 from agentops.worker.calls import ask_hook, request_of
-from approvals import grants, term_index
-from approvals.claims import end_holds
-from approvals.deadlines import expire_due
-from approvals.freezing import FINAL
-from approvals.halting import settle_lifted
-from approvals.notices import send_due
-from approvals.readings import record_due as record_readings
-from approvals.reminders import remind_due
+from approvals.cards.readings import record_due as record_readings
+from approvals.decisions.notices import send_due
+from approvals.decisions.reminders import remind_due
+from approvals.permits import grants
+from approvals.proposals.deadlines import expire_due
+from approvals.proposals.freezing import FINAL
+from approvals.queue import term_index
+from approvals.queue.claims import end_holds
+from approvals.stopping.halting import settle_lifted
 from tools.contracts import Effect
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from django.db import migrations, models
 import agentops.tenancy.scope
 import agentops.wire.ids
 from agentops.tenancy.rls import enable_rls
-from approvals import search
+from approvals.proposals import search
 
 UNLOGGED = ("approvals_proposalterm", "approvals_termindex", "approvals_viewing")
 
@@ -158,7 +158,10 @@ class Migration(migrations.Migration):
                         null=True,
                     ),
                 ),
-                ("terms", models.JSONField(default=list, help_text="What it is found by (`approvals.search`).")),
+                (
+                    "terms",
+                    models.JSONField(default=list, help_text="What it is found by (`approvals.proposals.search`)."),
+                ),
                 (
                     "leased_until",
                     models.DateTimeField(blank=True, help_text="Until then nobody else decides it.", null=True),
@@ -959,7 +962,10 @@ class Migration(migrations.Migration):
             name="RuleUse",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("key", models.CharField(help_text="What is counted (`approvals.policy.Rate.key`).", max_length=64)),
+                (
+                    "key",
+                    models.CharField(help_text="What is counted (`approvals.gating.policy.Rate.key`).", max_length=64),
+                ),
                 ("uses", models.JSONField(help_text="[seconds since 1970, run and call], the oldest first.")),
                 (
                     "tenant",

@@ -212,7 +212,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="proposal",
             name="terms",
-            field=models.JSONField(default=list, help_text="What it is found by (`approvals.search`)."),
+            field=models.JSONField(default=list, help_text="What it is found by (`approvals.proposals.search`)."),
         ),
         migrations.AddIndex(
             model_name="proposal",

@@ -1,7 +1,7 @@
 from django.db import migrations
 
 from agentops.tenancy.rls import enable_rls
-from approvals import search
+from approvals.proposals import search
 
 BATCH = 500
 

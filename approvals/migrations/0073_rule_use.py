@@ -18,7 +18,10 @@ class Migration(migrations.Migration):
             name="RuleUse",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("key", models.CharField(help_text="What is counted (`approvals.policy.Rate.key`).", max_length=64)),
+                (
+                    "key",
+                    models.CharField(help_text="What is counted (`approvals.gating.policy.Rate.key`).", max_length=64),
+                ),
                 ("uses", models.JSONField(help_text="[seconds since 1970, run and call], the oldest first.")),
                 (
                     "tenant",

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 import agentops.tenancy.scope
 from agentops.tenancy.rls import enable_rls
-from approvals import search
+from approvals.proposals import search
 
 TABLES = ("approvals_proposalterm", "approvals_termindex")
 

@@ -123,7 +123,7 @@ class Viewing(TenantModel):
 class Reading(TenantModel):
     """Somebody has looked at a version of a proposal, for the first time at `at`.
 
-    The audit trail is told by the sweeper (`approvals.readings`), at `recorded_at`.
+    The audit trail is told by the sweeper (`approvals.cards.readings`), at `recorded_at`.
     """
 
     tenant = TenantForeignKey(db_index=False)

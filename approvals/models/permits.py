@@ -60,11 +60,11 @@ class Grant(TenantModel):
 class RuleUse(TenantModel):
     """The calls that a rule of the policy has let run lately, of those that one of its rates counts together.
 
-    Written by `approvals.rates` alone.
+    Written by `approvals.permits.rates` alone.
     """
 
     tenant = TenantForeignKey(db_index=False)
-    key = models.CharField(max_length=64, help_text="What is counted (`approvals.policy.Rate.key`).")
+    key = models.CharField(max_length=64, help_text="What is counted (`approvals.gating.policy.Rate.key`).")
     uses = models.JSONField(help_text="[seconds since 1970, run and call], the oldest first.")
 
     class Meta:

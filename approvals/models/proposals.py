@@ -86,7 +86,7 @@ class Proposal(TenantModel):
     amount_e4 = models.BigIntegerField(
         null=True, blank=True, help_text="Money it moves, in ten-thousandths of the unit of its currency."
     )
-    terms = models.JSONField(default=list, help_text="What it is found by (`approvals.search`).")
+    terms = models.JSONField(default=list, help_text="What it is found by (`approvals.proposals.search`).")
     assigned_to = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
     )
@@ -219,9 +219,9 @@ class ProposalTerm(TenantModel):
     """One thing that a waiting proposal is found by.
 
     The database keeps it: triggers on the proposals write what stands in `Proposal.terms` and take it out again when
-    the proposal is closed (`approvals.search`). It is a table, because row security lets PostgreSQL use an index only
+    the proposal is closed (`proposals.search`). It is a table, because row security lets PostgreSQL use an index only
     for comparisons that cannot leak, and those of its text search can. PostgreSQL may lose it as a whole
-    (`approvals.term_index`).
+    (`approvals.queue.term_index`).
     """
 
     pk = models.CompositePrimaryKey("tenant", "term", "proposal")
@@ -238,7 +238,7 @@ class ProposalTerm(TenantModel):
 class TermIndex(TenantModel):
     """Whether the index of a tenant (`ProposalTerm`) is whole, and if not, how far it has been made again.
 
-    PostgreSQL loses it together with the index. Written by `approvals.term_index` alone.
+    PostgreSQL loses it together with the index. Written by `approvals.queue.term_index` alone.
     """
 
     tenant = TenantForeignKey(db_index=False)

@@ -9,7 +9,7 @@ from approvals.models.proposals import BANDS
 
 
 class RiskWeights(Change):
-    """One version of what a tenant weighs (`approvals.weights`): proposed by one admin, decided by another.
+    """One version of what a tenant weighs (`approvals.assessing.weights`): proposed by one admin, decided by another.
 
     Versions are never changed and never deleted: a proposal names the one that it was assessed with.
     """
@@ -22,9 +22,9 @@ class RiskWeights(Change):
 
 
 class PolicyVersion(Change):
-    """One version of a tenant's policy (`approvals.policy`): proposed by one admin, published by another.
+    """One version of a tenant's policy (`approvals.gating.policy`): proposed by one admin, published by another.
 
-    Of the published ones, the highest version whose moment has come is in force (`approvals.policies`).
+    Of the published ones, the highest version whose moment has come is in force (`approvals.permits.policies`).
     """
 
     body = models.JSONField(help_text="The rules, in the words of the file.")
@@ -51,7 +51,7 @@ class StepUp(models.TextChoices):
 
 
 class BandRule(TenantModel):
-    """What a tenant changes about the friction of a band (`approvals.ladder`). Empty keeps the default.
+    """What a tenant changes about the friction of a band (`approvals.assessing.ladder`). Empty keeps the default.
 
     Only the release delay may be shorter than the default; everything else only gets stricter.
     """

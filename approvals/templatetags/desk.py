@@ -42,8 +42,8 @@ from agentops.tenancy.access import Actor, can
 from agentops.tenancy.people import called
 from agentops.tenancy.scope import open_tenant_id
 from agentops.wire.money import format_money
-from approvals import inert as inert_text
-from approvals.words import digest_words
+from approvals.values import inert as inert_text
+from approvals.values.words import digest_words
 
 register = template.Library()
 

@@ -13,8 +13,8 @@ from django.urls import get_script_prefix, get_urlconf
 from django.utils.safestring import SafeString, mark_safe
 
 from agentops.tenancy.access import Actor
-from approvals import keys
-from approvals.blanks import Blanks, Pieces, filled_in
+from approvals.pages import keys
+from approvals.pages.blanks import Blanks, Pieces, filled_in
 
 register = template.Library()
 

@@ -14,7 +14,7 @@ from django.template import Context, Engine, Template
 from django.urls import get_script_prefix, get_urlconf, reverse
 from django.utils.safestring import SafeString
 
-from approvals.blanks import Blanks, Pieces, filled_in
+from approvals.pages.blanks import Blanks, Pieces, filled_in
 
 register = template.Library()
 

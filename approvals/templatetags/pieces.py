@@ -3,7 +3,7 @@
 {% binding %}                what every form of a card brings back: version, digest and view token
 {% gates card.bar.gates %}   what has to be there before an approval counts; the server checks it all again
 {% argument one %}           an argument with its value and where that came from
-{% budget card.budget %}     what the run has used and has left (`approvals.meter.meter_of`)
+{% budget card.budget %}     what the run has used and has left (`approvals.cards.meter.meter_of`)
 
 As templates they took half of the time of a card, so these few pieces of markup are written here, as the rows are.
 Whatever is put in is escaped, made inert, or our own markup.
@@ -164,7 +164,7 @@ def _gate(one: Mapping[str, Any]) -> str:
 
 @register.simple_tag
 def argument(one: Mapping[str, Any]) -> SafeString:
-    """Print an argument of `approvals.arguments.arguments_of`."""
+    """Print an argument of `approvals.cards.arguments.arguments_of`."""
     decides = ", decides what happens" if one["role"] == "authority" else ""
     place = escape(str(one["path"]).replace("/", ""))
     return mark_safe(  # noqa: S308
@@ -189,7 +189,7 @@ def _value_of(one: Mapping[str, Any]) -> str:
 
 
 def _shown(shown: Mapping[str, Any]) -> str:
-    """Print a value (`approvals.rendering.shown`); what is rare by its template."""
+    """Print a value (`approvals.values.rendering.shown`); what is rare by its template."""
     match shown:
         case {"kind": "text", "text": text}:
             return _long(text)

@@ -1,4 +1,4 @@
-"""Print the rows of the queue: {% load rows %}{% rows items %}, each an item of `approvals.rows`.
+"""Print the rows of the queue: {% load rows %}{% rows items %}, each an item of `approvals.queue.rows`.
 
 A page has fifty rows of twenty values each, and is what people ask for most. As a template they took two thirds of
 the time of the whole page, so this one piece of markup is written here. What does not change from one moment to the
@@ -16,7 +16,7 @@ from uuid import UUID
 from django import template
 from django.utils.safestring import SafeString, mark_safe
 
-from approvals.rows import magnitude
+from approvals.queue.rows import magnitude
 from approvals.templatetags.desk import ago, band_tab, left, sentence, span, time_around, until
 
 register = template.Library()

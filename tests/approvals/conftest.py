@@ -28,7 +28,7 @@ from agentops.runs.recording import record_outside
 from agentops.tenancy.access import WORKER, Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
-from approvals.gate import Candidate, Gate, Pin, classify
+from approvals.gating.gate import Candidate, Gate, Pin, classify
 from approvals.models import Grant, Proposal
 from approvals.services import draft_proposal
 from tests.approvals.contracts import LOOK_UP, NOTE, REFUND, arguments, do_nothing, no_trace, origin

@@ -11,9 +11,9 @@ from agentops.runs.models import Run
 from agentops.tenancy.access import WORKER
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSON, JSONObject
-from approvals.gate import Candidate, Gate, Pin, classify
-from approvals.leaves import leaves
+from approvals.gating.gate import Candidate, Gate, Pin, classify
 from approvals.models import Proposal
+from approvals.values.leaves import leaves
 from tests.approvals.conftest import Desk, frozen
 from tests.approvals.contracts import LOOK_UP, A, C, arguments, contract, do_nothing, no_trace
 from tools.allowlist import AllowlistState, lookup

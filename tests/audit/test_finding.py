@@ -29,7 +29,7 @@ from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from approvals.models import Grant, Proposal
 from approvals.services import reject
-from approvals.tracing import trace
+from approvals.traces.tracing import trace
 from tests.audit.conftest import append_some, unguarded
 from tests.conftest import reached_by
 from tests.deciding import approve, edit_and_approve

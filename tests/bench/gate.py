@@ -22,8 +22,8 @@ from agentops.runs.services import InvalidTask, submit
 from agentops.tenancy.scope import tenant_scope
 from agentops.wire.canonical import canonical
 from agentops.worker.snapshot import Snapshot
-from approvals.gate import Gate
-from approvals.judging import judged
+from approvals.gating.gate import Gate
+from approvals.gating.judging import judged
 from approvals.services import draft_proposal
 from tests.bench.report import Row
 from tests.bench.workload import AGENT

@@ -21,9 +21,9 @@ from agentops.audit.verify import verify_stream
 from agentops.engine.events import RunClaimed
 from agentops.runs.recording import load, stream_of
 from agentops.tenancy.scope import tenant_scope
-from approvals.filters import Filters
 from approvals.models import Proposal
-from approvals.selectors import PAGE, queue_page
+from approvals.queue.filters import Filters
+from approvals.queue.selectors import PAGE, queue_page
 from tests.bench import workload
 from tests.bench.contracts import PAY, Note
 from tests.bench.copies import Copies, read_template, spread

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from approvals.live import TOPICS
+from approvals.queue.live import TOPICS
 from tests.bench.report import Row
 from tests.bench_ui.people import cookie_of
 from tests.bench_ui.site import Site, arriving, memory_mb

@@ -20,8 +20,8 @@ from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSON, JSONObject
-from approvals import policies
 from approvals.models import Proposal, ScopedTrust
+from approvals.permits import policies
 from tests.browser import hostile
 from tests.browser.access import faults, name_of, page_names
 from tests.browser.conftest import OpenBrowser

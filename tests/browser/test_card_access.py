@@ -10,8 +10,9 @@ from agentops.runs.models import TaskType
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSONObject
-from approvals import services, weighing
-from approvals.weights import WEIGHTS
+from approvals import services
+from approvals.assessing import weighing
+from approvals.assessing.weights import WEIGHTS
 from tests import deciding
 from tests.approvals.conftest import NOW, Desk, make_desk, seen
 from tests.approvals.contracts import LOOK_UP, REFUND, do_nothing, no_trace

@@ -10,8 +10,8 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
-from approvals import policies
 from approvals.models import PolicyVersion
+from approvals.permits import policies
 from tests.browser.access import faults_here
 from tests.browser.conftest import Watch, session_of
 from tests.conftest import PASSWORD, person

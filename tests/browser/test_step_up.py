@@ -9,8 +9,8 @@ from playwright.sync_api import Page, expect
 from agentops.changes.outcomes import Proposed
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
-from approvals import policies
 from approvals.models import PolicyVersion
+from approvals.permits import policies
 from tests.browser.access import faults_here
 from tests.browser.conftest import OpenBrowser
 from tests.conftest import PASSWORD, person

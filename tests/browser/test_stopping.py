@@ -13,8 +13,8 @@ from agentops.runs.recording import record_outside, state_of
 from agentops.tenancy.access import WORKER, Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSONObject
-from approvals.halting import Target, lift, stop
 from approvals.models import Grant
+from approvals.stopping.halting import Target, lift, stop
 from tests.browser.conftest import OpenBrowser
 from tests.browser.desk import button, rows
 from tests.deciding import approve

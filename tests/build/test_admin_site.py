@@ -10,7 +10,7 @@ from django.utils.formats import date_format
 
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
-from approvals import policies
+from approvals.permits import policies
 from tests.conftest import person
 
 SignedIn = Callable[[User], Client]

@@ -25,9 +25,9 @@ def main() -> None:
 
     from agentops.runs.models import ToolCall
     from agentops.tenancy.scope import tenant_scope
-    from approvals.intervention import Answered, reconcile_call
     from approvals.models import Proposal, Status
     from approvals.services import Decided, reject
+    from approvals.stopping.intervention import Answered, reconcile_call
     from tests.chaos import contracts, workload
     from tests.deciding import approve
     from tests.keys import key_of

@@ -43,14 +43,15 @@ from agentops.wire.parse import JSON, JSONObject, as_object
 from agentops.worker.driver import Driver
 from agentops.worker.planners import planner_for
 from agentops.worker.sweeper import settle_leftovers
-from approvals import halting, ladder
-from approvals.asking import ask
-from approvals.intervention import cancel_run, pause_run, reconcile_call, requeue_run, resume_run
+from approvals.assessing import ladder
+from approvals.assessing.risk import Band
+from approvals.decisions.asking import ask
+from approvals.decisions.release import undo
 from approvals.models import BandRule, Proposal
-from approvals.outcomes import Asked
-from approvals.release import undo
-from approvals.risk import Band
+from approvals.proposals.outcomes import Asked
 from approvals.services import expire, reject
+from approvals.stopping import halting
+from approvals.stopping.intervention import cancel_run, pause_run, reconcile_call, requeue_run, resume_run
 from tests.deciding import approve, edit_and_approve
 from tests.shop import Clock, open_shop, start, task_type
 from tools import executor, health

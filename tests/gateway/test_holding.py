@@ -16,8 +16,8 @@ from agentops.runs.recording import record_outside
 from agentops.tenancy.access import WORKER, Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
-from approvals.halting import Target, stop
-from approvals.intervention import pause_run, requeue_run
+from approvals.stopping.halting import Target, stop
+from approvals.stopping.intervention import pause_run, requeue_run
 from tests.gateway.conftest import JOB, Program, program
 from tests.shop import drive
 

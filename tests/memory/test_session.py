@@ -31,7 +31,7 @@ from agentops.tenancy.scope import tenant_scope
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject
 from agentops.worker.sweeper import sweep_tenant
-from approvals.intervention import cancel_run
+from approvals.stopping.intervention import cancel_run
 from tests.approvals.threads import at_once
 from tests.engine.world import World, submitted
 from tests.memory.test_tools import HOSTILE, HOSTILE_READ, PROPOSE, SUBJECT

@@ -18,9 +18,9 @@ from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.wire.parse import JSONObject
-from approvals.intervention import Answered, reconcile_call
 from approvals.models import Grant
 from approvals.services import Decided
+from approvals.stopping.intervention import Answered, reconcile_call
 from tests.deciding import approve
 from tests.proof.processes import ROOT, database_url, environment
 from tests.shop import Clock, drive, only_proposal, open_shop, start

@@ -48,9 +48,9 @@ from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSON, JSONObject
 from agentops.worker.driver import Driver
 from agentops.worker.sweeper import sweep_tenant
-from approvals.intervention import Verdict, cancel_run, reconcile_call
 from approvals.models import Grant, Proposal, Status
 from approvals.services import expire, reject
+from approvals.stopping.intervention import Verdict, cancel_run, reconcile_call
 from tests.deciding import approve, edit_and_approve
 from tests.replaying import problems_of
 from tests.shop import Clock, start, task_type

@@ -30,9 +30,9 @@ from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSONObject
 from agentops.worker.driver import Driver
 from agentops.worker.sweeper import RING_AGAIN, sweep
-from approvals.intervention import Answered, NotUnknown, Verdict, cancel_run, reconcile_call
 from approvals.models import Grant, Proposal
 from approvals.services import Decided, Expired, Lost, Outcome, expire
+from approvals.stopping.intervention import Answered, NotUnknown, Verdict, cancel_run, reconcile_call
 from tests.approvals.threads import at_once
 from tests.deciding import approve
 from tests.keys import key_of, keys_of

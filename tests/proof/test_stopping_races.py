@@ -36,7 +36,8 @@ from agentops.tenancy.scope import tenant_scope
 from agentops.wire.parse import JSONObject
 from agentops.worker.driver import Driver
 from agentops.worker.sweeper import sweep
-from approvals.halting import (
+from approvals.models import Grant, Proposal
+from approvals.stopping.halting import (
     AlreadyLifted,
     AlreadyStopped,
     Lifted,
@@ -46,7 +47,7 @@ from approvals.halting import (
     settle_lifted,
     stop,
 )
-from approvals.intervention import (
+from approvals.stopping.intervention import (
     Answered,
     Cancelled,
     NotRequeueable,
@@ -60,7 +61,6 @@ from approvals.intervention import (
     requeue_run,
     resume_run,
 )
-from approvals.models import Grant, Proposal
 from tests.approvals.threads import at_once
 from tests.deciding import approve
 from tests.keys import keys_of

@@ -24,7 +24,7 @@ from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.worker import sweeper
-from approvals import policies
+from approvals.permits import policies
 from tests.approvals.threads import at_once
 from tests.conftest import person
 from tests.regression.conftest import Shop

@@ -15,7 +15,7 @@ from agentops.runs.recording import record_outside
 from agentops.runs.usage import usage_rows
 from agentops.tenancy.access import SYSTEM
 from agentops.tenancy.models import Tenant
-from approvals.intervention import cancel_run
+from approvals.stopping.intervention import cancel_run
 from tests.budgets.lab import NOW, budget, hold
 from tests.replaying import by_hand
 from tests.shop import drive, open_shop, start

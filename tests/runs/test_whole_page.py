@@ -21,7 +21,7 @@ from agentops.tenancy.access import WORKER, Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSONObject
 from agentops.worker.driver import Driver
-from approvals.intervention import pause_run
+from approvals.stopping.intervention import pause_run
 from tests.budgets.lab import budget
 from tests.deciding import approve
 from tests.engine.recording import EXCHANGE, USAGE, Scripted

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.template import Context, Template
 
 from agentops.tenancy.access import Actor
-from approvals.evidence import Segment
+from approvals.cards.evidence import Segment
 
 NOW = datetime(2026, 11, 22, 15, 0, tzinfo=UTC)
 

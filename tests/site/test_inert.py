@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from approvals.inert import inert
+from approvals.values.inert import inert
 
 HOSTILE = (
     "\u202e\u2066\u200b\u200d\u200c\u00ad\ufe0f\u3164\u2028\ufeff\x00\x07\x1b\x7f\x85\u00a0\u3000\u0301\u0301\u0301"

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from approvals.words import WORDS, digest_words
+from approvals.values.words import WORDS, digest_words
 
 
 def test_there_are_256_words_and_no_two_are_alike() -> None:

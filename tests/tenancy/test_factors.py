@@ -24,8 +24,8 @@ from agentops.audit.selectors import recorded
 from agentops.tenancy.access import SYSTEM
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.services import add_member
-from approvals import policies
 from approvals.models import PolicyVersion
+from approvals.permits import policies
 from tests.conftest import PASSWORD, person
 
 TEXT = "policy: 1\nrules: [{id: night, when: time.hour < 6, effect: deny}]\n"

@@ -42,13 +42,13 @@ from agentops.worker import driver, sweeper
 from agentops.worker.driver import ConnectionBroken, Crew, Driver
 from agentops.worker.needs import Invoke
 from agentops.worker.sweeper import settle_leftovers
-from approvals import ladder
-from approvals.asking import ask
-from approvals.intervention import Answered, NotUnknown, Paused, cancel_run, pause_run, reconcile_call
+from approvals.assessing import ladder
+from approvals.decisions.asking import ask
+from approvals.decisions.release import Undone, undo
 from approvals.models import BandRule, Grant, Proposal
-from approvals.outcomes import Asked
-from approvals.release import Undone, undo
+from approvals.proposals.outcomes import Asked
 from approvals.services import Decided, reject
+from approvals.stopping.intervention import Answered, NotUnknown, Paused, cancel_run, pause_run, reconcile_call
 from tests.deciding import approve, edit_and_approve
 from tests.shop import Clock, drive, only_proposal, open_shop, start, task_type
 from tools import executor

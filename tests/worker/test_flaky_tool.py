@@ -30,9 +30,9 @@ from agentops.tenancy.scope import tenant_scope
 from agentops.wire.canonical import canonical
 from agentops.wire.parse import JSONObject
 from agentops.worker.driver import Driver
-from approvals.intervention import Paused, Resumed, pause_run, resume_run
 from approvals.models import Grant
 from approvals.services import Decided
+from approvals.stopping.intervention import Paused, Resumed, pause_run, resume_run
 from tests.approvals.threads import at_once
 from tests.deciding import approve
 from tests.keys import key_of

@@ -208,8 +208,8 @@ def test_a_letter_that_claims_what_was_not_done_says_so_to_whoever_decides(desk:
 
 
 def test_an_edit_meets_the_same_policy(desk: Tenant, bob: User, actor_of: Callable[[User, Tenant], Actor]) -> None:
-    from approvals.editing import edited_by
-    from approvals.outcomes import Invalid
+    from approvals.decisions.editing import edited_by
+    from approvals.proposals.outcomes import Invalid
 
     sends("Hello.")
     found = edited_by(only_proposal(), actor_of(bob, desk), letter(f"Log in with {KEY}"))

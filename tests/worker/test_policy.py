@@ -17,10 +17,11 @@ from agentops.runs.timeline import tell
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Membership, Tenant
 from agentops.wire.parse import JSON, JSONObject
-from approvals import ladder, policies, trust
+from approvals.assessing import ladder
+from approvals.decisions.release import Undone, undo
 from approvals.models import BandRule, Grant, PolicyVersion, Proposal, RuleUse
-from approvals.outcomes import Decided, Forbidden, Seconded
-from approvals.release import Undone, undo
+from approvals.permits import policies, trust
+from approvals.proposals.outcomes import Decided, Forbidden, Seconded
 from tests.conftest import person
 from tests.deciding import approve
 from tests.shop import drive, only_proposal, open_shop, start, task_type

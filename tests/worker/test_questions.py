@@ -26,12 +26,12 @@ from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
 from agentops.worker import spending
 from agentops.worker.driver import Driver
-from approvals import halting
-from approvals.asking import Outcome, ask
-from approvals.intervention import cancel_run, pause_run, resume_run
+from approvals.decisions.asking import Outcome, ask
 from approvals.models import BandRule, Decision, Proposal, Status
-from approvals.outcomes import Asked, Decided, Invalid, Reconfirm, Seconded, Stale
+from approvals.proposals.outcomes import Asked, Decided, Invalid, Reconfirm, Seconded, Stale
 from approvals.services import expire, reject
+from approvals.stopping import halting
+from approvals.stopping.intervention import cancel_run, pause_run, resume_run
 from tests.budgets.lab import books, budget
 from tests.conftest import person
 from tests.deciding import approve, edit_and_approve
@@ -235,7 +235,7 @@ def test_other_arguments_are_a_new_version_for_which_earlier_approvals_do_not_co
     BandRule.objects.create(band="high", approvers=2)
     BandRule.objects.create(band="medium", approvers=2)
     BandRule.objects.create(band="low", approvers=2)
-    from approvals import ladder
+    from approvals.assessing import ladder
 
     ladder.forget()
     scene.model.replies = [says("Half is enough.", HALF)]
@@ -287,7 +287,7 @@ def test_arguments_that_cannot_be_are_not_taken_and_the_answer_says_so(
 
 def test_what_a_person_edited_while_the_model_thought_is_what_the_answer_changes(scene: Scene) -> None:
     BandRule.objects.bulk_create([BandRule(band=band, approvers=2) for band in ("low", "medium", "high")])
-    from approvals import ladder
+    from approvals.assessing import ladder
 
     ladder.forget()
 

@@ -21,11 +21,11 @@ from agentops.runs.services import InvalidTask, submit
 from agentops.tenancy.access import WORKER, Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
-from approvals.attention import REVIEW_S
-from approvals.intervention import requeue_run
+from approvals.assessing.attention import REVIEW_S
+from approvals.assessing.risk import Band
 from approvals.models import Grant, Proposal
-from approvals.risk import Band
 from approvals.services import Decided, withdraw_proposals
+from approvals.stopping.intervention import requeue_run
 from tests.budgets.lab import books, budget, contract
 from tests.deciding import approve
 from tests.shop import AGENT, only_proposal, task_type

@@ -17,8 +17,8 @@ from agentops.tenancy.access import SYSTEM, Actor
 from agentops.tenancy.models import Tenant
 from agentops.worker import spending
 from agentops.worker.driver import Driver
-from approvals import grants
-from approvals.intervention import Answered, Verdict, cancel_run, reconcile_call
+from approvals.permits import grants
+from approvals.stopping.intervention import Answered, Verdict, cancel_run, reconcile_call
 from tests.budgets.lab import books, budget
 from tests.shop import AGENT
 from tests.worker.paid import (

@@ -21,8 +21,9 @@ from agentops.runs.models import Run, TaskType
 from agentops.tenancy.access import Actor
 from agentops.tenancy.admin_base import record_row, snapshot
 from agentops.worker.demo.people import ADA, ASTRID, acting
-from approvals import policies, weighing
-from approvals.weights import START, WEIGHTS, Hours
+from approvals.assessing import weighing
+from approvals.assessing.weights import START, WEIGHTS, Hours
+from approvals.permits import policies
 from tools import allowing
 from tools.allowlist import AllowlistRule, AllowlistState
 from tools.network import hosts

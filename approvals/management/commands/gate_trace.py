@@ -11,8 +11,8 @@ from django.core.management.base import BaseCommand
 
 from agentops.guardrails.text import printable, surface
 from agentops.wire.parse import JSON, JSONObject
-from approvals.trace import run_trace
-from approvals.trace_format import BadTrace, TraceIssue, read_trace, schema
+from approvals.traces.trace import run_trace
+from approvals.traces.trace_format import BadTrace, TraceIssue, read_trace, schema
 
 
 class Command(BaseCommand):

@@ -11,11 +11,11 @@ from agentops.runs.models import Run, ToolCall
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
-from approvals.bands import Band
-from approvals.duties import OWN_POLICY, conflict
-from approvals.ladder import POLICY_REST, default_rung
+from approvals.assessing.bands import Band
+from approvals.assessing.ladder import POLICY_REST, default_rung
+from approvals.decisions.duties import OWN_POLICY, conflict
 from approvals.models import Proposal
-from approvals.sentence import plain
+from approvals.values.sentence import plain
 from tests.conftest import person
 from tests.shop import drive, only_proposal, open_shop, receive, start, task_type
 from tests.tools.network.lab import connections

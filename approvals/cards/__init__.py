@@ -1,0 +1,1 @@
+"""Everything that the card of one proposal, or of one unknown effect, prints."""

@@ -1,0 +1,1 @@
+"""Views and forms: parse, call one service, answer."""

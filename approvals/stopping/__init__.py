@@ -1,0 +1,1 @@
+"""Stop the line, and step into runs."""

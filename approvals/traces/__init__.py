@@ -1,0 +1,1 @@
+"""Recorded calls and references from outside, led back to who decided them."""
