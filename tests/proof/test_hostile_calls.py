@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -18,7 +19,7 @@ from agentops.tenancy.access import SYSTEM, Actor
 from agentops.tenancy.models import Tenant
 from agentops.wire.parse import JSON, JSONObject
 from approvals.models import Grant, Proposal
-from approvals.services import Decided, Invalid
+from approvals.services import Decided, Invalid, reject
 from tests.deciding import approve, edit_and_approve
 from tests.proof.planning import Answers, drive_on, events_of
 from tests.shop import AGENT, Clock, drive, only_proposal, start, task_type
@@ -145,8 +146,9 @@ def test_a_tool_that_was_not_offered_never_runs_for_a_model(
     nothing_was_executed(run)
 
 
+@pytest.mark.parametrize("when", ["before the approval", "after the approval"])
 def test_a_tool_that_is_taken_off_the_list_while_a_person_decides_does_not_run_afterwards(
-    shop: Tenant, reviewer: Actor, answers: Answers
+    shop: Tenant, reviewer: Actor, answers: Answers, when: str
 ) -> None:
     steps = [
         {"id": "pay", "tool": "shop.issue_refund", "arguments": REFUND | {"currency": "EUR"}, "on_failure": "continue"},
@@ -156,9 +158,19 @@ def test_a_tool_that_is_taken_off_the_list_while_a_person_decides_does_not_run_a
     clock = Clock()
     run = drive_on(start("support-email", MAIL, now=clock()).id, clock)
     proposal = only_proposal()
-    AllowlistEntry.objects.filter(tool__in=["create_ticket", "shop.issue_refund"]).update(state="denied")
-    outcome = approve(proposal_id=proposal.id, actor=reviewer, version=1, digest=proposal.digest)
-    assert isinstance(outcome, Decided)
+    listed = AllowlistEntry.objects.filter(tool__in=["create_ticket", "shop.issue_refund"])
+    seen: dict[str, Any] = {"proposal_id": proposal.id, "actor": reviewer, "version": 1, "digest": proposal.digest}
+    if when == "before the approval":
+        listed.update(state="denied")
+        outcome = approve(**seen)
+        assert isinstance(outcome, Invalid), "nobody approves in vain"
+        assert [issue.code for issue in outcome.issues] == ["not_allowed"]
+        assert isinstance(
+            reject(**seen, reason_code="not_permitted", note="Off the list by now.", scope="call"), Decided
+        )
+    else:
+        assert isinstance(approve(**seen), Decided)
+        listed.update(state="denied")
     run = drive_on(run.id, clock)
     assert [e.code for e in events_of(run, CallDenied) if isinstance(e, CallDenied)][:1] == ["not_allowed"]
     assert run.state == "succeeded"
@@ -310,10 +322,16 @@ def test_a_contract_that_changes_around_the_approval_is_not_executed(
     proposal = only_proposal()
     if when == "before the approval":
         change(original)
-    approve(proposal_id=proposal.id, actor=reviewer, version=1, digest=proposal.digest)
+    outcome = approve(proposal_id=proposal.id, actor=reviewer, version=1, digest=proposal.digest)
     if when == "after the approval":
         change(original)
     run = drive(run.id)
+    if isinstance(outcome, Invalid):
+        assert (when, change) == ("before the approval", narrow)
+        assert [issue.code for issue in outcome.issues] == ["contract_changed"]
+        assert run.state == "awaiting_approval"
+        nothing_was_executed(run)
+        return
     assert (run.state, run.failure_code) == ("failed", "call_contract_changed")
     assert [e.code for e in events_of(run, CallDenied) if isinstance(e, CallDenied)] == ["contract_changed"]
     assert EventRow.objects.filter(run_id=run.id, type="call.denied", tool="shop.issue_refund").exists()

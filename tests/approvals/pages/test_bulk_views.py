@@ -120,7 +120,7 @@ def test_a_link_ticks_all_that_is_shown_and_nothing_else(proposal: Proposal, des
 def test_a_flood_is_worked_off_a_hundred_at_a_time(
     proposal: Proposal, desk: Desk, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("approvals.selectors.PAGE", 2)
+    monkeypatch.setattr("approvals.queue.selectors.PAGE", 2)
     monkeypatch.setattr(bulk, "MOST", 4)
     for _ in range(6):
         later(desk.propose())
