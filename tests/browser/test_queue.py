@@ -215,7 +215,7 @@ def test_a_flood_is_rejected_by_keyboard_and_each_says_what_became_of_it(
     page.get_by_role("button", name="Reject 3").press("Enter")
     expect(page.get_by_role("status")).to_contain_text("2 of 3 rejected.")
     told = page.get_by_role("listitem").filter(has_text="Decided meanwhile")
-    expect(told).to_contain_text("sam approved this already")
+    expect(told).to_contain_text("Sam approved this already")
     expect(page.get_by_text("Nothing is waiting.")).to_be_visible()
 
 
@@ -244,7 +244,7 @@ def test_what_is_typed_outlives_the_session_and_is_sent_once_one_has_signed_in_a
 def test_an_approval_whose_answer_is_lost_shows_what_became_of_it_and_can_be_taken_back(
     page: Page, three: list[str], settings: Any, watch: Watch
 ) -> None:
-    watch.expected.append("htmx:sendError|htmx:afterRequest|ERR_FAILED")
+    watch.expected.append("htmx:sendError|htmx:sendAbort|htmx:afterRequest|ERR_FAILED")
     settings.RELEASE_DELAYS_S = (600, 600, 600, 600)
     rows(page).nth(0).click()
     read(page)

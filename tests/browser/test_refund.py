@@ -246,7 +246,7 @@ def test_a_row_decided_by_somebody_else_is_struck_out_in_its_place(
     expect(mine.get_by_text("1 waiting")).to_be_visible()
     expect(rows(mine)).to_have_count(2)
     expect(button(mine, "Approve")).to_have_count(0)
-    expect(mine.get_by_role("article")).to_contain_text("sam")
+    expect(mine.get_by_role("article")).to_contain_text("Sam")
 
 
 def test_a_card_on_a_page_of_its_own_shows_what_somebody_else_decided(
@@ -264,7 +264,7 @@ def test_a_card_on_a_page_of_its_own_shows_what_somebody_else_decided(
     live_card(hers)
     approve(hers)
     expect(button(mine, "Approve")).to_have_count(0)
-    expect(mine.get_by_role("article")).to_contain_text("sam")
+    expect(mine.get_by_role("article")).to_contain_text("Sam")
     expect(typing.get_by_role("alert")).to_have_text("What is open here is no longer waiting.")
     expect(typing.locator("#reject").get_by_label("Note")).to_have_value("My own words")
 
