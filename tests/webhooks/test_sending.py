@@ -1,10 +1,15 @@
 """Messages arrive at least once, signed, under the same id; who is slow or gone holds up nobody else."""
 
+import base64
+import hmac
 import random
+import re
 import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,12 +22,14 @@ from agentops.audit.services import load
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.webhooks import couriers as couriers_module
-from agentops.webhooks.couriers import Couriers
+from agentops.webhooks.couriers import COURIERS, Couriers
 from agentops.webhooks.models import Endpoint, Kind, Message
 from agentops.webhooks.outbox import TRIED_FOR, Notice, put
 from agentops.webhooks.sending import KEPT, LONGEST, REST_AFTER, TAKEN_FOR, send_due, wait_before, write_down
 from agentops.webhooks.signing import secret_of
+from agentops.worker import sweeper
 from tests.approvals.threads import at_once
+from tests.shop import drive, open_shop, start
 from tests.webhooks.doubles import Receivers, endpoint, verifies
 
 NOW = datetime(2026, 11, 26, 9, tzinfo=UTC)
@@ -310,3 +317,31 @@ def test_two_sweepers_at_once_send_each_message_once(acme: Tenant) -> None:
     assert sorted(outside.ids()) == sorted(names)
     with tenant_scope(acme):
         assert set(Message.objects.values_list("state", flat=True)) == {"sent"}
+
+
+def test_the_sweeper_notes_and_sends(scoped: Tenant) -> None:
+    open_shop(scoped)
+    endpoint(url="https://10.0.0.1/")
+    drive(start("goodwill-refund", {"order_ref": "A-1003", "amount_minor": 700, "reason": "late"}).id)
+    sweeper.sweep()
+    COURIERS.wait()
+    sweeper.sweep()
+    message = Message.objects.get()
+    assert (message.kind, message.attempts) == ("run.awaiting_approval", 1)
+    assert "private network" in message.problem
+
+
+def test_the_readme_tells_receivers_how_to_verify(scoped: Tenant) -> None:
+    hook, outside = endpoint(), Receivers()
+    waiting("a")
+    sweep(outside.couriers())
+    ((_, headers, body),) = outside.got
+    found = re.search(r"```python\n(def verify.*?)```", Path("README.md").read_text("utf-8"), re.DOTALL)
+    assert found
+    known: dict[str, Any] = {"base64": base64, "hmac": hmac, "time": time, "Mapping": Mapping}
+    exec(found[1], known)
+    verify, secret = known["verify"], secret_of(hook.pk, scoped.pk, 1)
+    verify(secret, headers, body)
+    for wrong in (headers | {"webhook-id": "b"}, headers | {"webhook-signature": "v1,AAAA"}):
+        with pytest.raises(ValueError, match="not from AgentOps"):
+            verify(secret, wrong, body)
