@@ -123,6 +123,7 @@ INSTALLED_APPS = [
     "agentops.halts",
     "agentops.screening",
     "agentops.runs",
+    "agentops.webhooks",
     "approvals",
     "agentops.memory",
     "agentops.metrics",

@@ -11,5 +11,6 @@ urlpatterns = [
     path("", include("agentops.audit.urls")),
     path("", include("agentops.metrics.urls")),
     path("", include("agentops.retention.urls")),
+    path("", include("agentops.webhooks.urls")),
     path("admin/", admin.site.urls),
 ]

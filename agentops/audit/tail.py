@@ -47,6 +47,21 @@ def follow(reader: str, handle: Callable[[list[Event]], None], *, limit: int) ->
     return len(events)
 
 
+def skip_to_end(reader: str, *, unless: Callable[[], bool]) -> int:
+    """Let a reader go on at the end of the record, `unless` somebody needs what lies before; return the newest id.
+
+    Inside a transaction; readers and others who skip wait until it ends.
+    """
+    Tail.objects.bulk_create([Tail(reader=reader)], ignore_conflicts=True)
+    tail = Tail.objects.select_for_update().get(reader=reader)
+    newest = Event.objects.aggregate(newest=Max("pk"))["newest"] or 0
+    if newest > tail.position and not unless():
+        tail.position = tail.horizon = newest
+        tail.seen_at = None
+        tail.save(update_fields=["position", "horizon", "seen_at"])
+    return newest
+
+
 def oldest_writer() -> datetime | None:
     """Return when the oldest other transaction of this database began that has written anything; None for none.
 

@@ -9,6 +9,7 @@ from drf_spectacular.utils import OpenApiParameter
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from agentops.gateway import messages
 from agentops.gateway.problems import CATALOG, CONTENT_TYPE, Fault, FaultDocument, ProblemDocument, describe
 from agentops.wire.parse import WireCode
 
@@ -142,7 +143,7 @@ def query_parameters(model: type[BaseModel]) -> list[OpenApiParameter]:
 
 
 def complete(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Add the problem documents to every operation (a drf-spectacular postprocessing hook)."""
+    """Add the problem documents to every operation, and the webhooks (a drf-spectacular postprocessing hook)."""
     _, definitions = models_json_schema(
         [(ProblemDocument, "serialization"), (FaultDocument, "serialization")], ref_template=_REFERENCE
     )
@@ -152,6 +153,7 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
             for status, codes in _by_status(_codes(operation)).items():
                 operation["responses"][str(status)] = _response(path, status, codes)
             operation["responses"] = dict(sorted(operation["responses"].items()))
+    result["webhooks"] = messages.described()
     return result
 
 

@@ -230,46 +230,20 @@ class Alarm(TenantModel):
         return f"{self.get_kind_display()}: {self.task_type}"
 
 
-class Webhook(TenantModel):
-    """Where alarms are posted, signed. Only admins write here."""
-
-    name = models.CharField(max_length=80)
-    url = models.CharField(max_length=500, help_text="https:// and a public address; redirects are not followed.")
-    enabled = models.BooleanField(default=True)
-    secret_version = models.PositiveIntegerField(
-        default=1, help_text="Raise it to sign with a new secret; the old one is invalid from then on."
-    )
-
-    class Meta:
-        constraints = (models.UniqueConstraint(fields=("tenant", "name"), name="webhook_name_once"),)
-
-    def __str__(self) -> str:
-        return self.name
-
-
 class Delivery(TenantModel):
-    """One message about one alarm: an e-mail to a person or a post to a webhook. The rows are the outbox."""
+    """One e-mail about one alarm to one person. The rows are the outbox."""
 
     alarm = models.ForeignKey(Alarm, on_delete=models.PROTECT, related_name="deliveries")
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
-    )
-    webhook = models.ForeignKey(Webhook, null=True, blank=True, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     attempts = models.PositiveIntegerField(default=0)
     next_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True)
     problem = models.CharField(max_length=200, blank=True)
 
     class Meta:
-        constraints = (
-            models.CheckConstraint(
-                condition=Q(user__isnull=False, webhook__isnull=True) | Q(user__isnull=True, webhook__isnull=False),
-                name="delivery_to_one",
-            ),
-        )
         indexes = (
             models.Index(fields=("tenant", "next_at"), condition=Q(sent_at__isnull=True), name="delivery_waiting"),
         )
 
     def __str__(self) -> str:
-        return f"{self.alarm_id} to {self.user_id or self.webhook_id}"
+        return f"{self.alarm_id} to {self.user_id}"

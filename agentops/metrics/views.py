@@ -20,10 +20,11 @@ from agentops.metrics.charts import percent, span_text
 from agentops.metrics.forms import FactFilter, MetricsFilter
 from agentops.metrics.models import Alarm, AlarmKind, AlarmStatus, Watched
 from agentops.metrics.panels import KIND_WORDS, Panels, change_url, drift_rows, false_alarms
-from agentops.metrics.watch import RIGHT
+from agentops.metrics.watch import RIGHT, message_of
 from agentops.runs.pages import unstored
 from agentops.tenancy.access import can, require
 from agentops.tenancy.requests import TenantRequest
+from agentops.webhooks.models import Message
 from agentops.wire.money import format_micros
 
 NEAR_H = 24
@@ -181,7 +182,7 @@ def _page(
 
     Context of `metrics/alarm.html`: `alarm` Alarm, `task_type` its name, `figures` [(name, value)], `changes` around
     its beginning, `runs_url`, `metrics_url`, `can_handle`, `open` whether it is open, `reasons` choices, `reason`,
-    `note`, `problems` {field: text}, `late`, `deliveries` [Delivery].
+    `note`, `problems` {field: text}, `late`, `deliveries` [Delivery], `posts` [Message].
     """
     row = get_object_or_404(Alarm.objects.select_related("owner", "reset_by"), pk=pk)
     near, names = timedelta(hours=NEAR_H), dashboard.names()
@@ -206,7 +207,8 @@ def _page(
         "note": note,
         "problems": problems or {},
         "late": late,
-        "deliveries": list(row.deliveries.select_related("user", "webhook").order_by("pk")),
+        "deliveries": list(row.deliveries.select_related("user").order_by("pk")),
+        "posts": list(Message.objects.filter(name=message_of(row.pk)).select_related("endpoint").order_by("pk")),
     }
     return unstored(render(request, "metrics/alarm.html", context, status=status))
 

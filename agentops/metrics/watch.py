@@ -6,13 +6,17 @@ from datetime import datetime
 from typing import Final, assert_never
 from uuid import UUID
 
+from agentops.metrics.deliveries import address_of
 from agentops.metrics.drift import FEWER, ODDS_RATIO, STEPS_H, Chart, Item, add, from_json, to_json, usual_steps
-from agentops.metrics.models import Alarm, AlarmKind, AlarmStatus, Delivery, DriftChart, RunFact, Watched, Webhook
+from agentops.metrics.models import Alarm, AlarmKind, AlarmStatus, Delivery, DriftChart, RunFact, Watched
 from agentops.metrics.reading import Counted
 from agentops.metrics.statistics import newcombe
 from agentops.tenancy.access import SYSTEM, roles_with
 from agentops.tenancy.journal import record
 from agentops.tenancy.models import Membership
+from agentops.tenancy.scope import current_tenant_slug
+from agentops.webhooks.models import Kind
+from agentops.webhooks.outbox import Notice, put
 from agentops.wire.parse import JSONObject
 
 OPEN: Final = (AlarmStatus.RAISED, AlarmStatus.ACKNOWLEDGED)
@@ -141,13 +145,26 @@ def _raise(task_type: str, kind: AlarmKind, chart: Chart, now: datetime) -> None
     )
     people = Membership.objects.filter(role__in=roles_with(RIGHT), user__is_active=True).exclude(user__email="")
     users = people.order_by("user_id").values_list("user_id", flat=True).distinct()[:MOST_PEOPLE]
-    hooks = Webhook.objects.filter(enabled=True).values_list("pk", flat=True)
-    Delivery.objects.bulk_create(
-        [
-            *(Delivery(alarm=alarm, user_id=user_id, next_at=now) for user_id in users),
-            *(Delivery(alarm=alarm, webhook_id=hook, next_at=now) for hook in hooks),
-        ]
-    )
+    Delivery.objects.bulk_create([Delivery(alarm=alarm, user_id=user_id, next_at=now) for user_id in users])
+    put([_notice(alarm)], now)
+
+
+def message_of(alarm_id: UUID) -> str:
+    """Return the id of the message that tells programs of an alarm."""
+    return f"alarm-{alarm_id}"
+
+
+def _notice(alarm: Alarm) -> Notice:
+    slug = current_tenant_slug()
+    data: JSONObject = {
+        "id": str(alarm.pk),
+        "tenant": slug,
+        "task_type": alarm.task_type,
+        "kind": str(alarm.kind),
+        "started_at": alarm.started_at.isoformat(),
+        "url": address_of(alarm, slug),
+    }
+    return Notice(Kind.ALARM, message_of(alarm.pk), alarm.raised_at, alarm.task_type, data)
 
 
 def figures(chart: Chart) -> JSONObject:

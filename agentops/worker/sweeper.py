@@ -26,6 +26,7 @@ from agentops.runs.recording import record_outside, state_of
 from agentops.tenancy.access import WORKER
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
+from agentops.webhooks import noting, sending
 from agentops.worker import spending
 from agentops.worker.calls import ask_hook, request_of
 from approvals.cards.readings import record_due as record_readings
@@ -104,6 +105,8 @@ def _keep_up(tenant: Tenant, now: datetime) -> None:
         partial(exports.go_on, now),
         partial(rollup.sweep, now),
         partial(deliveries.send_due, now, MAILS),
+        partial(noting.note_new, now),
+        partial(sending.send_due, now),
         partial(removal.go_on, now),
         *(partial(more, now) for more in _UPKEEP),
     )

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from agentops.tenancy.scope import give_back_connection
+from agentops.webhooks.couriers import COURIERS
 from agentops.worker.sweeper import sweep
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ def stop() -> None:
         thread, _thread = _thread, None
     if thread is not None:
         thread.shutdown(wait=False, cancel_futures=True)
+    COURIERS.stop()
 
 
 def _sweep() -> None:

@@ -18,6 +18,7 @@ from agentops.metrics.rollup import roll_up
 from agentops.runs.models import TaskType, ToolCall
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
+from agentops.webhooks.models import Endpoint, Kind, Message
 from agentops.wire.ids import uuid7
 from agentops.wire.parse import JSON, JSONObject
 from approvals.models import Proposal, ScopedTrust
@@ -87,7 +88,9 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
         put(uuid7(), moved(history(seed), timezone.now() - timedelta(minutes=20 * seed)))
     while roll_up(timezone.now() + timedelta(days=1)):
         pass
+    hook = Endpoint.objects.create(name="ops", url="https://hooks.example.com/a", kinds=[Kind.ALARM.value], failures=2)
     alarm = raise_one()
+    Message.objects.update(attempts=2, problem="It answered 503.")
     kind = TaskType.objects.get(slug="support-email")
     wish = Wish(kind.pk, AllowlistRule("mail.send", AllowlistState.AUTO, max_calls=1))
     widening = change(wishes=[wish], note="So that nobody waits.", actor=actor_of(dana, shop))
@@ -147,6 +150,8 @@ def pages(shop: Tenant, dana: User, actor_of: Callable[[User, Tenant], Actor]) -
         "runs behind a point": "metrics/runs",
         "alarm": f"metrics/alarms/{alarm.pk}",
         "budgets": "budgets",
+        "webhooks": "webhooks",
+        "webhook": f"webhooks/{hook.pk}",
         "audit event": f"audit/events/{event.pk}",
         "submit": "submit",
         "submit form": "submit?task_type=customer-letter",

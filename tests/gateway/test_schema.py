@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,19 @@ from django.test import Client
 from django.urls import URLPattern
 from drf_spectacular.generators import SchemaGenerator
 
+from agentops.audit.services import Recorded
 from agentops.gateway.problems import CATALOG
 from agentops.gateway.urls import urlpatterns
 from agentops.tenancy.access import TOKEN_SCOPES
+from agentops.tenancy.models import Tenant
+from agentops.tenancy.scope import tenant_scope
+from agentops.webhooks.models import Kind
+from agentops.webhooks.noting import notice
+from agentops.wire.ids import uuid7
 from agentops.wire.parse import MAX_BYTES, MAX_DEPTH
 from tests.gateway.conftest import JOB, MAIL, Program
 
+NOW = datetime(2026, 11, 26, 9, tzinfo=UTC)
 METHODS = {"get", "post", "put", "patch", "delete"}
 
 
@@ -92,6 +100,25 @@ def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
 
     names = {reference.removeprefix("#/components/schemas/") for reference in references(schema)}
     assert names <= set(schema["components"]["schemas"])
+
+
+def test_every_message_to_webhooks_is_described_as_it_is_sent(schema: dict[str, Any], acme: Tenant) -> None:
+    assert set(schema["webhooks"]) == set(Kind.values)
+    for kind in Kind:
+        operation = schema["webhooks"][kind.value]["post"]
+        assert {one["name"] for one in operation["parameters"]} == {
+            *("webhook-id", "webhook-timestamp", "webhook-signature")
+        }
+        form = operation["requestBody"]["content"]["application/json"]["schema"]
+        if kind == Kind.ALARM:
+            continue
+        failed = Recorded(
+            seq=3, type="run.failed", at=NOW, actor={}, data={"code": "internal"}, subject=None, hash=b"", tool=""
+        )
+        with tenant_scope(acme):
+            said = notice(uuid7(), "support", failed, kind, event_id=1)
+        assert set(said.data) == set(form["properties"]["data"]["properties"])
+        assert said.data["state"] == form["properties"]["data"]["properties"]["state"]["const"]
 
 
 def test_the_schema_is_served_to_everybody(db: None) -> None:

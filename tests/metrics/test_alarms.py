@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.core import mail
 from django.core.exceptions import PermissionDenied
 from django.db import connection, transaction
 from django.test import Client
@@ -16,12 +17,14 @@ from django.test import Client
 from agentops.audit.services import load
 from agentops.engine.events import ProposalDecided
 from agentops.metrics import alarms, watch
+from agentops.metrics.deliveries import TRIES, send_due
 from agentops.metrics.drift import Chart, Item, add, from_json, to_json
-from agentops.metrics.models import Alarm, Delivery, DriftChart, Rollup, RunFact, Watched, Webhook
+from agentops.metrics.models import Alarm, Delivery, DriftChart, Rollup, RunFact, Watched
 from agentops.metrics.rollup import roll_up, start_again
 from agentops.tenancy.access import Actor
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import tenant_scope
+from agentops.webhooks.models import Endpoint, Message
 from agentops.wire.ids import uuid7
 from tests.approvals.threads import at_once
 from tests.metrics.histories import history
@@ -62,17 +65,17 @@ def actor(user: User, role: str) -> Actor:
 def test_an_alarm_is_raised_once_and_everybody_who_can_act_is_told(
     scoped: Tenant, alice: User, sam: User, bob: User
 ) -> None:
-    hook = Webhook.objects.create(name="ops", url="https://hooks.example.com/a")
-    Webhook.objects.create(name="off", url="https://hooks.example.com/b", enabled=False)
+    hook = Endpoint.objects.create(name="ops", url="https://hooks.example.com/a", kinds=["alarm.raised"])
+    Endpoint.objects.create(name="off", url="https://hooks.example.com/b", kinds=["alarm.raised"], enabled=False)
+    Endpoint.objects.create(name="runs", url="https://hooks.example.com/c", kinds=["run.failed"])
     alarm = raise_one()
     watch.write(watch.Charts({(Watched.RUNS, "support"): drifted(learned(), 80)}), NOW)
     assert Alarm.objects.count() == 1
     assert alarm.kind == "planner"
-    assert set(Delivery.objects.values_list("user_id", "webhook_id")) == {
-        (alice.pk, None),
-        (sam.pk, None),
-        (None, hook.pk),
-    }
+    assert set(Delivery.objects.values_list("user_id", flat=True)) == {alice.pk, sam.pk}
+    message = Message.objects.get()
+    assert (message.endpoint, message.name) == (hook, f"alarm-{alarm.pk}")
+    assert message.body["data"]["url"].endswith(f"/t/acme/metrics/alarms/{alarm.pk}")
     assert [event.type for event in load("tenant")].count("alarm.raised") == 1
 
 
@@ -291,3 +294,36 @@ def test_an_open_alarm_stands_on_the_dashboard(acme: Tenant, bob: User, signed_i
     with tenant_scope(acme):
         raise_one()
     assert "Nobody owns it yet." in signed_in(bob).get("/t/acme/metrics").content.decode()
+
+
+def test_people_get_a_letter_with_a_link_once(scoped: Tenant, alice: User, settings: Any) -> None:
+    settings.SITE_URL = "https://desk.example.com"
+    alarm = raise_one()
+    assert send_due(NOW, 9) == 1
+    assert send_due(NOW + timedelta(days=1), 9) == 0
+    (letter,) = mail.outbox
+    assert letter.to == [alice.email]
+    assert f"https://desk.example.com/t/acme/metrics/alarms/{alarm.pk}" in letter.body
+
+
+def test_a_letter_that_cannot_be_sent_is_tried_again_ever_later_and_then_no_more(
+    scoped: Tenant, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raise_one()
+    tries: list[datetime] = []
+
+    def refuse(*_: object) -> int:
+        tries.append(now)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("agentops.metrics.deliveries.send_mail", refuse)
+    now = NOW
+    for _ in range(30):
+        send_due(now, 9)
+        before = len(tries)
+        send_due(now, 9)
+        assert len(tries) == before, "not twice at the same moment"
+        now += timedelta(hours=3)
+    assert len(tries) == TRIES
+    delivery = Delivery.objects.get()
+    assert (delivery.problem, delivery.sent_at) == ("ConnectionRefusedError", None)

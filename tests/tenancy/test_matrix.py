@@ -21,7 +21,7 @@ from agentops.audit.models import Event, Export
 from agentops.budgets.models import Account, Budget
 from agentops.halts.models import Halt
 from agentops.memory.models import Fact
-from agentops.metrics.models import Alarm, Webhook
+from agentops.metrics.models import Alarm
 from agentops.prompts.services import built_in
 from agentops.providers.models import ModelPrice
 from agentops.regression.exporting import recording_of
@@ -33,6 +33,7 @@ from agentops.tenancy.access import SYSTEM, TOKEN_SCOPES
 from agentops.tenancy.models import Membership, Tenant
 from agentops.tenancy.scope import tenant_scope
 from agentops.tenancy.services import add_member, issue_token
+from agentops.webhooks.models import Endpoint
 from agentops.wire.ids import uuid7
 from approvals.models import Absence, BandRule, PolicyVersion, Proposal, RiskWeights, SavedView, ScopedTrust, Shift
 from tests.conftest import person
@@ -87,6 +88,8 @@ OBJECTS: Mapping[str, type[models.Model]] = {
     "stop_lift": Halt,
     "fact": Fact,
     **dict.fromkeys(("alarm", "alarm_acknowledge", "alarm_reset"), Alarm),
+    **dict.fromkeys(("webhook", "webhook_change", "webhook_switch", "webhook_rotate"), Endpoint),
+    **dict.fromkeys(("webhook_test", "webhook_remove"), Endpoint),
     "fact_curate": Fact,
     "audit_event": Event,
     "audit_export_file": Export,
@@ -118,6 +121,7 @@ POSTED = frozenset(
         ),
         *("claim", "release", "renew", "assign", "hold", "resume", "view_remove"),
         *("alarm_acknowledge", "alarm_reset"),
+        *("webhook_change", "webhook_switch", "webhook_rotate", "webhook_test", "webhook_remove"),
         *("section_seen", "step_up", "ask", "undo", "escalate", "extend", "absence_end"),
         *("run_cancel", "run_pause", "run_resume", "run_requeue", "audit_export_file"),
         *("run_rehearsal_stop", "run_export", "run_promote", "proposal_case", "run_case_quarantine", "run_case_retire"),
@@ -234,7 +238,7 @@ def build(tenant: Tenant) -> World:
             AllowedHost(host="api.example.com"),
             Screening(note="n"),
             Alarm(task_type="t", kind="planner", raised_at=run.created_at, started_at=run.created_at, body=FIGURES),
-            Webhook(name="w", url="https://hooks.example.com/"),
+            Endpoint(name="w", url="https://hooks.example.com/"),
             ModelPrice(pattern="*", input_micros=1, output_micros=1, valid_from=run.created_at),
             AllowlistChange(
                 version=1,
@@ -481,6 +485,7 @@ def test_a_foreign_id_and_one_that_never_existed_get_the_same_answer(own: World,
         )
     }
     unknown |= dict.fromkeys((Event, Export, Fact, ToolCall, Halt, SavedView, Absence, TaskType, CaseResult), 2**40)
+    unknown[Endpoint] = 2**40
     unknown |= dict.fromkeys((Alarm, Periods, Hold, Rehearsal, HostChange), uuid7())
     for name, model in OBJECTS.items():
         route = next(r for r in (*TENANT_ROUTES, *API_ROUTES) if r.name == name)

@@ -1,13 +1,9 @@
-"""Post a signed message to an address an admin has named, and to nothing that lies inside our own network.
+"""Post a message to an address an admin has named, and to nothing that lies inside our own network.
 
-Signed as Standard Webhooks (standardwebhooks.com) describe: `webhook-signature: v1,<base64 HMAC-SHA256>` over
-`<id>.<timestamp>.<body>`. The name is looked up once, every address it has must be public, and the connection goes to
+The name is looked up once, every address it has must be public, and the connection goes to
 the address that was checked; certificates are verified for the name. Redirects are not followed.
 """
 
-import base64
-import hashlib
-import hmac
 import http.client
 import ipaddress
 import socket
@@ -18,8 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
-
-from django.utils.crypto import salted_hmac
 
 from tools.network.addresses import not_public
 
@@ -45,19 +39,6 @@ class Target:
 
 class Refused(Exception):
     """The address may not be posted to, or did not take the message."""
-
-
-def secret_of(webhook_id: int, tenant_id: int, version: int) -> str:
-    """Return the secret a webhook is signed with, as receivers paste it (`whsec_<base64>`). Nothing is stored."""
-    digest = salted_hmac("agentops.metrics.webhook", f"{tenant_id}:{webhook_id}:{version}", algorithm="sha256").digest()
-    return "whsec_" + base64.b64encode(digest).decode()
-
-
-def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
-    """Return the `webhook-signature` of a message."""
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    signed = f"{message_id}.{timestamp}.".encode() + body
-    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
 def resolve(host: str, port: int) -> Sequence[str]:
