@@ -14,6 +14,8 @@ from django.core.mail import EmailMessage
 from django.http import HttpRequest
 from django.urls import reverse
 
+from agentops.tenancy.links import told_outside
+
 log = logging.getLogger(__name__)
 
 NAME: Final = "AgentOps"
@@ -35,7 +37,7 @@ class InvitedOnlyAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def get_reset_password_from_key_url(self, key: str) -> str:
         """Return the address of the desk, where that is known: the host of a request is whatever was sent."""
         path = reverse("account_reset_password_from_key", args=key.split("-", 1))
-        return f"{settings.SITE_URL.rstrip('/')}{path}" if settings.SITE_URL else self.request.build_absolute_uri(path)
+        return told_outside(path) if settings.SITE_URL else self.request.build_absolute_uri(path)
 
     def format_email_subject(self, subject: str) -> str:
         """Begin with the name of the product."""
@@ -63,4 +65,4 @@ def password_link(user: User) -> str:
     """Return the address where this person can choose a password once, as the e-mail of a forgotten one has it."""
     key = default_token_generator.make_token(user)
     path = reverse("account_reset_password_from_key", args=[user_pk_to_url_str(user), key])
-    return f"{settings.SITE_URL.rstrip('/')}{path}"
+    return told_outside(path)

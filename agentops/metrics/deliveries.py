@@ -13,7 +13,7 @@ from django.core.mail import send_mail
 from django.db.models import F
 
 from agentops.metrics.models import Alarm, Delivery
-from agentops.tenancy.links import tenant_url
+from agentops.tenancy.links import tenant_url, told_outside
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import current_tenant_id
 
@@ -65,4 +65,4 @@ def _mail(one: Delivery, tenant: Tenant) -> str:
 
 def address_of(alarm: Alarm, slug: str) -> str:
     """Return where an alarm is handled, as people and programs outside are told."""
-    return f"{settings.SITE_URL.rstrip('/')}{tenant_url(slug, 'alarm', alarm.pk)}"
+    return told_outside(tenant_url(slug, "alarm", alarm.pk))

@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
 from agentops import clock
@@ -17,7 +16,7 @@ from agentops.regression.recordings import BadRecording, Entry, Masked, Recordin
 from agentops.regression.verdicts import Outcome, verdict_of_recording
 from agentops.runs.models import Origin, Run
 from agentops.runs.recording import stream_of
-from agentops.tenancy.access import Actor, can
+from agentops.tenancy.access import Actor, demand
 from agentops.tenancy.scope import current_tenant_slug
 from agentops.wire.parse import JSON, JSONObject, clean_text
 
@@ -60,8 +59,7 @@ def masked(recording: Recording, mask: Mask) -> Recording:
 
 def export_run(*, run: Run, actor: Actor, mask: Mask | None = None, now: datetime | None = None) -> Recording:
     """Return the record of a run as a file, masked if asked, and record who took it. Raises PermissionDenied."""
-    if not can(actor, "run.export"):
-        raise PermissionDenied("This needs the right run.export.")
+    demand(actor, "run.export")
     moment = now or clock.now()
     with transaction.atomic():
         whole = recording_of(run, now=moment)
@@ -80,8 +78,7 @@ def import_run(*, raw: bytes, actor: Actor, now: datetime | None = None) -> Impo
     Nothing of it becomes a run, an event of ours, or work: it is shown, compared with the engine, and that is all.
     Raises BadRecording and PermissionDenied.
     """
-    if not can(actor, "run.import"):
-        raise PermissionDenied("This needs the right run.import.")
+    demand(actor, "run.import")
     recording = read_recording(raw)
     stamped(recording.entries)
     text = recording.text()

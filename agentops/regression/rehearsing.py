@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
 
@@ -24,7 +23,7 @@ from agentops.regression.models import UNDER_WAY, Case, Rehearsal, RehearsalStat
 from agentops.regression.planning import planned_of_tenant
 from agentops.regression.services import baseline_of, outcomes_of, record_suite_run
 from agentops.regression.suites import Planned, Shown, run_suite
-from agentops.tenancy.access import SYSTEM, Actor, can
+from agentops.tenancy.access import SYSTEM, Actor, demand
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import current_tenant_id, give_back_connection, tenant_scope
 from agentops.wire.parse import JSONObject, clean_text
@@ -68,7 +67,7 @@ def release_of_now() -> str:
 
 def ask(*, suite: str, release: str, repeat: int, actor: Actor, now: datetime | None = None) -> Asked | NotAsked:
     """Note that a suite is to be run. Raises PermissionDenied, and ValueError for a repeat out of bounds."""
-    _must(actor)
+    demand(actor, "regression.manage")
     if not 1 <= repeat <= MOST_REPEAT:
         raise ValueError(f"a rehearsal repeats each case 1 to {MOST_REPEAT} times")
     moment = now or clock.now()
@@ -110,7 +109,7 @@ def _refused(suite: str, cases: int, trials: int, now: datetime) -> NotAsked | N
 
 def stop(*, rehearsal_id: UUID, actor: Actor, now: datetime | None = None) -> bool:
     """Stop a rehearsal that has not ended; return whether it had not. Raises PermissionDenied."""
-    _must(actor)
+    demand(actor, "regression.manage")
     with transaction.atomic():
         row = Rehearsal.objects.select_for_update().filter(pk=rehearsal_id, state__in=UNDER_WAY).first()
         if row is None:
@@ -272,8 +271,3 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
-
-
-def _must(actor: Actor) -> None:
-    if not can(actor, "regression.manage"):
-        raise PermissionDenied("This needs the right regression.manage.")

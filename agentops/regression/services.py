@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
 from agentops import clock
@@ -21,7 +20,7 @@ from agentops.regression.statistics import Outcome
 from agentops.regression.suites import Shown
 from agentops.runs.models import Run, TaskType
 from agentops.runs.recording import load, stream_of
-from agentops.tenancy.access import Actor, can
+from agentops.tenancy.access import Actor, demand
 from agentops.wire.parse import JSON, JSONObject, clean_text
 from approvals.models import Proposal
 
@@ -41,7 +40,7 @@ def promote_run(*, run: Run, actor: Actor, now: datetime | None = None) -> Promo
 
     Raises NotPromotable with the reason, and PermissionDenied.
     """
-    _must(actor)
+    demand(actor, "regression.manage")
     _still_there(run)
     slug = slug_of(run.title or run.task_type.slug, str(run.id)[-12:])
     written = case_of_run(load(run.id), case_id=slug, title=run.title or run.task_type.name)
@@ -53,7 +52,7 @@ def case_from_rejection(*, proposal: Proposal, actor: Actor, now: datetime | Non
 
     Raises NotPromotable with the reason, and PermissionDenied.
     """
-    _must(actor)
+    demand(actor, "regression.manage")
     run = Run.objects.select_related("task_type").get(pk=proposal.run_id)
     _still_there(run)
     slug = slug_of("not", proposal.tool, str(proposal.pk)[-12:])
@@ -67,7 +66,7 @@ def quarantine_case(*, case_id: UUID, until: datetime | None, reason: str, actor
 
     Raises Case.DoesNotExist, ValueError for a missing reason, and PermissionDenied.
     """
-    _must(actor)
+    demand(actor, "regression.manage")
     why = clean_text(reason.strip())[:MAX_REASON]
     if until is not None and not why:
         raise ValueError("Say why: a quarantine without a reason is never lifted.")
@@ -88,7 +87,7 @@ def quarantine_case(*, case_id: UUID, until: datetime | None, reason: str, actor
 
 def retire_case(*, case_id: UUID, retired: bool, actor: Actor, now: datetime | None = None) -> Case:
     """Take a case out of its suite, or put it back; what it has shown stays. Raises like `quarantine_case`."""
-    _must(actor)
+    demand(actor, "regression.manage")
     with transaction.atomic():
         case = Case.objects.select_for_update().get(pk=case_id)
         if (case.retired_at is not None) == retired:
@@ -105,7 +104,7 @@ def pin_rules(*, suite: str, actor: Actor, now: datetime | None = None) -> int:
 
     Raises PermissionDenied, and Case.DoesNotExist for a suite without cases.
     """
-    _must(actor)
+    demand(actor, "regression.manage")
     moment = now or clock.now()
     with transaction.atomic():
         rows = Case.objects.select_for_update(of=("self",)).filter(suite=suite, retired_at__isnull=True)
@@ -153,7 +152,7 @@ def record_suite_run(
     asked_by: int | None = None,
 ) -> SuiteRun:
     """Keep what a suite has shown; `asked_by` is who wanted it, if not the actor. Raises PermissionDenied."""
-    _must(actor)
+    demand(actor, "regression.manage")
     with transaction.atomic():
         row = SuiteRun.objects.create(
             suite=shown.planned.suite,
@@ -220,11 +219,6 @@ def _still_there(run: Run) -> None:
     removed = removal_of(stream_of(run.id))
     if removed is not None:
         raise NotPromotable(f"Its record is not there any more: {words_of(removed)}")
-
-
-def _must(actor: Actor) -> None:
-    if not can(actor, "regression.manage"):
-        raise PermissionDenied("This needs the right regression.manage.")
 
 
 __all__ = [

@@ -99,6 +99,12 @@ def roles_with(action: str) -> tuple[str, ...]:
     return tuple(role for role, actions in ACTIONS_BY_ROLE.items() if action in actions)
 
 
+def demand(actor: Actor, action: str) -> None:
+    """Raise `PermissionDenied` unless the actor may do `action`."""
+    if not can(actor, action):
+        raise PermissionDenied(f"This needs the right {action}.")
+
+
 def require(action: str) -> Callable[[V], V]:
     """Let only actors who may do `action` into a (sync or async) view; others get 403."""
     if action not in ACTIONS:

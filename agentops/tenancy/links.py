@@ -28,6 +28,11 @@ def global_url(name: str, *args: Any, **kwargs: Any) -> str:
     return _reverse(name, settings.ROOT_URLCONF, _base_prefix(), args, kwargs)
 
 
+def told_outside(path: str) -> str:
+    """Return the address of a path as people and programs outside are told it: below `SITE_URL`."""
+    return f"{settings.SITE_URL.rstrip('/')}{path}"
+
+
 def _base_prefix() -> str:
     prefix = get_script_prefix()
     return prefix[: prefix.rindex(PATH) + 1] if PATH in prefix else prefix

@@ -9,13 +9,13 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import AbstractBaseUser, User
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from agentops.tenancy.access import TOKEN_SCOPES, Actor, can
+from agentops.tenancy.access import TOKEN_SCOPES, Actor, demand
 from agentops.tenancy.journal import record
 from agentops.tenancy.models import Environment, Membership, Role, ServiceToken, Tenant
 from agentops.tenancy.scope import tenant_scope
@@ -39,7 +39,7 @@ def create_tenant(
 ) -> Tenant:
     """Create a tenant and open its audit stream. Raises `ValidationError` for a bad or taken slug."""
     tenant = Tenant(slug=slug, name=name, environment=environment)
-    _must(actor, "admin.manage")
+    demand(actor, "admin.manage")
     tenant.full_clean()
     with transaction.atomic():
         tenant.save()
@@ -61,7 +61,7 @@ def let_in(
     A new account has no password. Raises `ValidationError` for what is no address, for an account that is switched
     off, and as `add_member` does; nothing is changed then.
     """
-    _must(actor, "admin.manage")
+    demand(actor, "admin.manage")
     email = email.strip()
     validate_email(email)
     with transaction.atomic():
@@ -86,7 +86,7 @@ def role_conflict(*, user_id: int, role: str) -> str:
 
 def add_member(*, tenant: Tenant, user: AbstractBaseUser, role: Role | str, actor: Actor) -> Membership:
     """Give a person a role; giving it twice changes nothing. Raises `RoleConflict` for auditor beside admin."""
-    _must(actor, "admin.manage")
+    demand(actor, "admin.manage")
     role = Role(role)
     with transaction.atomic(), tenant_scope(tenant):
         # The lock makes "auditor and admin are never both there" hold for two admins who act at once.
@@ -101,7 +101,7 @@ def add_member(*, tenant: Tenant, user: AbstractBaseUser, role: Role | str, acto
 
 def remove_member(*, tenant: Tenant, user: AbstractBaseUser, role: Role | str, actor: Actor) -> bool:
     """Take a role away from a person; return whether they had it."""
-    _must(actor, "admin.manage")
+    demand(actor, "admin.manage")
     with transaction.atomic(), tenant_scope(tenant):
         membership = Membership.objects.select_for_update().filter(user_id=user.pk, role=Role(role)).first()
         if membership is None:
@@ -125,7 +125,7 @@ def issue_token(
     `scopes` are actions out of `access.TOKEN_SCOPES`; `expires_at` defaults to 90 days from now and lies at most 366
     days ahead. Raises `ValidationError`.
     """
-    _must(actor, "token.manage")
+    demand(actor, "token.manage")
     now = timezone.now()
     expires_at = expires_at or now + TOKEN_LIFE
     if not scopes or not TOKEN_SCOPES.issuperset(scopes):
@@ -185,7 +185,7 @@ def authenticate_token(plain: str) -> tuple[Tenant, ServiceToken, Actor] | None:
 
 def revoke_token(*, tenant: Tenant, token_id: int, actor: Actor) -> bool:
     """Make a token useless from now on; return whether it was still usable before."""
-    _must(actor, "token.manage")
+    demand(actor, "token.manage")
     with transaction.atomic(), tenant_scope(tenant):
         token = ServiceToken.objects.select_for_update().filter(pk=token_id, revoked_at__isnull=True).first()
         if token is None:
@@ -199,11 +199,6 @@ def revoke_token(*, tenant: Tenant, token_id: int, actor: Actor) -> bool:
             actor=actor,
         )
     return True
-
-
-def _must(actor: Actor, action: str) -> None:
-    if not can(actor, action):
-        raise PermissionDenied(f"This needs the right {action}.")
 
 
 def _person(membership: Membership) -> dict[str, JSON]:

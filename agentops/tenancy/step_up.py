@@ -107,7 +107,8 @@ def resumes(view: V) -> V:
         posted, late = _read(request, kept)
         if posted is None:
             return _answer(request, {"kept": "", "title": "This form cannot be read. Open the page again."}, 422)
-        proof, wrong = Proof.WRONG if late else prove(request, subject=("user", str(request.user.pk))), refusal(request)
+        wrong = "That took too long." if late else refusal(request)
+        proof = Proof.WRONG if late else prove(request, subject=("user", str(request.user.pk)))
         request.POST = posted  # type: ignore[assignment]  # what the view reads, and nobody before it
         match proof:
             case Proof.RIGHT:
@@ -119,7 +120,7 @@ def resumes(view: V) -> V:
             case Proof.TOO_MANY:
                 return ask(request, title="Too many tries. Wait a minute.", status=429)
             case Proof.WRONG:
-                return ask(request, title="That took too long." if late else wrong)
+                return ask(request, title=wrong)
 
     return cast(V, guarded)
 

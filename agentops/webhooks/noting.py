@@ -9,15 +9,13 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from django.conf import settings
-
 from agentops.audit import tail
 from agentops.audit.models import Event
 from agentops.audit.selectors import together
 from agentops.audit.services import Recorded
 from agentops.engine.events import ProposalUndone, RunCancelled, RunFailed, RunSucceeded, RunWaiting
 from agentops.runs.models import Run
-from agentops.tenancy.links import global_url
+from agentops.tenancy.links import global_url, told_outside
 from agentops.tenancy.scope import current_tenant_slug
 from agentops.webhooks.models import Endpoint, Kind
 from agentops.webhooks.outbox import Notice, put, wants
@@ -78,7 +76,7 @@ def notice(run_id: UUID, task_type: str, event: Recorded, kind: Kind, *, event_i
         "task_type": task_type,
         "state": kind.value.removeprefix("run."),
         "seq": event.seq,
-        "url": f"{settings.SITE_URL.rstrip('/')}{global_url('api-run', run_id)}",
+        "url": told_outside(global_url("api-run", run_id)),
     }
     if kind == Kind.FAILED:
         data["code"] = str(event.data.get("code", ""))[:40]

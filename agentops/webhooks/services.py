@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
 
 from agentops.audit import tail
-from agentops.tenancy.access import Actor, can
+from agentops.tenancy.access import Actor, demand
 from agentops.tenancy.admin_base import host_of_address
 from agentops.tenancy.journal import record
 from agentops.tenancy.scope import current_tenant_slug
@@ -46,7 +45,7 @@ class Invalid:
 
 def register(wanted: Wanted, *, actor: Actor) -> Endpoint | Invalid:
     """Add an endpoint, which hears of what happens from now on."""
-    _allow(actor)
+    demand(actor, RIGHT)
     if problems := _problems(wanted):
         return Invalid(problems)
     if Endpoint.objects.count() >= MOST:
@@ -67,7 +66,7 @@ def change(endpoint_id: int, wanted: Wanted, *, actor: Actor) -> Endpoint | Inva
 
     Who heard nothing of runs hears of them from now on.
     """
-    _allow(actor)
+    demand(actor, RIGHT)
     if problems := _problems(wanted):
         return Invalid(problems)
     try:
@@ -93,7 +92,7 @@ def change(endpoint_id: int, wanted: Wanted, *, actor: Actor) -> Endpoint | Inva
 
 def switch(endpoint_id: int, enabled: bool, *, actor: Actor) -> Endpoint | None:
     """Enable or disable an endpoint; None if there is none. Of what happens while it is disabled it never hears."""
-    _allow(actor)
+    demand(actor, RIGHT)
     with transaction.atomic():
         endpoint = _locked(endpoint_id)
         if endpoint is not None and endpoint.enabled != enabled:
@@ -108,7 +107,7 @@ def switch(endpoint_id: int, enabled: bool, *, actor: Actor) -> Endpoint | None:
 
 def rotate(endpoint_id: int, *, actor: Actor, now: datetime) -> Endpoint | None:
     """Sign with a new secret, and for `OVERLAP` with the former one as well; None if there is no such endpoint."""
-    _allow(actor)
+    demand(actor, RIGHT)
     with transaction.atomic():
         endpoint = _locked(endpoint_id)
         if endpoint is not None:
@@ -124,7 +123,7 @@ def rotate(endpoint_id: int, *, actor: Actor, now: datetime) -> Endpoint | None:
 
 def remove(endpoint_id: int, *, actor: Actor) -> bool:
     """Remove an endpoint with everything that waits for it; return whether there was one."""
-    _allow(actor)
+    demand(actor, RIGHT)
     with transaction.atomic():
         endpoint = _locked(endpoint_id)
         if endpoint is None:
@@ -136,7 +135,7 @@ def remove(endpoint_id: int, *, actor: Actor) -> bool:
 
 def send_test(endpoint_id: int, *, actor: Actor, now: datetime) -> Endpoint | None:
     """Put a message into the outbox that says nothing; None if there is no such endpoint, or it is disabled."""
-    _allow(actor)
+    demand(actor, RIGHT)
     with transaction.atomic():
         endpoint = _locked(endpoint_id)
         if endpoint is None or not endpoint.enabled:
@@ -185,8 +184,3 @@ def _values(endpoint: Endpoint) -> JSONObject:
 
 def _record(what: str, endpoint: Endpoint, data: JSONObject, actor: Actor) -> None:
     record(f"webhook.{what}", data, subject=("webhook", str(endpoint.pk)), actor=actor)
-
-
-def _allow(actor: Actor) -> None:
-    if not can(actor, RIGHT):
-        raise PermissionDenied(f"This needs the right {RIGHT}.")

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.mail import send_mail
 from django.db.models import F, Q
 
-from agentops.tenancy.links import tenant_url
+from agentops.tenancy.links import tenant_url, told_outside
 from agentops.tenancy.models import Tenant
 from agentops.tenancy.scope import current_tenant_id
 from approvals.models import Notification, Status
@@ -54,7 +54,7 @@ def send_due(now: datetime, limit: int) -> int:
 
 def _letter(one: Notification, tenant: Tenant) -> tuple[str, str]:
     proposal = one.proposal
-    address = f"{settings.SITE_URL.rstrip('/')}{tenant_url(tenant.slug, 'proposal', proposal.pk)}"
+    address = told_outside(tenant_url(tenant.slug, "proposal", proposal.pk))
     band = proposal.get_risk_band_display()
     what = "was escalated to you" if proposal.needs_role else "waits for a decision"
     subject = f"[{tenant.name}] {band} risk: {proposal.tool} {what}"

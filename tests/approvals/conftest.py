@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from agentops import clock
 from agentops.engine.events import (
     CallGranted,
     CallProposed,
@@ -218,6 +219,14 @@ def desk(scoped: Tenant, tools: None) -> Desk:
 def actors(acme: Tenant, actor_of: Callable[[User, Tenant], Actor]) -> Callable[[User], Actor]:
     """Return a function from a person to the actor they are in acme."""
     return lambda user: actor_of(user, acme)
+
+
+def later(proposal: Proposal) -> Proposal:
+    """Give a proposal an hour from now."""
+    due = clock.now() + timedelta(hours=1)
+    Proposal.objects.filter(pk=proposal.pk).update(decide_by=due, execute_by=due + timedelta(minutes=10))
+    proposal.refresh_from_db()
+    return proposal
 
 
 def frozen(

@@ -19,7 +19,7 @@ from approvals.decisions import bulk, deciding
 from approvals.models import Decision, Proposal
 from approvals.queue import claims
 from approvals.services import reject
-from tests.approvals.conftest import Desk
+from tests.approvals.conftest import Desk, later
 from tests.approvals.contracts import NOTE
 from tests.deciding import approve
 
@@ -34,14 +34,6 @@ def proposal(desk: Desk) -> Proposal:
 @pytest.fixture
 def client(bob: User, signed_in: Callable[[User], Client]) -> Client:
     return signed_in(bob)
-
-
-def later(proposal: Proposal) -> Proposal:
-    """Give a proposal an hour from now."""
-    due = clock.now() + timedelta(hours=1)
-    Proposal.objects.filter(pk=proposal.pk).update(decide_by=due, execute_by=due + timedelta(minutes=10))
-    proposal.refresh_from_db()
-    return proposal
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from approvals.assessing import ladder
 from approvals.decisions.release import Undone, undo
 from approvals.models import Absence, BandRule, Preference, Proposal
 from approvals.services import Decided
-from tests.approvals.conftest import Desk
+from tests.approvals.conftest import Desk, later
 from tests.conftest import person
 from tests.deciding import approve
 
@@ -31,18 +31,6 @@ def proposal(desk: Desk) -> Proposal:
 @pytest.fixture
 def client(bob: User, signed_in: Callable[[User], Client]) -> Client:
     return signed_in(bob)
-
-
-def later(proposal: Proposal) -> Proposal:
-    """Give a proposal an hour from now."""
-    due = clock.now() + timedelta(hours=1)
-    Proposal.objects.filter(pk=proposal.pk).update(decide_by=due, execute_by=due + timedelta(minutes=10))
-    proposal.refresh_from_db()
-    return proposal
-
-
-def row(proposal: Proposal) -> str:
-    return f"{proposal.pk}:{proposal.version}:{proposal.digest}"
 
 
 def test_an_escalation_shows_on_the_card_and_on_the_list_of_escalations(proposal: Proposal, client: Client) -> None:
